@@ -1,0 +1,79 @@
+// JSON by hand: every key is in one place, in the order in which pages.h lists them.
+#include "admin/pages.h"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <iterator>
+#include <utility>
+
+namespace sluiced::admin {
+namespace {
+
+// A JSON string. Bytes that are not ASCII are percent-encoded, as in the URLs that these texts are: so the page is
+// valid UTF-8 even if a path is not.
+std::string quoted(std::string_view text) {
+  std::string json = "\"";
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte >= 0x80) {
+      json += fmt::format("%{:02X}", byte);
+    } else if (byte < ' ') {
+      json += fmt::format("\\u{:04x}", byte);
+    } else {
+      if (c == '"' || c == '\\') json += '\\';
+      json += c;
+    }
+  }
+  json += '"';
+  return json;
+}
+
+double seconds(std::chrono::nanoseconds duration) { return std::chrono::duration<double>(duration).count(); }
+
+std::string worker_json(const sluice::WorkerStatus& worker) {
+  return fmt::format(
+      R"({{"worker":{},"sink":{},"state":{},"events":{},"first":{},"attempt":{},"seconds":{:.6f},"delivered":{},)"
+      R"("busy_seconds":{:.6f}}})",
+      worker.worker, quoted(worker.sink), quoted(to_string(worker.state)), worker.events, worker.first_sequence,
+      worker.attempt, seconds(worker.in_state), worker.delivered, seconds(worker.busy));
+}
+
+}  // namespace
+
+std::string status_json(const sluice::Status& status, const About& about) {
+  const sluice::Books& books = status.books;
+  std::string json;
+  const auto to = std::back_inserter(json);
+  fmt::format_to(to, R"({{"run":{},"version":{},"phase":{},"ready":{},"started":"{:%Y-%m-%dT%H:%M:%S}Z")",
+                 quoted(about.run), quoted(about.version), quoted(to_string(status.phase)), about.ready,
+                 fmt::gmtime(std::chrono::system_clock::to_time_t(about.started)));
+  fmt::format_to(to, R"(,"uptime_seconds":{:.3f})", seconds(about.uptime));
+  fmt::format_to(to, R"(,"books":{{"accepted":{},"delivered":{},"dead":{},"kept":{},"lost":{},"replayed":{}}})",
+                 books.accepted, books.delivered, books.dead, books.kept, books.lost, books.replayed);
+  fmt::format_to(to, R"(,"refused":{{"full":{},"too_large":{},"closed":{}}})", status.refused_full,
+                 status.refused_too_large, status.refused_closed);
+  fmt::format_to(to, R"(,"queue":{{"events":{},"bytes":{},"events_limit":{},"bytes_limit":{},"in_flight":{}}})",
+                 status.queue_events, status.queue_bytes, about.events_limit, about.bytes_limit, status.in_flight);
+  json += ",\"workers\":[";
+  std::string_view comma;
+  for (const sluice::WorkerStatus& worker : status.workers) {
+    fmt::format_to(to, "{}{}", std::exchange(comma, ","), worker_json(worker));
+  }
+  fmt::format_to(to, R"(],"http":{{"connections":{},"answers_owed":{},"answered":{{)", about.connections,
+                 about.answers_owed);
+  comma = {};
+  for (const auto& [code, count] : about.answered) {
+    fmt::format_to(to, R"({}"{}":{})", std::exchange(comma, ","), code, count);
+  }
+  json += "}}}\n";
+  return json;
+}
+
+std::string healthz_body() { return "alive\n"; }
+
+std::string readyz_body(bool ready, std::string_view reason) {
+  return ready ? "ready\n" : fmt::format("not ready: {}\n", reason);
+}
+
+}  // namespace sluiced::admin

@@ -1,0 +1,48 @@
+// The bodies of the pages that sluiced shows: /status, /healthz, /readyz. Pure functions of plain values, any thread;
+// main collects the values, since this room knows no other.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+
+#include "sluice/report.h"
+
+namespace sluiced::admin {
+
+// What the tracker's status does not say.
+struct About {
+  std::string version;
+  std::string run;  // the tracker's RunId as text
+  bool ready = false;
+  std::chrono::system_clock::time_point started;
+  std::chrono::nanoseconds uptime{};
+  std::size_t events_limit = 0;  // --queue-events
+  std::size_t bytes_limit = 0;   // what --queue-bytes leaves for admitted events
+  std::size_t connections = 0;   // of the intake, open now
+  std::size_t answers_owed = 0;
+  std::map<int, std::uint64_t> answered;  // answers by HTTP status, since the start
+};
+
+// One JSON object and a line end. Durations are seconds, counts are integers; keys are only ever added:
+//   run, version, phase     text; phase is starting running closing draining expired stopped
+//   ready                   what /readyz says
+//   started, uptime_seconds RFC 3339 in UTC, number
+//   books                   {accepted delivered dead kept lost replayed}; accepted = delivered + dead + kept + lost
+//   refused                 {full too_large closed}: events not taken, by answer
+//   queue                   {events bytes events_limit bytes_limit in_flight}: admitted and not finished; in workers'
+//   hands workers                 [{worker sink state events first attempt seconds delivered busy_seconds}]: the batch
+//   in hand (its
+//                           first sequence number, its attempt), how long in this state; delivered and in the sink so
+//                           far
+//   http                    {connections answers_owed answered:{"202":N, …}}
+[[nodiscard]] std::string status_json(const sluice::Status& status, const About& about);
+
+// text/plain, one line each.
+[[nodiscard]] std::string healthz_body();
+[[nodiscard]] std::string readyz_body(bool ready, std::string_view reason);  // the reason is said only if not ready
+
+}  // namespace sluiced::admin

@@ -1,0 +1,58 @@
+// Signals and the backstop. SIGTERM and SIGINT set the deadline, arm a kernel timer a little behind it and wake the
+// main loop, all within their handler; the timer's own handler writes the report and ends the process. So the hard
+// deadline depends on no thread of ours still working. Made once, by main, before any other thread; blocked in no
+// thread. What it cannot do: end a thread that the kernel will not release from a dead disk.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <filesystem>
+#include <optional>
+
+namespace sluice {
+class Tracker;
+}
+
+namespace sluiced::host {
+
+class StopSignals {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  // From here SIGTERM, SIGINT and SIGHUP are ours, SIGPIPE is ignored. The first signal sets the deadline this far
+  // away, but never nearer than what the tracker needs at least. Throws std::system_error.
+  explicit StopSignals(std::chrono::nanoseconds drain_timeout);
+  ~StopSignals();
+  StopSignals(const StopSignals&) = delete;
+  StopSignals& operator=(const StopSignals&) = delete;
+
+  // From here the handlers read the books of this tracker, until it is taken back with nullptr.
+  void watch(const sluice::Tracker* tracker) noexcept;
+
+  // From here the backstop owes a report, on stderr and in this file (nothing: nowhere else).
+  void owe_report(const std::optional<std::filesystem::path>& last_exit);
+
+  // Waits until something new happens, or for at most this long. The counts are those since the start.
+  struct Heard {
+    std::size_t stops = 0;    // SIGTERM and SIGINT together
+    std::size_t reopens = 0;  // SIGHUP
+  };
+  [[nodiscard]] Heard wait(std::chrono::nanoseconds at_most) noexcept;
+  // Ends a wait, from any thread.
+  void wake() noexcept;
+
+  // Of the stop that was asked for: when, and until when (which a second signal moves forward).
+  [[nodiscard]] Clock::time_point first_signal() const noexcept;
+  [[nodiscard]] Clock::time_point deadline() const noexcept;
+
+ private:
+  int wake_fd_;
+};
+
+// The right to write the report is given once: to the main loop, or to the backstop. True: it is the caller's.
+[[nodiscard]] bool claim_report() noexcept;
+
+// The exit code that the backstop is to use if it has to end what is left after the report.
+void decide_exit(int code) noexcept;
+
+}  // namespace sluiced::host

@@ -1,0 +1,149 @@
+#include "http/answers.h"
+
+#include <charconv>
+#include <cstdint>
+
+namespace sluiced::http {
+namespace {
+
+void append_number(std::string& out, std::uint64_t number) {
+  std::array<char, 20> digits;
+  const char* const end = std::to_chars(digits.data(), digits.data() + digits.size(), number).ptr;
+  out.append(digits.data(), static_cast<std::size_t>(end - digits.data()));
+}
+
+void append_head(std::string& out, int status, std::string_view date, Ending ending, std::string_view content_type,
+                 std::size_t content_length) {
+  out += "HTTP/1.1 ";
+  append_number(out, static_cast<std::uint64_t>(status));
+  out += ' ';
+  out += phrase_of(status);
+  out += "\r\n";
+  out += date;
+  out += "Content-Type: ";
+  out += content_type;
+  out += "\r\nContent-Length: ";
+  append_number(out, content_length);
+  out += "\r\n";
+  if (!ending.keep_alive) {
+    out += "Connection: close\r\n";
+  } else if (ending.http10) {
+    out += "Connection: keep-alive\r\n";
+  }
+}
+
+}  // namespace
+
+std::string_view DateLine::now() {
+  const std::time_t second = std::time(nullptr);
+  if (second != second_) {
+    std::tm parts{};
+    gmtime_r(&second, &parts);
+    static constexpr std::array<const char*, 7> days = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+    static constexpr std::array<const char*, 12> months = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                                           "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+    std::string line = "Date: ";
+    const auto two = [&line](int number) {
+      line += static_cast<char>('0' + number / 10 % 10);
+      line += static_cast<char>('0' + number % 10);
+    };
+    line.append(days[static_cast<std::size_t>(parts.tm_wday)]).append(", ");
+    two(parts.tm_mday);
+    line.append(" ").append(months[static_cast<std::size_t>(parts.tm_mon)]).append(" ");
+    line.append(std::to_string(parts.tm_year + 1900)).append(" ");
+    two(parts.tm_hour);
+    line += ':';
+    two(parts.tm_min);
+    line += ':';
+    two(parts.tm_sec);
+    line += " GMT\r\n";
+    line.copy(line_.data(), kSize);
+    second_ = second;
+  }
+  return {line_.data(), kSize};
+}
+
+void write_accepted(std::string& out, std::string_view date, Ending ending, std::size_t events,
+                    const sluice::EventId& first, const sluice::EventId& last) {
+  std::array<char, sluice::EventId::kMaxText> first_text;
+  std::array<char, sluice::EventId::kMaxText> last_text;
+  std::array<char, 20> count;
+  const std::size_t first_size = first.write(first_text.data());
+  const std::size_t last_size = last.write(last_text.data());
+  const auto count_size =
+      static_cast<std::size_t>(std::to_chars(count.data(), count.data() + count.size(), events).ptr - count.data());
+
+  constexpr std::string_view accepted_key = "{\"accepted\":";
+  constexpr std::string_view first_key = ",\"first\":\"";
+  constexpr std::string_view last_key = "\",\"last\":\"";
+  constexpr std::string_view end = "\"}";
+  const std::size_t size =
+      accepted_key.size() + count_size + first_key.size() + first_size + last_key.size() + last_size + end.size();
+  append_head(out, 202, date, ending, "application/json", size);
+  out += "\r\n";
+  out += accepted_key;
+  out.append(count.data(), count_size);
+  out += first_key;
+  out.append(first_text.data(), first_size);
+  out += last_key;
+  out.append(last_text.data(), last_size);
+  out += end;
+}
+
+void write_problem(std::string& out, std::string_view date, Ending ending, const Problem& problem) {
+  std::string body = "{\"title\":\"";
+  body.append(phrase_of(problem.status)).append("\",\"status\":").append(std::to_string(problem.status));
+  body.append(",\"detail\":\"").append(problem.detail).append("\"");
+  if (problem.line != 0) body.append(",\"line\":").append(std::to_string(problem.line));
+  body += '}';
+
+  append_head(out, problem.status, date, ending, "application/problem+json", body.size());
+  if (!problem.allow.empty()) out.append("Allow: ").append(problem.allow).append("\r\n");
+  if (problem.status == 429 || problem.status == 503) out += "Retry-After: 1\r\n";
+  out.append("\r\n").append(body);
+}
+
+void write_page(std::string& out, std::string_view date, Ending ending, const Page& page, bool with_body) {
+  append_head(out, page.status, date, ending, page.content_type, page.body.size());
+  out += "\r\n";
+  if (with_body) out += page.body;
+}
+
+std::string_view phrase_of(int status) noexcept {
+  switch (status) {
+    case 200:
+      return "OK";
+    case 202:
+      return "Accepted";
+    case 400:
+      return "Bad Request";
+    case 404:
+      return "Not Found";
+    case 405:
+      return "Method Not Allowed";
+    case 408:
+      return "Request Timeout";
+    case 411:
+      return "Length Required";
+    case 413:
+      return "Content Too Large";
+    case 414:
+      return "URI Too Long";
+    case 415:
+      return "Unsupported Media Type";
+    case 429:
+      return "Too Many Requests";
+    case 431:
+      return "Request Header Fields Too Large";
+    case 500:
+      return "Internal Server Error";
+    case 503:
+      return "Service Unavailable";
+    case 505:
+      return "HTTP Version Not Supported";
+    default:
+      return "Answer";
+  }
+}
+
+}  // namespace sluiced::http

@@ -1,0 +1,530 @@
+#include "http/connection.h"
+
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <boost/asio/buffer.hpp>
+#include <cerrno>
+#include <cstring>
+#include <new>
+
+#include "http/loop.h"
+
+namespace sluiced::http {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr std::string_view kEvents = "/v1/events";
+constexpr std::size_t kUnsentLimit = std::size_t{16} << 10U;   // answers, above which a client is not read
+constexpr std::size_t kBodyProgress = std::size_t{16} << 10U;  // what a time-out must bring
+constexpr std::size_t kFirstRoom = std::size_t{64} << 10U;     // for a body of known length, at once; then by doubling
+constexpr std::size_t kMostSkipped = std::size_t{64}
+                                     << 10U;   // an unwanted body up to here is read over; else closing is cheaper
+constexpr std::size_t kMostContentType = 255;  // what an event keeps of it
+constexpr std::size_t kRequestCharge = 512;    // a Request and its content type
+constexpr milliseconds kLinger{1000};
+constexpr milliseconds kLingerDraining{500};
+constexpr milliseconds kSettle{200};  // how long a stop waits for a last answer to arrive
+
+}  // namespace
+
+Connection::Connection(Loop& loop, int fd, bool tcp)
+    : loop_(loop),
+      socket_(loop.context().get_executor()),
+      held_(loop.shared().budget),
+      unsent_(loop.shared().budget),
+      tcp_(tcp) {
+  socket_.assign(boost::asio::generic::stream_protocol(tcp ? AF_INET : AF_UNIX, 0), fd);
+}
+
+Connection::~Connection() { loop_.shared().connections -= 1; }
+
+void Connection::begin() { settle(); }
+
+void Connection::turn_away() {
+  refuse(503, "too many connections");
+  settle();
+}
+
+void Connection::drain() {
+  if (state_ == State::lingering) deadline_ = std::min(deadline_, coarse_now() + kLingerDraining);
+  if (open() && !half_read() && held_.empty() && unsent_.empty()) {
+    // Idle, it seems; but what the client has sent by now is answered: consume() refuses it.
+    const ssize_t size = ::recv(socket_.native_handle(), loop_.scratch(), Loop::kScratch, MSG_DONTWAIT);
+    const std::string_view input(loop_.scratch(), static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
+    keep(input.substr(consume(input)));
+  }
+  settle();
+}
+
+void Connection::end_reading() {
+  if (open() && half_read()) refuse(503, "the server is stopping, and the request was not complete");
+  settle();
+}
+
+void Connection::give_up() {
+  if (!unsent_.empty() || settling_) close();
+  settle();
+}
+
+void Connection::tick(Clock::time_point now) {
+  check_settled();
+  if (now >= deadline_) {
+    switch (waiting_) {
+      case Waiting::head:
+      case Waiting::body:
+        refuse(408, "the request came too slowly");
+        break;
+      case Waiting::idle:
+      case Waiting::unsent:
+      case Waiting::linger:
+        close();
+        break;
+    }
+  }
+  settle();
+}
+
+// ---- a turn: what has arrived is taken, all answers go out in one write
+
+void Connection::on_read(const Error& error, std::size_t size) {
+  reading_ = false;
+  if (state_ == State::closed) return settle();
+  if (error) {
+    if (error != boost::asio::error::operation_aborted) ended_ = true;
+    if (error != boost::asio::error::eof && error != boost::asio::error::operation_aborted) close();
+    return settle();
+  }
+  if (state_ != State::open) {
+    discard();
+    return settle();
+  }
+
+  const std::string_view fresh(buffer_.data(), size);
+  const bool more = size == buffer_.size();  // the buffer is full: the kernel may hold more
+  const bool in_body = request_ != nullptr && request_->chunks == nullptr;
+  if (!held_.empty()) {
+    if (!held_.try_append(fresh) || (more && !held_.try_append(read_more({})))) {
+      refuse(429, "no room to receive this now");
+    } else {
+      held_.drop_front(consume(held_.view()));
+    }
+  } else {
+    const std::string_view input = more && !in_body ? read_more(fresh) : fresh;
+    keep(input.substr(consume(input)));
+  }
+  if (more && in_body) fill_body();
+  settle();
+}
+
+// `fresh` and what the kernel has behind it, in the loop's buffer.
+std::string_view Connection::read_more(std::string_view fresh) {
+  char* const scratch = loop_.scratch();
+  std::memcpy(scratch, fresh.data(), fresh.size());
+  const ssize_t size =
+      ::recv(socket_.native_handle(), scratch + fresh.size(), Loop::kScratch - fresh.size(), MSG_DONTWAIT);
+  return {scratch, fresh.size() + static_cast<std::size_t>(std::max<ssize_t>(size, 0))};
+}
+
+void Connection::keep(std::string_view rest) {
+  if (rest.empty() || !open()) return;
+  if (!held_.try_append(rest)) refuse(429, "no room to receive this now");
+}
+
+std::size_t Connection::consume(std::string_view input) {
+  std::size_t used = 0;
+  while (open() && used < input.size() && unsent_.size() < kUnsentLimit) {
+    const std::string_view rest = input.substr(used);
+    std::size_t taken = 0;
+    if (skip_ != 0) {
+      taken = std::min(skip_, rest.size());
+      skip_ -= taken;
+    } else if (request_ == nullptr) {
+      taken = take_head(rest);
+    } else {
+      taken = request_->chunks != nullptr ? take_chunks(rest) : take_body(rest);
+    }
+    if (taken == 0) break;
+    used += taken;
+    if (loop_.out().size() >= kUnsentLimit) flush();
+  }
+  return used;
+}
+
+std::size_t Connection::take_head(std::string_view input) {
+  if (!begun_ && input.front() == '\r') {  // empty lines before a request are nothing (RFC 9112, 2.2)
+    if (input.size() == 1) return 0;
+    if (input[1] == '\n') return 2;
+  }
+  if (!begun_ && loop_.draining()) {
+    refuse(503, "the server is stopping");
+    return input.size();
+  }
+  const FoundHead found = find_head(input, searched_);
+  if (found.state == FoundHead::State::bad) {
+    refuse(400, "not HTTP/1.1: a line end or the first byte is wrong, or a field is folded");
+    return input.size();
+  }
+  if (found.size > kMaxHead) {
+    const bool in_target = input.substr(0, kMaxHead).find('\n') == std::string_view::npos;
+    refuse(in_target ? 414 : 431, in_target ? "the target is longer than 8 KiB" : "the headers are longer than 16 KiB");
+    return input.size();
+  }
+  if (found.state == FoundHead::State::partial) {
+    begun_ = true;
+    searched_ = found.size;
+    return 0;
+  }
+  begun_ = false;
+  searched_ = 0;
+
+  Head head;
+  std::unique_ptr<ChunkReader> chunks;
+  if (const HeadFault fault = parse_head(input.substr(0, found.size), head, chunks); fault.status != 0) {
+    refuse(fault.status, fault.detail);
+    return input.size();
+  }
+  return found.size + dispatch(head, std::move(chunks), input.substr(found.size));
+}
+
+// ---- a request whose head is read
+
+std::size_t Connection::dispatch(const Head& head, std::unique_ptr<ChunkReader> chunks, std::string_view rest) {
+  const std::string_view path = path_of(head.target);
+  const auto problem_at_once = [&](const Problem& what) {
+    return answer_at_once(head, rest, [&](Ending ending) { problem(what, ending); });
+  };
+
+  if (path == kEvents && loop_.shared().config.tracker != nullptr) {
+    if (head.method != "POST") return problem_at_once({405, "events are posted", 0, "POST"});
+    return receive_events(head, std::move(chunks), rest);
+  }
+  const Pages& pages = loop_.shared().config.pages;
+  const auto page = pages.find(path);
+  if (page == pages.end()) return problem_at_once({404, "there is nothing here"});
+  const bool get = head.method == "GET";
+  if (!get && head.method != "HEAD") return problem_at_once({405, "this is for reading", 0, "GET, HEAD"});
+  return answer_at_once(head, rest, [&](Ending ending) {
+    Page shown;
+    try {
+      shown = page->second();
+    } catch (const std::exception&) {
+      return problem({500, "this page could not be made"}, ending);
+    }
+    write_page(loop_.out(), loop_.date(), ending, shown, get);
+    answered(shown.status, ending);
+  });
+}
+
+// Answers without looking at the body: a short one is read over, behind others the connection is closed.
+template <typename Write>
+std::size_t Connection::answer_at_once(const Head& head, std::string_view rest, Write write) {
+  const bool arrives = !head.expects_continue || rest.size() >= head.content_length;
+  Ending ending{head.http10, head.keep_alive};
+  if (head.chunked || head.content_length > kMostSkipped || !arrives || loop_.draining()) ending.keep_alive = false;
+  write(ending);
+  if (!open()) return rest.size();
+  const std::size_t used = std::min<std::size_t>(rest.size(), head.content_length);
+  skip_ = head.content_length - used;
+  return used;
+}
+
+std::size_t Connection::receive_events(const Head& head, std::unique_ptr<ChunkReader> chunks, std::string_view rest) {
+  const auto problem_at_once = [&](const Problem& what) {
+    return answer_at_once(head, rest, [&](Ending ending) { problem(what, ending); });
+  };
+  const auto refuse_all = [&](int status, std::string_view detail) {
+    refuse(status, detail);
+    return rest.size();
+  };
+
+  Intake& intake = loop_.intake();
+  const Content content = content_of(head.content_type);
+  const std::size_t limit = intake.body_limit(content);
+  if (head.encoded) return problem_at_once({415, "bodies are taken as they are, without a Content-Encoding"});
+  if (content == Content::cloudevents) return problem_at_once({415, "CloudEvents are not taken by this version"});
+  if (!head.chunked && !head.has_length) return refuse_all(411, "a Content-Length is wanted, or chunks");
+  if (head.content_length > limit) return refuse_all(413, "the body is larger than this server takes");
+  if (head.content_type.size() > kMostContentType) return refuse_all(413, "the Content-Type is longer than 255 bytes");
+
+  const Ending ending{head.http10, head.keep_alive};
+  if (!head.chunked && rest.size() >= head.content_length) {  // all there: taken from where it was read to
+    answer(intake.take(content, head.content_type, rest.substr(0, head.content_length)), ending);
+    return head.content_length;
+  }
+  request_ = std::make_unique<Request>(loop_.shared().budget, content, head.content_type);
+  request_->ending = ending;
+  request_->limit = limit;
+  request_->expected = head.content_length;
+  request_->chunks = std::move(chunks);
+  progress_ = true;
+  if (!request_->own.try_add(kRequestCharge)) return refuse_all(429, "no room to receive this now");
+  if (head.expects_continue && rest.empty()) loop_.out() += kContinue;
+  return 0;  // consume() goes on with the body
+}
+
+// ---- a body on its way
+
+// Room for `size` bytes of body in all; in steps, each charged before it is made. False: refused.
+bool Connection::make_room(std::size_t size) {
+  ChargedBytes& body = request_->body;
+  if (size <= body.capacity()) return true;
+  const std::size_t most = request_->chunks != nullptr ? request_->limit : request_->expected;
+  const std::size_t step = body.capacity() != 0          ? 2 * body.capacity()
+                           : request_->chunks == nullptr ? kFirstRoom
+                                                         : std::size_t{4} << 10U;
+  if (body.try_reserve(std::min(most, std::max(size, step)))) return true;
+  refuse(429, "no room to receive this now");
+  return false;
+}
+
+std::size_t Connection::take_body(std::string_view input) {
+  const std::size_t size = std::min(input.size(), request_->expected - request_->body.size());
+  if (!make_room(request_->body.size() + size)) return input.size();
+  if (!request_->body.try_append(input.substr(0, size))) return input.size();  // cannot be: there is room
+  if (request_->body.size() == request_->expected) finish_request();
+  return size;
+}
+
+// The rest of a long body goes from the kernel to where it belongs, without a detour.
+void Connection::fill_body() {
+  while (open() && request_ != nullptr) {
+    ChargedBytes& body = request_->body;
+    if (body.room() == 0 && !make_room(body.size() + 1)) return;
+    const ssize_t size = ::recv(socket_.native_handle(), body.space(), body.room(), MSG_DONTWAIT);
+    if (size <= 0) return;
+    body.commit(static_cast<std::size_t>(size));
+    if (body.size() == request_->expected) finish_request();
+  }
+}
+
+std::size_t Connection::take_chunks(std::string_view input) {
+  std::size_t used = 0;
+  for (;;) {
+    const ChunkStep step = request_->chunks->step(input.substr(used));
+    used += step.used;
+    if (step.state == ChunkStep::State::bad) {
+      refuse(400, "the chunks are malformed");
+      return input.size();
+    }
+    const std::size_t size = request_->body.size() + step.data.size();
+    if (size > request_->limit) {
+      refuse(413, "the body is larger than this server takes");
+      return input.size();
+    }
+    if (!step.data.empty() && (!make_room(size) || !request_->body.try_append(step.data))) return input.size();
+    if (step.state == ChunkStep::State::done) {
+      finish_request();
+      return used;
+    }
+    if (step.state == ChunkStep::State::starved) break;
+  }
+  if (input.size() - used > kMaxHead) {
+    refuse(431, "a chunk's extensions or the trailers are longer than 16 KiB");
+    return input.size();
+  }
+  return used;
+}
+
+void Connection::finish_request() {
+  const std::unique_ptr<Request> whole = std::move(request_);
+  answer(loop_.intake().take(whole->content, whole->content_type, whole->body.view()), whole->ending);
+}
+
+// ---- answers
+
+void Connection::answer(const Outcome& outcome, Ending ending) {
+  if (outcome.status != 202) return problem({outcome.status, outcome.detail, outcome.line, {}}, ending);
+  if (loop_.draining()) ending.keep_alive = false;
+  write_accepted(loop_.out(), loop_.date(), ending, outcome.events, outcome.first, outcome.last);
+  answered(202, ending);
+}
+
+void Connection::problem(const Problem& problem, Ending ending) {
+  if (loop_.draining() || problem.status == 503) ending.keep_alive = false;
+  write_problem(loop_.out(), loop_.date(), ending, problem);
+  answered(problem.status, ending);
+}
+
+void Connection::refuse(int status, std::string_view detail) {
+  drop_request();
+  problem({status, detail}, {false, false});
+}
+
+void Connection::answered(int status, Ending ending) {
+  loop_.count(status);
+  ++loop_.answers_in_out;
+  progress_ = true;
+  if (!ending.keep_alive) state_ = State::closing;
+}
+
+void Connection::drop_request() {
+  request_.reset();
+  begun_ = false;
+  searched_ = 0;
+}
+
+// ---- writing
+
+// Hands this turn's answers to the kernel, or as much as it takes.
+void Connection::flush() {
+  std::string& out = loop_.out();
+  if (out.empty()) return;
+  std::size_t sent = 0;
+  if (unsent_.empty() && state_ != State::closed) {
+    const ssize_t size = ::send(socket_.native_handle(), out.data(), out.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (size < 0 && errno != EAGAIN && errno != EWOULDBLOCK) close();
+    sent = static_cast<std::size_t>(std::max<ssize_t>(size, 0));
+  }
+  if (sent < out.size() && state_ != State::closed) {
+    unsent_answers_ += loop_.answers_in_out;
+    // No room for its answers: a client that does not read is not worth more.
+    if (!unsent_.try_append(std::string_view(out).substr(sent))) close();
+  }
+  out.clear();
+  loop_.answers_in_out = 0;
+}
+
+void Connection::on_writable(const Error& error) {
+  writing_ = false;
+  if (state_ == State::closed) return settle();
+  if (error) close();
+  if (!unsent_.empty()) push_unsent();
+  if (open() && !held_.empty() && unsent_.size() < kUnsentLimit) held_.drop_front(consume(held_.view()));
+  settle();
+}
+
+void Connection::push_unsent() {
+  const ssize_t size =
+      ::send(socket_.native_handle(), unsent_.view().data(), unsent_.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+  if (size < 0) {
+    if (errno != EAGAIN && errno != EWOULDBLOCK) close();
+    return;
+  }
+  progress_ = true;
+  unsent_.drop_front(static_cast<std::size_t>(size));
+  if (unsent_.empty()) unsent_answers_ = 0;
+}
+
+// ---- the end
+
+// Our end is closed for writing and theirs read until they close too: closing on unread bytes would make the kernel
+// throw away the answers that are on their way.
+void Connection::start_lingering() {
+  const bool last_answer_now = state_ == State::closing;
+  state_ = State::lingering;
+  drop_request();
+  held_.release();
+  ::shutdown(socket_.native_handle(), SHUT_WR);
+  progress_ = true;
+  if (ended_) return close();
+  if (loop_.draining() && last_answer_now) {
+    settling_ = true;
+    loop_.settling(true);
+    deadline_ = coarse_now() + kLingerDraining;
+    discard();
+  }
+}
+
+void Connection::close() {
+  if (state_ == State::closed) return;
+  state_ = State::closed;
+  Error ignored;
+  socket_.close(ignored);
+  drop_request();
+  held_.release();
+  unsent_.release();
+  unsent_answers_ = 0;
+  check_settled();
+}
+
+// Reads what nobody wants, so that it does not lie unread when the socket is closed.
+void Connection::discard() {
+  for (int rounds = 16; rounds > 0; --rounds) {  // a megabyte a turn: others want theirs
+    const ssize_t size = ::recv(socket_.native_handle(), loop_.scratch(), Loop::kScratch, MSG_DONTWAIT);
+    if (size == 0) ended_ = true;
+    if (size < static_cast<ssize_t>(Loop::kScratch)) break;
+  }
+  check_settled();
+}
+
+void Connection::check_settled() {
+  if (!settling_) return;
+  const bool waited = coarse_now() >= deadline_ - (kLingerDraining - kSettle);
+  if (!waited && state_ != State::closed && !ended_ && !delivered()) return;
+  settling_ = false;
+  loop_.settling(false);
+}
+
+// The client's kernel has all of it, and nothing of theirs lies unread here.
+bool Connection::delivered() const {
+  int on_the_way = 0;
+  int unread = 0;
+  const int fd = const_cast<Socket&>(socket_).native_handle();
+  if (tcp_ && ::ioctl(fd, SIOCOUTQ, &on_the_way) != 0) return true;  // a unix socket's answers are there when written
+  if (::ioctl(fd, FIONREAD, &unread) != 0) return true;
+  return on_the_way == 0 && unread == 0;
+}
+
+// ---- the end of every turn
+
+void Connection::settle() {
+  flush();
+  if (state_ == State::closing && unsent_.empty()) start_lingering();
+  if (open() && unsent_.empty()) {
+    if (ended_) {
+      close();
+    } else if (loop_.draining() && !half_read()) {
+      start_lingering();
+    }
+  }
+  if (state_ == State::lingering && ended_) close();
+  account();
+  if (state_ == State::closed) {
+    if (!reading_ && !writing_) loop_.forget(*this);
+    return;
+  }
+  renew_deadline();
+  if (!writing_ && !unsent_.empty()) {
+    writing_ = true;
+    socket_.async_wait(Socket::wait_write, [this](const Error& error) { on_writable(error); });
+  }
+  const bool wanted = state_ == State::lingering || (open() && unsent_.size() < kUnsentLimit);
+  if (!reading_ && wanted && !ended_) {
+    reading_ = true;
+    socket_.async_read_some(boost::asio::buffer(buffer_),
+                            [this](const Error& error, std::size_t size) { on_read(error, size); });
+  }
+}
+
+void Connection::account() {
+  const std::uint32_t owed = unsent_answers_ + (half_read() ? 1U : 0U);
+  if (owed == owed_) return;
+  loop_.owe(owed_, owed);
+  owed_ = owed;
+}
+
+void Connection::renew_deadline() {
+  if (request_ != nullptr && request_->body.size() - request_->mark >= kBodyProgress) {
+    request_->mark = request_->body.size();
+    progress_ = true;
+  }
+  const Waiting now_waiting = state_ == State::lingering ? Waiting::linger
+                              : !unsent_.empty()         ? Waiting::unsent
+                              : request_ != nullptr      ? Waiting::body
+                              : begun_                   ? Waiting::head
+                                                         : Waiting::idle;
+  if (now_waiting == waiting_ && !progress_) return;
+  waiting_ = now_waiting;
+  progress_ = false;
+  const Config& config = loop_.shared().config;
+  deadline_ =
+      coarse_now() + (waiting_ != Waiting::linger ? std::chrono::duration_cast<Clock::duration>(config.request_timeout)
+                      : loop_.draining()          ? Clock::duration(kLingerDraining)
+                                                  : Clock::duration(kLinger));
+}
+
+}  // namespace sluiced::http

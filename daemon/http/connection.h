@@ -1,0 +1,130 @@
+// One client: reads, lets requests be taken and answered in their order, writes, lingers, ends. Lives on its loop's
+// thread alone. What an idle one costs is this object and a pending read; what is more (half a request, unsent answers)
+// is charged to the server's budget first. It refuses by answering and closing; clients without progress are closed by
+// tick().
+#pragma once
+
+#include <array>
+#include <boost/asio/basic_stream_socket.hpp>
+#include <boost/asio/generic/stream_protocol.hpp>
+#include <boost/asio/io_context.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <string_view>
+
+#include "http/answers.h"
+#include "http/budget.h"
+#include "http/intake.h"
+#include "http/request.h"
+#include "http/server.h"
+
+namespace sluiced::http {
+
+class Loop;
+
+class Connection {
+ public:
+  // Takes over the socket. `self` is where the loop keeps it.
+  Connection(Loop& loop, int fd, bool tcp);
+  ~Connection();
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  // Each of these is one turn, and may end with the connection forgotten: the caller touches it no more.
+  void begin();                      // reads
+  void turn_away();                  // one connection too many: 503, unread
+  void drain();                      // the loop drains: if idle, ends
+  void end_reading();                // what is half read by now stays half read
+  void give_up();                    // drops what the client has not read
+  void tick(Clock::time_point now);  // ends what makes no progress
+
+  std::list<Connection>::iterator self;
+
+ private:
+  using Executor = boost::asio::io_context::executor_type;
+  using Socket = boost::asio::basic_stream_socket<boost::asio::generic::stream_protocol, Executor>;
+  using Error = boost::system::error_code;
+
+  // open -> closing (the last answer is written to `out`) -> lingering (it has gone to the kernel) -> closed
+  enum class State : std::uint8_t { open, closing, lingering, closed };
+  enum class Waiting : std::uint8_t { idle, head, body, unsent, linger };  // for what, so how long
+
+  // A request whose body is on its way.
+  struct Request {
+    Request(Budget& budget, Content of, std::string_view type)
+        : content(of), content_type(type), body(budget), own(budget) {}
+
+    Content content;
+    std::string content_type;  // a view would point into what is read next
+    Ending ending;
+    std::size_t limit = 0;
+    std::size_t expected = 0;             // the length, if not chunked
+    std::unique_ptr<ChunkReader> chunks;  // if chunked
+    std::size_t mark = 0;                 // how much there was when the client last got more time
+    ChargedBytes body;
+    Charge own;  // for this object
+  };
+
+  // A turn ends with settle(): it writes, decides what is waited for, and arms reads and writes.
+  void on_read(const Error& error, std::size_t size);
+  void on_writable(const Error& error);
+  void settle();
+
+  // Taking bytes: each returns how many are used up, 0 for "not enough yet".
+  std::size_t consume(std::string_view input);
+  std::size_t take_head(std::string_view input);
+  std::size_t take_body(std::string_view input);
+  std::size_t take_chunks(std::string_view input);
+  std::size_t dispatch(const Head& head, std::unique_ptr<ChunkReader> chunks, std::string_view rest);
+  std::size_t receive_events(const Head& head, std::unique_ptr<ChunkReader> chunks, std::string_view rest);
+  template <typename Write>
+  std::size_t answer_at_once(const Head& head, std::string_view rest, Write write);
+  std::string_view read_more(std::string_view fresh);
+  void keep(std::string_view rest);
+  void fill_body();
+  bool make_room(std::size_t size);
+  void finish_request();
+
+  void answer(const Outcome& outcome, Ending ending);
+  void problem(const Problem& problem, Ending ending);
+  void refuse(int status, std::string_view detail);  // and close
+  void answered(int status, Ending ending);
+
+  void flush();
+  void push_unsent();
+  void start_lingering();
+  void close();
+  void drop_request();
+  void discard();
+  void check_settled();
+  [[nodiscard]] bool delivered() const;
+  [[nodiscard]] bool half_read() const noexcept { return begun_ || request_ != nullptr; }
+  [[nodiscard]] bool open() const noexcept { return state_ == State::open; }
+  void account();
+  void renew_deadline();
+
+  Loop& loop_;
+  Socket socket_;
+  ChargedBytes held_;    // input that is not used up: part of a head or chunk, or what waits behind unsent answers
+  ChargedBytes unsent_;  // answers that the kernel did not take
+  std::unique_ptr<Request> request_;  // null, but while a body is on its way
+  Clock::time_point deadline_{};
+  std::size_t skip_ = 0;      // bytes of a body that nobody wants
+  std::size_t searched_ = 0;  // of held_, for the end of a head
+  std::uint32_t unsent_answers_ = 0;
+  std::uint32_t owed_ = 0;  // as told to the loop
+  State state_ = State::open;
+  Waiting waiting_ = Waiting::idle;
+  const bool tcp_;
+  bool begun_ = false;             // a head is half read
+  bool progress_ = true;           // since the deadline was set
+  bool ended_ = false;             // the client sends no more
+  bool reading_ = false;           // an operation is pending; the object stays until it is back
+  bool writing_ = false;           // likewise
+  bool settling_ = false;          // told the loop that a last answer is on its way
+  std::array<char, 1024> buffer_;  // what a typical request fits in; what is more goes through the loop's
+};
+
+}  // namespace sluiced::http

@@ -1,0 +1,233 @@
+#include "http/loop.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <boost/asio/error.hpp>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/post.hpp>
+#include <cerrno>
+#include <exception>
+#include <system_error>
+
+namespace sluiced::http {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds kSweep{250};
+constexpr milliseconds kSweepAtLeast{5};
+constexpr milliseconds kSweepDraining{5};
+constexpr int kAcceptsATurn = 64;              // others want their turn
+constexpr std::size_t kTurnedAwayAtOnce = 64;  // those that get a 503 and linger; beyond, they are just closed
+
+Clock::duration sweep_period(const Config& config, bool draining) {
+  if (draining) return kSweepDraining;
+  const auto quarter = std::chrono::duration_cast<Clock::duration>(config.request_timeout / 4);
+  return std::clamp<Clock::duration>(quarter, kSweepAtLeast, kSweep);
+}
+
+}  // namespace
+
+Clock::time_point coarse_now() noexcept {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+  return Clock::time_point(std::chrono::seconds{now.tv_sec} + std::chrono::nanoseconds{now.tv_nsec});
+}
+
+// The hint: handlers may be posted from anywhere, but sockets and timers are touched by one thread only, without locks.
+Loop::Loop(Shared& shared)
+    : shared_(shared),
+      context_(BOOST_ASIO_CONCURRENCY_HINT_UNSAFE_IO),
+      sweep_timer_(context_),
+      intake_(shared.config.tracker, {shared.config.max_event_bytes, shared.config.max_request_bytes}, shared.budget),
+      scratch_(new char[kScratch]) {}
+
+Loop::~Loop() {
+  for (Acceptor& acceptor : acceptors_) {
+    if (acceptor.descriptor.is_open()) acceptor.descriptor.release();  // the listener closes it
+  }
+}
+
+void Loop::run() {
+  const auto work = boost::asio::make_work_guard(context_);
+  for (;;) {
+    try {
+      context_.run();
+      return;
+    } catch (const std::exception& error) {  // memory: the connection at hand is left to the sweep
+      out_.clear();
+      answers_in_out = 0;
+      if (shared_.config.log) shared_.config.log(sluice::LogLevel::error, std::string("http: ") + error.what());
+    }
+  }
+}
+
+void Loop::post(std::function<void()> job) { boost::asio::post(context_, std::move(job)); }
+
+// ---- accepting
+
+void Loop::accept_on(Listener& listener, std::function<void(int fd, bool tcp, bool too_many)> hand_over) {
+  acceptors_.push_back({listener, {context_, listener.fd()}, std::move(hand_over)});
+  wait_for_clients(acceptors_.back());
+}
+
+void Loop::wait_for_clients(Acceptor& acceptor) {
+  acceptor.descriptor.async_wait(boost::asio::posix::descriptor_base::wait_read,
+                                 [this, &acceptor](const boost::system::error_code& error) {
+                                   if (error || !acceptor.descriptor.is_open()) return;
+                                   if (accept_some(acceptor, kAcceptsATurn)) {
+                                     wait_for_clients(acceptor);
+                                   } else {
+                                     acceptor.paused = true;  // the sweep tries again
+                                     arm_sweep();
+                                   }
+                                 });
+}
+
+// False: this process or system has no socket left, so that asking again at once would spin.
+bool Loop::accept_some(Acceptor& acceptor, int most) {
+  for (; most > 0; --most) {
+    const int fd = acceptor.listener.accept();
+    if (fd < 0) {
+      if (errno == EAGAIN || errno == EWOULDBLOCK) return true;
+      if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+        if (shared_.config.log) {
+          shared_.config.log(sluice::LogLevel::warn,
+                             "accept on " + acceptor.listener.name() + ": " + std::generic_category().message(errno));
+        }
+        return false;
+      }
+      continue;  // that client is gone
+    }
+    const std::size_t open = shared_.connections += 1;
+    if (open > shared_.config.max_connections + kTurnedAwayAtOnce) {
+      ::close(fd);
+      shared_.connections -= 1;
+      continue;
+    }
+    acceptor.hand_over(fd, acceptor.listener.tcp(), open > shared_.config.max_connections);
+  }
+  return true;
+}
+
+void Loop::stop_accepting() {
+  constexpr int all = 1 << 16;  // more than any listen queue holds; a flood of clients must not hold up the stop
+  for (Acceptor& acceptor : acceptors_) {
+    if (!acceptor.descriptor.is_open()) continue;
+    (void)accept_some(acceptor, all);
+    acceptor.paused = false;
+    acceptor.descriptor.release();
+    acceptor.listener.close();
+  }
+}
+
+void Loop::adopt(int fd, bool tcp, bool too_many) {
+  try {
+    Connection& connection = connections_.emplace_front(*this, fd, tcp);
+    connection.self = connections_.begin();
+    arm_sweep();
+    if (too_many) {
+      connection.turn_away();
+    } else {
+      connection.begin();
+    }
+  } catch (const boost::system::system_error&) {  // the kernel has no room to watch it
+    ::close(fd);
+    shared_.connections -= 1;
+  }
+}
+
+void Loop::forget(Connection& connection) { connections_.erase(connection.self); }
+
+// ---- time
+
+void Loop::arm_sweep() {
+  if (sweep_armed_) return;
+  sweep_armed_ = true;
+  sweep_timer_.expires_after(sweep_period(shared_.config, draining_));
+  sweep_timer_.async_wait([this](const boost::system::error_code& error) {
+    if (error) return;
+    sweep_armed_ = false;
+    sweep();
+  });
+}
+
+void Loop::sweep() {
+  const Clock::time_point now = coarse_now();
+  if (draining_ && !reading_over_ && now >= reading_) {
+    reading_over_ = true;
+    each([](Connection& connection) { connection.end_reading(); });
+  }
+  each([now](Connection& connection) { connection.tick(now); });
+  for (Acceptor& acceptor : acceptors_) {
+    if (!acceptor.paused) continue;
+    acceptor.paused = false;
+    wait_for_clients(acceptor);
+  }
+  if (!connections_.empty()) arm_sweep();
+}
+
+// A turn for each; it may be their last.
+void Loop::each(const std::function<void(Connection&)>& turn) {
+  for (auto next = connections_.begin(); next != connections_.end();) turn(*next++);
+}
+
+// ---- draining
+
+void Loop::begin_drain(Clock::time_point reading) {
+  reading_ = reading;
+  draining_ = true;
+  // Behind the turns that are due already: what they have read is then answered, not overlooked.
+  post([this] {
+    each([](Connection& connection) { connection.drain(); });
+    drain_begun_ = true;
+    publish();
+    sweep_timer_.cancel();
+    sweep_armed_ = false;
+    arm_sweep();
+  });
+}
+
+void Loop::give_up() {
+  each([](Connection& connection) { connection.give_up(); });
+}
+
+void Loop::owe(std::uint32_t before, std::uint32_t now) noexcept {
+  // Only this thread writes; others read it as statistics.
+  owed_.store(owed_.load(std::memory_order_relaxed) + now - before, std::memory_order_relaxed);
+  publish();
+}
+
+void Loop::settling(bool begins) noexcept {
+  settling_ = begins ? settling_ + 1 : settling_ - 1;
+  publish();
+}
+
+void Loop::publish() noexcept {
+  if (!drain_begun_) return;
+  const bool quiet = owed() == 0 && settling_ == 0;
+  if (quiet == quiet_) return;
+  quiet_ = quiet;
+  const std::lock_guard lock(shared_.mutex);
+  shared_.busy_loops = quiet ? shared_.busy_loops - 1 : shared_.busy_loops + 1;
+  if (shared_.busy_loops == 0) shared_.changed.notify_all();
+}
+
+// ---- statistics
+
+void Loop::count(int status) noexcept {
+  // Relaxed: statistics only; this thread alone writes.
+  auto& counter = answered_[std::clamp<std::size_t>(static_cast<std::size_t>(status), 0, answered_.size() - 1)];
+  counter.store(counter.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+}
+
+void Loop::add_answered(std::map<int, std::uint64_t>& to) const {
+  for (std::size_t status = 0; status < answered_.size(); ++status) {
+    const std::uint64_t count = answered_[status].load(std::memory_order_relaxed);
+    if (count != 0) to[static_cast<int>(status)] += count;
+  }
+}
+
+}  // namespace sluiced::http

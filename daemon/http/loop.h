@@ -1,0 +1,104 @@
+// One io thread: an event loop, its connections, and what they share because only one of them has its turn at a time.
+// All but post(), stop() and the atomics belong to the thread that runs it.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <list>
+#include <memory>
+#include <string>
+
+#include "http/answers.h"
+#include "http/connection.h"
+#include "http/intake.h"
+#include "http/listener.h"
+#include "http/shared.h"
+
+namespace sluiced::http {
+
+// The kernel's coarse clock: a few ms late, and nearly free. Good enough for time-outs.
+[[nodiscard]] Clock::time_point coarse_now() noexcept;
+
+class Loop {
+ public:
+  explicit Loop(Shared& shared);
+  ~Loop();
+  Loop(const Loop&) = delete;
+  Loop& operator=(const Loop&) = delete;
+
+  // The thread's life: until stop().
+  void run();
+  void stop() { context_.stop(); }       // any thread
+  void post(std::function<void()> job);  // any thread; runs on this one, in order
+
+  // Accepts on it, handing the sockets to `hand_over`. Before run().
+  void accept_on(Listener& listener, std::function<void(int fd, bool tcp, bool too_many)> hand_over);
+  // Takes what waits in the listen queues, then closes the listeners.
+  void stop_accepting();
+
+  void adopt(int fd, bool tcp, bool too_many);
+  void begin_drain(Clock::time_point reading);
+  void give_up();
+
+  // For its connections.
+  [[nodiscard]] boost::asio::io_context& context() noexcept { return context_; }
+  [[nodiscard]] Shared& shared() noexcept { return shared_; }
+  [[nodiscard]] Intake& intake() noexcept { return intake_; }
+  [[nodiscard]] std::string_view date() { return date_.now(); }
+  [[nodiscard]] std::string& out() noexcept { return out_; }  // answers of the turn at hand
+  std::uint32_t answers_in_out = 0;
+  static constexpr std::size_t kScratch = std::size_t{64} << 10U;
+  [[nodiscard]] char* scratch() noexcept { return scratch_.get(); }  // what is read in the turn at hand
+  [[nodiscard]] bool draining() const noexcept { return draining_; }
+  void count(int status) noexcept;
+  void owe(std::uint32_t before, std::uint32_t now) noexcept;  // answers owed by one connection
+  void settling(bool begins) noexcept;                         // one connection's last answer is on its way, or there
+  void forget(Connection& connection);
+
+  // Statistics, any thread.
+  [[nodiscard]] std::size_t owed() const noexcept { return owed_.load(std::memory_order_relaxed); }
+  void add_answered(std::map<int, std::uint64_t>& to) const;
+
+ private:
+  struct Acceptor {
+    Listener& listener;
+    boost::asio::posix::basic_stream_descriptor<boost::asio::io_context::executor_type> descriptor;
+    std::function<void(int fd, bool tcp, bool too_many)> hand_over;
+    bool paused = false;
+  };
+
+  void wait_for_clients(Acceptor& acceptor);
+  [[nodiscard]] bool accept_some(Acceptor& acceptor, int most);
+  void arm_sweep();
+  void sweep();
+  void each(const std::function<void(Connection&)>& turn);
+  void publish() noexcept;
+
+  Shared& shared_;
+  boost::asio::io_context context_;
+  boost::asio::steady_timer sweep_timer_;
+  std::deque<Acceptor> acceptors_;
+  Intake intake_;
+  DateLine date_;
+  std::string out_;
+  std::unique_ptr<char[]> scratch_;
+  std::list<Connection> connections_;
+  bool sweep_armed_ = false;
+  bool draining_ = false;     // new requests are refused
+  bool drain_begun_ = false;  // and every connection knows it
+  bool reading_over_ = false;
+  bool quiet_ = false;  // as counted in Shared::busy_loops
+  Clock::time_point reading_{};
+  std::size_t settling_ = 0;  // connections whose last answer is on its way
+  std::atomic<std::size_t> owed_{0};
+  std::array<std::atomic<std::uint64_t>, 600> answered_{};  // by status
+};
+
+}  // namespace sluiced::http

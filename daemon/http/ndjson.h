@@ -1,0 +1,36 @@
+// Splits application/x-ndjson into its lines: LF or CRLF, the last with or without an end. Pure; any thread. It looks
+// for line ends only: what a line holds is checked line by line, so no value can reach over one.
+#pragma once
+
+#include <cstddef>
+#include <cstring>
+#include <optional>
+#include <string_view>
+
+namespace sluiced::http {
+
+class Lines {
+ public:
+  explicit Lines(std::string_view text) noexcept : rest_(text) {}
+
+  // The next line without its end, maybe empty; nothing behind the last.
+  [[nodiscard]] std::optional<std::string_view> next() noexcept {
+    if (rest_.empty()) return std::nullopt;
+    ++number_;
+    const void* end = std::memchr(rest_.data(), '\n', rest_.size());
+    const std::size_t size =
+        end == nullptr ? rest_.size() : static_cast<std::size_t>(static_cast<const char*>(end) - rest_.data());
+    std::string_view line = rest_.substr(0, size);
+    rest_.remove_prefix(end == nullptr ? size : size + 1);
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    return line;
+  }
+
+  [[nodiscard]] std::size_t number() const noexcept { return number_; }  // of the line last given, from 1
+
+ private:
+  std::string_view rest_;
+  std::size_t number_ = 0;
+};
+
+}  // namespace sluiced::http

@@ -1,0 +1,100 @@
+// Puts the room together: listeners, loops and their threads; and leads the stop. No Asio here but through Loop.
+#include "http/server.h"
+
+#include <pthread.h>
+
+#include <atomic>
+#include <deque>
+#include <thread>
+
+#include "http/listener.h"
+#include "http/loop.h"
+#include "http/shared.h"
+
+namespace sluiced::http {
+
+struct Server::Impl {
+  explicit Impl(Config config) : shared(std::move(config)) {
+    for (const Address& address : shared.config.listen) addresses.push_back(listeners.emplace_back(address).name());
+    for (std::size_t i = 0; i < std::max<std::size_t>(shared.config.threads, 1); ++i) loops.emplace_back(shared);
+    for (Listener& listener : listeners) {
+      loops.front().accept_on(listener, [this](int fd, bool tcp, bool too_many) { hand_over(fd, tcp, too_many); });
+    }
+    try {
+      for (std::size_t i = 0; i < loops.size(); ++i) threads.emplace_back([this, i] { serve(i); });
+    } catch (...) {
+      stop();
+      throw;
+    }
+  }
+  ~Impl() { stop(); }
+
+  void stop() {
+    for (Loop& loop : loops) loop.stop();
+    threads.clear();  // joins
+  }
+
+  void serve(std::size_t i) {
+    const std::string name = (shared.config.thread_name + "-" + std::to_string(i)).substr(0, 15);
+    pthread_setname_np(pthread_self(), name.c_str());
+    loops[i].run();
+  }
+
+  // On the first loop's thread: sockets go round.
+  void hand_over(int fd, bool tcp, bool too_many) {
+    Loop& loop = loops[next];
+    next = (next + 1) % loops.size();
+    if (&loop == &loops.front()) return loop.adopt(fd, tcp, too_many);
+    loop.post([&loop, fd, tcp, too_many] { loop.adopt(fd, tcp, too_many); });
+  }
+
+  // To each loop by way of the first, behind whatever it has handed over.
+  void tell_all(std::function<void(Loop&)> what) {
+    loops.front().post([this, what = std::move(what)] {
+      for (Loop& loop : loops) loop.post([&loop, what] { what(loop); });
+    });
+  }
+
+  // Dies from below: threads first, then what they use.
+  Shared shared;
+  std::deque<Listener> listeners;
+  std::vector<std::string> addresses;
+  std::deque<Loop> loops;
+  std::size_t next = 0;  // the first loop's thread alone
+  std::atomic<bool> draining{false};
+  std::vector<std::jthread> threads;
+};
+
+Server::Server(Config config) : impl_(std::make_unique<Impl>(std::move(config))) {}
+
+Server::~Server() = default;
+
+const std::vector<std::string>& Server::addresses() const noexcept { return impl_->addresses; }
+
+void Server::drain(Clock::time_point reading) {
+  if (impl_->draining.exchange(true)) return;
+  impl_->loops.front().post([impl = impl_.get()] { impl->loops.front().stop_accepting(); });
+  impl_->tell_all([reading](Loop& loop) { loop.begin_drain(reading); });
+}
+
+bool Server::wait_drained(Clock::time_point deadline) {
+  Shared& shared = impl_->shared;
+  std::unique_lock lock(shared.mutex);
+  return shared.changed.wait_until(lock, deadline, [&] { return shared.busy_loops == 0; });
+}
+
+void Server::give_up() {
+  impl_->tell_all([](Loop& loop) { loop.give_up(); });
+}
+
+Counters Server::counters() const {
+  Counters counters;
+  counters.connections = impl_->shared.connections;
+  for (const Loop& loop : impl_->loops) {
+    counters.answers_owed += loop.owed();
+    loop.add_answered(counters.answered);
+  }
+  return counters;
+}
+
+}  // namespace sluiced::http

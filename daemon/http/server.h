@@ -1,0 +1,94 @@
+// The HTTP room's front: a server for the intake and one for admin, each a few listeners and the threads that serve
+// them. Bound and serving once constructed; any thread may call it. It refuses what DESIGN's limits refuse, with an
+// answer.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "sluice/options.h"
+
+namespace sluice {
+class Tracker;
+}
+
+namespace sluiced::http {
+
+using Clock = std::chrono::steady_clock;
+
+// Where to listen: HOST:PORT, [::1]:PORT or unix:PATH.
+struct Address {
+  std::string host;  // name or number, without brackets; empty for a unix socket
+  std::uint16_t port = 0;
+  std::string path;  // of a unix socket; empty for TCP
+};
+
+// Throws sluice::StartError (usage) with one line that says what is wrong and what is allowed.
+[[nodiscard]] Address parse_address(std::string_view text);
+
+// What a GET of a page is answered with. Called on a server's thread; must not block.
+struct Page {
+  int status = 200;
+  std::string content_type;
+  std::string body;
+};
+using Pages = std::map<std::string, std::function<Page()>, std::less<>>;
+
+struct Config {
+  std::vector<Address> listen;
+  Pages pages;                         // path -> GET handler: /healthz, /readyz, /status ...
+  sluice::Tracker* tracker = nullptr;  // takes POST /v1/events; none: an admin server. Outlives the server.
+  std::string thread_name = "http";    // threads are NAME-0 … (at most 15 bytes)
+  std::size_t threads = 1;
+  std::size_t max_event_bytes = 256U << 10U;
+  std::size_t max_request_bytes = std::size_t{8} << 20U;
+  std::size_t receive_bytes = std::size_t{16} << 20U;  // for all that is being received and unsent answers together
+  std::size_t max_connections = 1024;
+  std::chrono::nanoseconds request_timeout = std::chrono::seconds{10};
+  sluice::LogHook log;
+};
+
+struct Counters {
+  std::size_t connections = 0;            // open now
+  std::size_t answers_owed = 0;           // requests in hand, answers not yet handed to the kernel
+  std::map<int, std::uint64_t> answered;  // by status, since the start
+};
+
+class Server {
+ public:
+  // Throws StartError: in_use for an address that is taken, unusable for one that cannot be listened on.
+  explicit Server(Config config);
+  // Closes what is still open, without lingering, and joins its threads. Never blocks on a client.
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  // As bound, in the order of Config::listen: "127.0.0.1:34127", "unix:/run/x.sock" (port 0 resolved).
+  [[nodiscard]] const std::vector<std::string>& addresses() const noexcept;
+
+  // Begins the stop and returns at once: takes what waits in the listen queues, then stops listening; closes idle
+  // connections; finishes requests being read, but gives them no longer than until `reading`; answers new ones with
+  // 503 and `Connection: close`. Closes linger (see README). Idempotent.
+  void drain(Clock::time_point reading);
+
+  // Waits until no request is in hand and no answer is owed, or the deadline. True if so. A drained server stays so.
+  [[nodiscard]] bool wait_drained(Clock::time_point deadline);
+
+  // Gives up clients that have not read their answers: they are owed nothing any more.
+  void give_up();
+
+  [[nodiscard]] Counters counters() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace sluiced::http

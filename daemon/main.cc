@@ -1,0 +1,232 @@
+// sluiced: options -> wire -> READY -> wait for a signal -> the stop (stop.cc) -> exit code. No logic of its own.
+#include <fmt/core.h>
+#include <fmt/ranges.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <exception>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <variant>
+#include <vector>
+
+#include "admin/pages.h"
+#include "host/final_report.h"
+#include "host/service_manager.h"
+#include "host/stop_signals.h"
+#include "http/server.h"
+#include "log/log.h"
+#include "options/options.h"
+#include "sluice/sinks.h"
+#include "sluice/tracker.h"
+#include "stop.h"
+
+namespace sluiced {
+namespace {
+
+using sluice::LogLevel;
+using sluice::StartError;
+
+options::Environment environment() {
+  const auto variable = [](const char* name) {
+    const char* const value = std::getenv(name);
+    return std::string(value != nullptr ? value : "");
+  };
+  cpu_set_t cpus;
+  CPU_ZERO(&cpus);
+  ::sched_getaffinity(0, sizeof cpus, &cpus);
+  return {.state_directory = variable("STATE_DIRECTORY"),
+          .xdg_state_home = variable("XDG_STATE_HOME"),
+          .home = variable("HOME"),
+          .cpus = static_cast<std::size_t>(std::max(1, CPU_COUNT(&cpus)))};
+}
+
+int exit_code(StartError::Kind kind) {
+  switch (kind) {
+    case StartError::Kind::usage:
+      return 64;
+    case StartError::Kind::in_use:
+      return 69;
+    case StartError::Kind::io:
+      return 74;
+    case StartError::Kind::unusable:
+      return 78;
+  }
+  return 70;
+}
+
+// What is wrong with an address, said with the flag that it was given to.
+http::Address address(std::string_view flag, const std::string& text) {
+  try {
+    return http::parse_address(text);
+  } catch (const StartError& error) {
+    throw StartError(error.kind(), fmt::format("{} {}: {}", flag, text, error.what()));
+  }
+}
+
+std::string run_text(const sluice::Tracker& tracker) {
+  const std::string id = to_string(sluice::EventId{tracker.run(), 0});
+  return id.substr(0, id.rfind('-'));
+}
+
+sluice::Options tracker_options(const options::Options& options, const log::Log& log) {
+  sluice::Options to;
+  to.workers = options.workers;
+  to.queue_events = options.queue_events;
+  to.queue_bytes = options.window_bytes();
+  to.max_event_bytes = options.max_event_bytes;
+  to.ack = options.ack;
+  to.overflow = options.overflow;
+  to.state_dir = options.state_dir;
+  to.batch_events = options.batch_events;
+  to.batch_linger = options.batch_linger;
+  to.retry_min = options.retry_min;
+  to.retry_max = options.retry_max;
+  to.retry_limit = options.retry_limit;
+  to.log = log.hook();
+  return to;
+}
+
+// Health and readiness, on every listener; the status on the admin address alone.
+http::Pages health_pages(const Life& life) {
+  http::Pages pages;
+  pages["/healthz"] = [] { return http::Page{200, "text/plain", admin::healthz_body()}; };
+  pages["/readyz"] = [&life] {
+    const sluice::Phase phase = life.phase();
+    const bool ready = phase == sluice::Phase::running;
+    return http::Page{ready ? 200 : 503, "text/plain", admin::readyz_body(ready, to_string(phase))};
+  };
+  return pages;
+}
+
+int run(const options::Options& options) {
+  Life life;
+  host::StopSignals signals(options.drain_timeout);
+  host::ServiceManager manager;
+  const log::Format format = options.log_format == options::LogFormat::json
+                                 ? log::Format::json
+                                 : log::format_for(STDERR_FILENO, std::getenv("JOURNAL_STREAM"));
+  log::Log log(STDERR_FILENO, format, options.log_level);
+
+  std::vector<http::Address> listen;
+  for (const std::string& text : options.listen) listen.push_back(address("--listen", text));
+  std::vector<http::Address> admin_listen;
+  if (options.admin) admin_listen.push_back(address("--admin", *options.admin));
+
+  sluice::Tracker tracker(tracker_options(options, log),
+                          sluice::sinks_for(options.sink, {.ack = options.ack, .log = log.hook()}));
+  signals.watch(&tracker);
+
+  std::optional<std::filesystem::path> last_exit;
+  if (options.state_dir) {
+    last_exit = *options.state_dir / "last-exit.json";
+    const std::string draft = last_exit->string() + ".draft";
+    if (const int error = host::write_running(last_exit->c_str(), draft.c_str()); error != 0) {
+      throw StartError(StartError::Kind::io,
+                       fmt::format("write {}: {}", last_exit->string(), std::generic_category().message(error)));
+    }
+  }
+
+  const auto started = std::chrono::system_clock::now();
+  const auto began = std::chrono::steady_clock::now();
+  http::Config intake_config{.listen = listen,
+                             .pages = health_pages(life),
+                             .tracker = &tracker,
+                             .thread_name = "intake",
+                             .threads = options.io_threads,
+                             .max_event_bytes = options.max_event_bytes,
+                             .max_request_bytes = options.max_request_bytes,
+                             .receive_bytes = options.receive_bytes(),
+                             .max_connections = options.max_connections,
+                             .request_timeout = options.request_timeout,
+                             .log = log.hook()};
+  http::Server intake(std::move(intake_config));
+
+  http::Config admin_config{
+      .listen = admin_listen, .pages = health_pages(life), .thread_name = "admin", .log = log.hook()};
+  admin_config.pages["/status"] = [&] {
+    const http::Counters http = intake.counters();
+    const bool ready = life.phase() == sluice::Phase::running;
+    sluice::Status status = tracker.status();
+    status.phase = std::max(status.phase, life.phase());  // the intake closes before the tracker does
+    if (life.phase() == sluice::Phase::starting) status.phase = sluice::Phase::starting;
+    return http::Page{200, "application/json",
+                      admin::status_json(status, {.version = SLUICE_VERSION,
+                                                  .run = run_text(tracker),
+                                                  .ready = ready,
+                                                  .started = started,
+                                                  .uptime = std::chrono::steady_clock::now() - began,
+                                                  .events_limit = options.queue_events,
+                                                  .bytes_limit = options.window_bytes(),
+                                                  .connections = http.connections,
+                                                  .answers_owed = http.answers_owed,
+                                                  .answered = http.answered})};
+  };
+  // Last made, first gone: it shows all the others. It serves to the very end of a stop.
+  std::optional<http::Server> admin_server;
+  if (!admin_listen.empty()) admin_server.emplace(std::move(admin_config));
+
+  signals.owe_report(last_exit);
+  static_cast<void>(life.on(sluice::Happening::ready));
+  log.write(LogLevel::info,
+            fmt::format("ready run={} listen={} admin={} workers={} sink={} version={} pid={}", run_text(tracker),
+                        fmt::join(intake.addresses(), ","), admin_server ? admin_server->addresses().front() : "none",
+                        options.workers, options.sink, SLUICE_VERSION, ::getpid()));
+  manager.ready(fmt::format("taking events at {}", fmt::join(intake.addresses(), ", ")));
+
+  const auto reopen = [&log] {
+    // File sinks look at their path before each batch anyway; this is for who wants to see that the signal arrived.
+    log.write(LogLevel::info, "hup, files that were moved are opened anew before the next batch");
+  };
+  std::size_t reopens = 0;
+  for (;;) {
+    const auto heard = signals.wait(std::chrono::hours{1});
+    if (heard.reopens > reopens && life.on(sluice::Happening::hup) == sluice::Response::reopen) reopen();
+    reopens = heard.reopens;
+    if (heard.stops > 0) break;
+  }
+
+  Running running{.life = life,
+                  .signals = signals,
+                  .manager = manager,
+                  .log = log,
+                  .tracker = tracker,
+                  .intake = intake,
+                  .last_exit = last_exit,
+                  .reopen = reopen};
+  const Stopped stopped = stop(running);
+  signals.watch(nullptr);
+  if (stopped.left_behind) ::_exit(stopped.code);
+  return stopped.code;
+}
+
+}  // namespace
+}  // namespace sluiced
+
+int main(int argc, char** argv) {
+  try {
+    const std::vector<const char*> args(argv + std::min(1, argc), argv + argc);
+    auto parsed = sluiced::options::parse(args, sluiced::environment());
+    if (const auto* const exit = std::get_if<sluiced::options::Exit>(&parsed)) {
+      fmt::print(exit->on_stderr ? stderr : stdout, "{}", exit->text);
+      return exit->code;
+    }
+    const auto& options = std::get<sluiced::options::Options>(parsed);
+    if (options.check_config) {
+      for (const std::string& text : options.listen) static_cast<void>(sluiced::address("--listen", text));
+      if (options.admin) static_cast<void>(sluiced::address("--admin", *options.admin));
+      return 0;
+    }
+    return sluiced::run(options);
+  } catch (const sluice::StartError& error) {
+    fmt::print(stderr, "sluiced: {}\n", error.what());
+    return sluiced::exit_code(error.kind());
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "sluiced: {}\n", error.what());
+    return 70;
+  }
+}

@@ -1,0 +1,475 @@
+// One table of flags: the parser, the checks and --help all go by it. The only file that sees cxxopts, which takes the
+// words apart; every value stays text there (its vectors would split a path at a comma, its numbers take "0x7").
+#include "options/options.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cxxopts.hpp>
+#include <functional>
+#include <map>
+#include <string_view>
+#include <utility>
+
+#include "options/quantity.h"
+#include "sluice/sinks.h"
+
+namespace sluiced::options {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr int kUsage = 64;     // EX_USAGE: the flag itself is wrong
+constexpr int kUnusable = 78;  // EX_CONFIG: well formed, unusable here
+
+constexpr std::size_t kKiB = std::size_t{1} << 10U;
+constexpr std::size_t kGiB = std::size_t{1} << 30U;
+
+// Why a value is refused; the text says what is allowed.
+struct Complaint {
+  int code;
+  std::string text;
+};
+using Answer = std::optional<Complaint>;  // nothing: the value is taken
+
+struct Flag {
+  std::string_view name;
+  char letter = 0;            // 0: none
+  std::string_view argument;  // how --help calls the value; empty: the flag takes none
+  std::string_view meaning;
+  std::string fallback;  // what holds without the flag, as --help shows it
+  std::function<Answer(Options&, std::string_view)> set;
+  bool repeatable = false;
+};
+
+struct Group {
+  std::string_view title;
+  std::vector<Flag> flags;
+};
+
+Answer wrong(std::string allowed) { return Complaint{kUsage, std::move(allowed)}; }
+
+Answer needs_journal(std::string_view allowed) {
+  return Complaint{kUnusable, fmt::format("needs the journal, which this version does not have; allowed: {}", allowed)};
+}
+
+// Takes `value` if it is one and within the range.
+template <typename T>
+Answer take(T& target, const std::optional<T>& value, T least, T most, std::string allowed) {
+  if (!value || *value < least || *value > most) return wrong(std::move(allowed));
+  target = *value;
+  return std::nullopt;
+}
+
+Flag count(std::string_view name, std::string_view meaning, std::size_t Options::*member, std::size_t least,
+           std::size_t most) {
+  return {.name = name,
+          .argument = "N",
+          .meaning = meaning,
+          .fallback = fmt::to_string(Options{}.*member),
+          .set = [=](Options& options, std::string_view text) {
+            return take<std::size_t>(options.*member, parse_count(text), least, most,
+                                     fmt::format("an integer from {} to {}", least, most));
+          }};
+}
+
+Flag size(std::string_view name, std::string_view meaning, std::size_t Options::*member, std::size_t least,
+          std::size_t most) {
+  return {.name = name,
+          .argument = "SIZE",
+          .meaning = meaning,
+          .fallback = size_text(Options{}.*member),
+          .set = [=](Options& options, std::string_view text) {
+            return take<std::size_t>(options.*member, parse_size(text), least, most,
+                                     fmt::format("a size from {} to {}: an integer, bare or with B KiB MiB GiB",
+                                                 size_text(least), size_text(most)));
+          }};
+}
+
+Flag duration(std::string_view name, std::string_view meaning, std::chrono::nanoseconds Options::*member,
+              std::chrono::nanoseconds least, std::chrono::nanoseconds most) {
+  return {.name = name,
+          .argument = "DUR",
+          .meaning = meaning,
+          .fallback = duration_text(Options{}.*member),
+          .set = [=](Options& options, std::string_view text) {
+            return take<std::chrono::nanoseconds>(options.*member, parse_duration(text), least, most,
+                                                  fmt::format("a duration from {} to {}: an integer with us ms s min h",
+                                                              duration_text(least), duration_text(most)));
+          }};
+}
+
+// `values`: in the order in which --help and complaints name them.
+template <typename T>
+Flag choice(std::string_view name, std::string_view meaning, T Options::*member,
+            std::vector<std::pair<std::string_view, T>> values) {
+  Flag flag{.name = name, .argument = "WORD", .meaning = meaning, .fallback = {}, .set = {}};
+  for (const auto& [word, value] : values) {
+    if (value == Options{}.*member) flag.fallback = word;
+  }
+  flag.set = [member, values = std::move(values)](Options& options, std::string_view text) -> Answer {
+    std::vector<std::string_view> words;
+    for (const auto& [word, value] : values) {
+      if (word == text) {
+        options.*member = value;
+        return std::nullopt;
+      }
+      words.push_back(word);
+    }
+    return wrong(fmt::format("one of {}", fmt::join(words, ", ")));
+  };
+  return flag;
+}
+
+// A flag without a value.
+Flag toggle(std::string_view name, std::string_view meaning, bool Options::*member) {
+  return {.name = name,
+          .argument = {},
+          .meaning = meaning,
+          .fallback = {},
+          .set =
+              [=](Options& options, std::string_view text) {
+                if (!text.empty()) return wrong("nothing; this flag takes no value");
+                if (member != nullptr) options.*member = true;
+                return Answer{};
+              },
+          .repeatable = true};
+}
+
+Flag with_letter(char letter, Flag flag) {
+  flag.letter = letter;
+  return flag;
+}
+
+Flag with_fallback(std::string_view fallback, Flag flag) {
+  flag.fallback = fallback;
+  return flag;
+}
+
+Flag listen() {
+  return {.name = "listen",
+          .letter = 'l',
+          .argument = "ADDR",
+          .meaning = "HOST:PORT, [::1]:PORT, unix:PATH; repeatable",
+          .fallback = "127.0.0.1:7070",
+          .set =
+              [](Options& options, std::string_view text) {
+                if (text.empty()) return wrong("HOST:PORT, [::1]:PORT or unix:PATH");
+                options.listen.emplace_back(text);
+                return Answer{};
+              },
+          .repeatable = true};
+}
+
+Flag admin() {
+  return {.name = "admin",
+          .letter = 'a',
+          .argument = "ADDR",
+          .meaning = "health and status: one ADDR, or none",
+          .fallback = Options{}.admin.value_or("none"),
+          .set = [](Options& options, std::string_view text) {
+            if (text.empty()) return wrong("HOST:PORT, [::1]:PORT, unix:PATH or none");
+            options.admin.reset();
+            if (text != "none") options.admin = text;
+            return Answer{};
+          }};
+}
+
+// What the sinks have against a URL, without the URL itself, which our line has already.
+std::optional<std::string> complaint_about_sink(std::string_view url) {
+  std::optional<std::string> complaint = sluice::complaint_about(url);
+  const std::string itself = fmt::format("sink {}: ", url);
+  if (complaint && complaint->starts_with(itself)) complaint->erase(0, itself.size());
+  return complaint;
+}
+
+Flag sink() {
+  return {.name = "sink",
+          .letter = 's',
+          .argument = "URL",
+          .meaning = "null: stdout: file:PATH or sqlite:PATH",
+          .fallback = "sqlite:STATE/events.db",
+          .set = [](Options& options, std::string_view text) {
+            if (auto complaint = complaint_about_sink(text)) return wrong(*std::move(complaint));
+            options.sink = text;
+            return Answer{};
+          }};
+}
+
+Flag state_dir() {
+  return {.name = "state-dir",
+          .letter = 'd',
+          .argument = "DIR",
+          .meaning = "STATE, for what must outlive a run; or none",
+          .fallback = "see below",
+          .set = [](Options& options, std::string_view text) {
+            if (text.empty()) return wrong("a directory or none");
+            options.state_dir.reset();
+            if (text != "none") options.state_dir = text;
+            return Answer{};
+          }};
+}
+
+Flag overflow() {
+  Flag flag = choice<sluice::Overflow>("overflow", "when memory is full (reject alone so far)", &Options::overflow,
+                                       {{"disk", sluice::Overflow::disk}, {"reject", sluice::Overflow::reject}});
+  flag.set = [take_word = flag.set](Options& options, std::string_view text) {
+    if (Answer complaint = take_word(options, text)) return complaint;
+    return options.overflow == sluice::Overflow::disk ? needs_journal("reject") : Answer{};
+  };
+  return flag;
+}
+
+Flag ack() {
+  Flag flag = choice<sluice::Ack>(
+      "ack", "what an answer promises (queued alone so far)", &Options::ack,
+      {{"queued", sluice::Ack::queued}, {"written", sluice::Ack::written}, {"synced", sluice::Ack::synced}});
+  flag.set = [take_word = flag.set](Options& options, std::string_view text) {
+    if (Answer complaint = take_word(options, text)) return complaint;
+    return options.ack != sluice::Ack::queued ? needs_journal("queued") : Answer{};
+  };
+  return flag;
+}
+
+Flag journal_bytes() {
+  return {.name = "journal-bytes",
+          .argument = "SIZE",
+          .meaning = "most disk for the journal (not yet there)",
+          .fallback = {},
+          .set = [](Options&, std::string_view text) {
+            if (!parse_size(text)) return wrong("a size: an integer, bare or with B KiB MiB GiB");
+            return needs_journal("to leave it out");
+          }};
+}
+
+// Each range with its reason; where it is only the tracker's own, see sluice/options.h.
+std::vector<Group> table() {
+  return {
+      {"Intake",
+       {
+           listen(),
+           admin(),
+           // More threads than this only fight over the queue: one takes hundreds of thousands of events a second.
+           count("io-threads", "intake threads", &Options::io_threads, 1, 64),
+           // The parser counts a document's bytes in 32 bits; 1 GiB is well inside, and no event any more.
+           size("max-event-bytes", "of one event; a larger one is answered 413", &Options::max_event_bytes, 1, kGiB),
+           size("max-request-bytes", "of one request; 1/4 of --queue-bytes at most", &Options::max_request_bytes, 1,
+                kGiB),
+           // A million descriptors is what a kernel gives a process at the very most (fs.nr_open).
+           count("max-connections", "clients at a time", &Options::max_connections, 1, 1'000'000),
+           // Less than 10 ms would cut off clients that merely waited for their turn on a busy machine.
+           duration("request-timeout", "longest time without progress", &Options::request_timeout, 10ms, 24h),
+       }},
+      {"Memory",
+       {
+           // 2^30: slices and blocks count events in 32 bits.
+           with_letter('q', count("queue-events", "most events in memory", &Options::queue_events, 1, kGiB)),
+           // 64 KiB: below it not even one step of a body being received fits into its quarter. 1 TiB: sums of a few
+           // such values stay far from overflow.
+           size("queue-bytes", "most bytes of events in memory", &Options::queue_bytes, 64 * kKiB, 1024 * kGiB),
+           overflow(),
+           ack(),
+       }},
+      {"Delivery",
+       {
+           sink(),
+           // 1024 threads: beyond it, a machine does nothing but switch between them.
+           with_fallback("number of CPUs",
+                         with_letter('w', count("workers", "worker threads", &Options::workers, 1, 1024))),
+           // 65536: a batch's events are taken and answered as one piece, also by a stop that waits for it.
+           count("batch-events", "most events that a worker takes at once", &Options::batch_events, 1, 65536),
+           // Whoever waits longer than a minute for a fuller batch is not batching but storing.
+           duration("batch-linger", "how long a worker waits for a fuller batch", &Options::batch_linger, 0ns, 1min),
+           // 1 ms at least: a sink that fails at once must not be asked in a loop. 24 h: somebody looks by then.
+           duration("retry-min", "first wait before an event is sent again", &Options::retry_min, 1ms, 24h),
+           duration("retry-max", "longest such wait", &Options::retry_max, 1ms, 24h),
+           // Attempts are counted in 32 bits.
+           count("retry-limit", "attempts before it is a dead letter; 0: no end", &Options::retry_limit, 0,
+                 0xFFFF'FFFF),
+       }},
+      {"Life",
+       {
+           state_dir(),
+           journal_bytes(),
+           // 24 h: somebody wants the machine back by then. 0: what is left over is counted at once.
+           with_letter('t',
+                       duration("drain-timeout", "the hard deadline of a stop", &Options::drain_timeout, 0ns, 24h)),
+           choice<sluice::LogLevel>("log-level", "error, warn, info or debug", &Options::log_level,
+                                    {{"error", sluice::LogLevel::error},
+                                     {"warn", sluice::LogLevel::warn},
+                                     {"info", sluice::LogLevel::info},
+                                     {"debug", sluice::LogLevel::debug}}),
+           choice<LogFormat>("log-format", "text or json", &Options::log_format,
+                             {{"text", LogFormat::text}, {"json", LogFormat::json}}),
+           toggle("check-config", "check everything, start nothing", &Options::check_config),
+           with_letter('h', toggle("help", "say this", nullptr)),
+           toggle("version", "say which version this is", nullptr),
+       }},
+  };
+}
+
+std::string help_text(const std::vector<Group>& groups) {
+  std::string text = fmt::format(
+      "sluiced takes events over HTTP, holds them in a bounded queue, delivers them by a pool of workers,\n"
+      "and stops without losing any.\n\n{:78}{}\n",
+      "Usage: sluiced [FLAG VALUE]...", "default");
+  for (const Group& group : groups) {
+    text += fmt::format("\n{}\n", group.title);
+    for (const Flag& flag : group.flags) {
+      const std::string letter = flag.letter != 0 ? fmt::format("-{},", flag.letter) : std::string{};
+      const std::string name = fmt::format("{} {}", flag.name, flag.argument);
+      const std::string line = fmt::format("  {:3} --{:23}{:47}{}", letter, name, flag.meaning, flag.fallback);
+      text += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
+    }
+  }
+  text +=
+      "\nDUR is 0 or an integer with us ms s min h; SIZE an integer, bare or with B KiB MiB GiB.\n"
+      "Without --state-dir: $STATE_DIRECTORY, else $XDG_STATE_HOME/sluice, else ~/.local/state/sluice.\n";
+  return text;
+}
+
+// One line, whatever was typed.
+std::string on_one_line(std::string_view words) {
+  std::string text(words);
+  std::replace_if(
+      text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < ' ' || c == '\x7f'; }, '?');
+  return text;
+}
+
+// A word of the command line inside a message, so that its ends are seen; of one that is far too long its beginning
+// will do.
+std::string shown(std::string_view word) {
+  constexpr std::size_t kMost = 200;
+  if (word.size() > kMost) return fmt::format("{}...", word.substr(0, kMost));
+  return word.empty() || word.find(' ') != std::string_view::npos ? fmt::format("'{}'", word) : std::string(word);
+}
+
+Exit refusal(int code, std::string_view what) { return {code, fmt::format("sluiced: {}\n", on_one_line(what)), true}; }
+
+Exit refusal(std::string_view flag, std::string_view value, const Complaint& complaint) {
+  return refusal(complaint.code, fmt::format("--{} {}: {}", flag, shown(value), complaint.text));
+}
+
+// Values as given, by flag; of --listen the last one.
+using Given = std::map<std::string, std::string, std::less<>>;
+
+// STATE when no flag names it.
+std::optional<std::filesystem::path> default_state_dir(const Environment& environment) {
+  const std::string& systemd = environment.state_directory;
+  const std::filesystem::path first = systemd.substr(0, systemd.find(':'));
+  if (!first.empty()) return first;
+  // The XDG specification has relative paths ignored.
+  const std::filesystem::path xdg = environment.xdg_state_home;
+  if (xdg.is_absolute()) return xdg / "sluice";
+  if (!environment.home.empty()) return std::filesystem::path{environment.home} / ".local/state/sluice";
+  return std::nullopt;
+}
+
+std::optional<Exit> settle_state_and_sink(Options& options, const Given& given, const Environment& environment) {
+  if (!given.contains("state-dir")) {
+    options.state_dir = default_state_dir(environment);
+    if (!options.state_dir) {
+      return refusal(
+          kUnusable,
+          "--state-dir: no default without STATE_DIRECTORY, XDG_STATE_HOME or HOME; allowed: a directory or none");
+    }
+  }
+  if (given.contains("sink")) return std::nullopt;
+  if (!options.state_dir) {
+    return refusal(kUnusable, "--state-dir none: the default sink needs a directory; allowed: none with --sink URL");
+  }
+  options.sink = "sqlite:" + (*options.state_dir / "events.db").string();
+  // A directory whose name means something else within a URL.
+  if (const auto complaint = complaint_about_sink(options.sink)) {
+    return refusal(kUnusable, fmt::format("--state-dir {}: not with the default sink {}: {}; allowed: with --sink URL",
+                                          shown(options.state_dir->string()), shown(options.sink), *complaint));
+  }
+  return std::nullopt;
+}
+
+// What no flag can be told alone.
+std::optional<Exit> settle(Options& options, const Given& given, const Environment& environment) {
+  if (options.listen.empty()) options.listen.push_back(listen().fallback);
+  if (options.retry_min > options.retry_max) {
+    const auto at_fault = given.find("retry-min");
+    if (at_fault != given.end()) {
+      return refusal("retry-min", at_fault->second,
+                     {kUsage, fmt::format("a duration of at most --retry-max, {}", duration_text(options.retry_max))});
+    }
+    return refusal("retry-max", given.at("retry-max"),
+                   {kUsage, fmt::format("a duration of at least --retry-min, {}", duration_text(options.retry_min))});
+  }
+  if (auto exit = settle_state_and_sink(options, given, environment)) return exit;
+  options.max_request_bytes = std::min(options.max_request_bytes, options.receive_bytes());
+  return std::nullopt;
+}
+
+cxxopts::ParseResult take_apart(std::span<const char* const> args, const std::vector<Group>& groups) {
+  cxxopts::Options grammar("sluiced");
+  grammar.allow_unrecognised_options();  // handed back by unmatched(), for a message of ours
+  for (const Group& group : groups) {
+    for (const Flag& flag : group.flags) {
+      const auto value = cxxopts::value<std::string>();
+      if (flag.argument.empty()) value->implicit_value("");
+      const std::string letter = flag.letter != 0 ? fmt::format("{},", flag.letter) : std::string{};
+      grammar.add_options()(fmt::format("{}{}", letter, flag.name), "", value);
+    }
+  }
+  std::vector<const char*> words{"sluiced"};
+  words.insert(words.end(), args.begin(), args.end());
+  return grammar.parse(static_cast<int>(words.size()), words.data());
+}
+
+const Flag& flag_named(const std::vector<Group>& groups, std::string_view name) {
+  for (const Group& group : groups) {
+    const auto found =
+        std::find_if(group.flags.begin(), group.flags.end(), [&](const Flag& flag) { return flag.name == name; });
+    if (found != group.flags.end()) return *found;
+  }
+  throw std::logic_error("a flag that is not in the table");
+}
+
+}  // namespace
+
+std::variant<Options, Exit> parse(std::span<const char* const> args, const Environment& environment) {
+  const std::vector<Group> groups = table();
+  cxxopts::ParseResult words;
+  try {
+    words = take_apart(args, groups);
+  } catch (const cxxopts::exceptions::missing_argument&) {
+    // Thrown for nothing but a last word that wants one more.
+    return refusal(kUsage, fmt::format("{}: a value is missing; allowed: see --help", shown(args.back())));
+  }
+  if (words.count("help") != 0) return Exit{0, help_text(groups), false};
+  if (words.count("version") != 0) return Exit{0, "sluiced " SLUICE_VERSION "\n", false};
+
+  Options options;
+  options.workers = std::clamp<std::size_t>(environment.cpus, 1, 1024);
+  Given given;
+  std::optional<Exit> unusable;  // the first; said only when nothing is wrong
+  for (const auto& word : words.arguments()) {
+    const Flag& flag = flag_named(groups, word.key());
+    const auto [earlier, is_first] = given.emplace(word.key(), word.value());
+    if (!is_first && !flag.repeatable) {
+      return refusal(word.key(), word.value(),
+                     {kUsage, fmt::format("given before as {}; allowed: once", shown(earlier->second))});
+    }
+    const Answer complaint = flag.set(options, word.value());
+    if (!complaint) continue;
+    Exit exit = refusal(word.key(), word.value(), *complaint);
+    if (exit.code == kUsage) return exit;
+    if (!unusable) unusable = std::move(exit);
+  }
+  if (!words.unmatched().empty()) {
+    const std::string& word = words.unmatched().front();
+    const bool is_flag = word.size() > 1 && word.front() == '-';
+    return refusal(kUsage, fmt::format("{}: {}; allowed: flags that --help lists", shown(word),
+                                       is_flag ? "no such flag" : "belongs to no flag"));
+  }
+  if (unusable) return *std::move(unusable);
+  if (auto exit = settle(options, given, environment)) return *std::move(exit);
+  return options;
+}
+
+}  // namespace sluiced::options

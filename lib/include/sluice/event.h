@@ -1,0 +1,95 @@
+// What goes in and what a sink gets: events, their ids, deliveries, and the answers that are given about them.
+// Values only: no thread owns anything here. Errors are answers (Admit, Verdict), never exceptions.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace sluice {
+
+// What a producer hands over. Only looked at during the call: the tracker copies it.
+struct Event {
+  std::span<const std::byte> payload;
+  std::string_view content_type;  // at most 255 bytes are kept; a longer one is answered `too_large`
+};
+
+// An event whose payload is this text; the text must live as long as the event is used.
+[[nodiscard]] Event event_of(std::string_view payload, std::string_view content_type = "text/plain") noexcept;
+
+// The answer at the door.
+enum class Admit : std::uint8_t {
+  accepted,   // the event is ours, as firmly as the ack level says
+  full,       // no room now; come back later
+  too_large,  // more than the limits, or an empty queue, could ever take
+  closed,     // a shutdown has begun
+  failed,     // the disk failed under this request: taken whole or not at all, unknown which
+};
+[[nodiscard]] std::string_view to_string(Admit answer) noexcept;
+
+// One life of a tracker: a UUIDv7 (RFC 9562), drawn at its start, so ids of different runs never meet and sort by time.
+struct RunId {
+  std::array<std::uint8_t, 16> bytes{};
+
+  [[nodiscard]] static RunId draw();  // from the system's random source and clock
+  friend bool operator==(const RunId&, const RunId&) = default;
+};
+
+// An event's name: RUN-SEQ, lower-case UUID and decimal from 1. Written once, kept for good.
+struct EventId {
+  static constexpr std::size_t kMaxText = 36 + 1 + 20;  // uuid, dash, 2^64 in decimal
+
+  RunId run;
+  std::uint64_t sequence = 0;
+
+  // Writes the text to `to`, which has room for kMaxText bytes; returns its length. Does not allocate.
+  std::size_t write(char* to) const noexcept;
+  friend bool operator==(const EventId&, const EventId&) = default;
+};
+[[nodiscard]] std::string to_string(const EventId& id);
+
+// One event as a sink sees it. Views are valid during the deliver() that shows them, no longer.
+struct Delivery {
+  std::span<const std::byte> payload;
+  std::string_view content_type;
+  EventId id;
+  std::chrono::system_clock::time_point received;
+  std::uint32_t attempt = 1;  // 1 for the first
+
+  [[nodiscard]] std::string_view text() const noexcept {
+    return {reinterpret_cast<const char*>(payload.data()), payload.size()};
+  }
+};
+
+// What a sink says of one event of its batch.
+class Verdict {
+ public:
+  enum class Kind : std::uint8_t { try_again, delivered, refused };
+
+  // As every batch begins: what a sink does not speak of is sent again.
+  Verdict() = default;
+
+  void deliver() noexcept { kind_ = Kind::delivered; }
+  void try_again(std::string reason = {}) {
+    kind_ = Kind::try_again;
+    reason_ = std::move(reason);
+  }
+  // For good: the event becomes a dead letter, with this reason.
+  void refuse(std::string reason) {
+    kind_ = Kind::refused;
+    reason_ = std::move(reason);
+  }
+
+  [[nodiscard]] Kind kind() const noexcept { return kind_; }
+  [[nodiscard]] const std::string& reason() const noexcept { return reason_; }
+
+ private:
+  Kind kind_ = Kind::try_again;
+  std::string reason_;
+};
+
+}  // namespace sluice

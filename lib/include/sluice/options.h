@@ -1,0 +1,48 @@
+// What a tracker can be told. Plain values; the tracker's constructor checks them and throws StartError (usage) for
+// what is out of range, naming the member.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string_view>
+
+namespace sluice {
+
+// What an answer promises.
+enum class Ack : std::uint8_t {
+  queued,   // in memory
+  written,  // in the page cache: survives a crash of the process
+  synced,   // fdatasync: survives power loss
+};
+
+// What to do when memory is full.
+enum class Overflow : std::uint8_t { disk, reject };
+
+enum class LogLevel : std::uint8_t { error, warn, info, debug };
+
+// Called on any of the tracker's threads, with none of its locks held; must not block for long and must not throw.
+using LogHook = std::function<void(LogLevel, std::string_view line)>;
+
+struct Options {
+  std::size_t workers = 0;                           // 1 … 1024; 0: as many as CPUs it may use
+  std::size_t queue_events = 65536;                  // 1 … 2^30, admitted and not finished
+  std::size_t queue_bytes = std::size_t{64} << 20U;  // payloads, attributes and overhead of those
+  std::size_t max_event_bytes = 256U << 10U;         // one event's payload; a larger one is `too_large`
+  Ack ack = Ack::queued;                             // the others need the journal, which this version does not have
+  Overflow overflow = Overflow::reject;              // likewise
+  std::optional<std::filesystem::path> state_dir;    // for dead letters; made if missing, held by one process at a time
+
+  std::size_t batch_events = 512;                                       // 1 … 65536: most events a sink sees at once
+  std::chrono::nanoseconds batch_linger{0};                             // how long a worker waits for a fuller batch
+  std::chrono::nanoseconds retry_min = std::chrono::milliseconds{100};  // first backoff (before jitter), doubled up to
+  std::chrono::nanoseconds retry_max = std::chrono::seconds{30};        // this one
+  std::size_t retry_limit = 0;  // attempts before an event is a dead letter; 0: for ever
+
+  LogHook log;  // empty: warnings and errors go to stderr
+};
+
+}  // namespace sluice

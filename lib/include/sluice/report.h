@@ -1,0 +1,77 @@
+// The account: what a tracker has done so far (Books, Status) and what it says at its end (Report).
+// The promise about them: accepted = delivered + dead + kept + lost, in every copy that anyone ever sees.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "sluice/phase.h"
+
+namespace sluice {
+
+struct Books {
+  std::uint64_t accepted = 0;   // taken by this run, plus `replayed`
+  std::uint64_t delivered = 0;  // a sink holds it
+  std::uint64_t dead = 0;       // refused for good, kept aside
+  std::uint64_t kept = 0;       // accepted and not finished yet; after the end: on disk for the next start
+  std::uint64_t lost = 0;       // accepted and gone; only where no disk stands behind the queue
+  std::uint64_t replayed = 0;   // taken over from the run before
+
+  [[nodiscard]] bool balanced() const noexcept { return accepted == delivered + dead + kept + lost; }
+};
+
+enum class Reason : std::uint8_t { drained, deadline, signal, fault, backstop };
+[[nodiscard]] std::string_view to_string(Reason reason) noexcept;
+
+enum class WorkerState : std::uint8_t { idle, taking, in_sink, answered, kept };
+[[nodiscard]] std::string_view to_string(WorkerState state) noexcept;
+
+// One worker, as seen from outside at one instant.
+struct WorkerStatus {
+  std::size_t worker = 0;  // from 0
+  std::string sink;
+  WorkerState state = WorkerState::idle;
+  std::size_t events = 0;               // in its batch
+  std::uint64_t first_sequence = 0;     // of that batch
+  std::uint32_t attempt = 0;            // 1 for the first
+  std::chrono::nanoseconds in_state{};  // for how long
+  std::uint64_t delivered = 0;          // by this worker, so far
+  std::chrono::nanoseconds busy{};      // in its sink, all batches together
+};
+
+struct Status {
+  Phase phase = Phase::starting;
+  Books books;
+  std::size_t queue_events = 0;                                               // admitted and not finished
+  std::size_t queue_bytes = 0;                                                // charged for them
+  std::size_t in_flight = 0;                                                  // of those, in workers' hands
+  std::uint64_t refused_full = 0, refused_too_large = 0, refused_closed = 0;  // events not taken, by answer
+  std::vector<WorkerStatus> workers;
+};
+
+struct Report {
+  Reason reason = Reason::drained;
+  Books books;
+  std::chrono::nanoseconds elapsed{};    // since the first shutdown()
+  std::vector<WorkerStatus> held_up_by;  // workers that had to be left behind
+
+  [[nodiscard]] bool timed_out() const noexcept { return reason != Reason::drained; }
+};
+
+// `stopped reason=drained accepted=N delivered=N dead=N kept=N lost=N replayed=N elapsed=1.203s`, without a line end.
+[[nodiscard]] std::string to_string(const Report& report);
+
+// The same into `to`, at most `room` bytes; returns the length. Does not allocate: it may be called in a signal
+// handler.
+std::size_t write_report(char* to, std::size_t room, Reason reason, const Books& books,
+                         std::chrono::nanoseconds elapsed) noexcept;
+
+// The same as one JSON object (keys as in the line, numbers as numbers, elapsed in seconds); likewise signal safe.
+std::size_t write_report_json(char* to, std::size_t room, Reason reason, const Books& books,
+                              std::chrono::nanoseconds elapsed) noexcept;
+
+}  // namespace sluice

@@ -1,0 +1,82 @@
+// START HERE. A Tracker takes events and sees to it that they are delivered, also when the program is stopped.
+//
+//   sluice::Tracker tracker({}, [](const sluice::Delivery& event) { std::cout << event.text() << '\n'; });
+//   if (tracker.track(sluice::event_of("hello")) != sluice::Admit::accepted) ...   // an answer, never silence
+//   sluice::Report report = tracker.shutdown(5s);                                  // drained, or who held it up
+//
+// Events go door -> queue -> workers -> sink. The door is bounded in events and bytes and can be closed; a fixed pool
+// of workers, each with a sink of its own, delivers; shutdown() closes the door, lets the workers drain and ends at the
+// deadline, whatever a sink does. Any thread may call anything here at any time, but for the destructor.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <span>
+
+#include "sluice/error.h"
+#include "sluice/event.h"
+#include "sluice/options.h"
+#include "sluice/report.h"
+#include "sluice/sink.h"
+
+namespace sluice {
+
+using Deadline = std::chrono::steady_clock::time_point;
+
+// How a request ended: `accepted` with the ids of its events, or `failed`.
+struct Receipt {
+  Admit answer = Admit::failed;
+  EventId first, last;
+};
+using OnReceipt = std::function<void(const Receipt&)>;
+
+class Tracker {
+ public:
+  // Running once constructed: every worker has its sink. Throws StartError, or what a factory threw.
+  Tracker(Options options, SinkFactory sinks);
+  Tracker(Options options, Handler handler);
+  ~Tracker();  // shutdown(now); what it had to leave goes to the log hook
+  Tracker(const Tracker&) = delete;
+  Tracker& operator=(const Tracker&) = delete;
+
+  // Takes all of them or none, in this order, as copies; never waits for room. On any answer but `accepted` and
+  // `failed` nothing was taken. No events at all: `accepted`, nothing happens.
+  [[nodiscard]] Admit track(const Event& event);
+  [[nodiscard]] Admit track(std::span<const Event> events);
+
+  // The same, waiting for room until the deadline; then `full`.
+  [[nodiscard]] Admit wait_track(std::span<const Event> events, Deadline deadline);
+
+  // The same without ever waiting: on `accepted` the receipt will be called exactly once, with what became of it (under
+  // Ack::queued before this returns, on this thread); on any other answer it is never called. It must not throw.
+  [[nodiscard]] Admit track(std::span<const Event> events, const OnReceipt& receipt);
+
+  // Closes the door, waits until every accepted event is finished or the deadline has passed, and accounts for all.
+  // Idempotent, from any thread: the earliest deadline counts, everybody gets the same report. Deadlines closer than
+  // least_drain() from now are moved there. Must not be called by a sink.
+  Report shutdown(Deadline deadline);
+  Report shutdown(std::chrono::nanoseconds at_most);
+
+  // Moves the deadline of a shutdown that is under way forward (never back), without waiting. Before any shutdown it is
+  // remembered for it.
+  void hasten(Deadline deadline);
+
+  // What even a shutdown(now) gets: 100 ms, and 2 ms for each MiB in memory.
+  [[nodiscard]] std::chrono::nanoseconds least_drain() const noexcept;
+
+  // The books of this instant, balanced. Reads atomics only: may be called in a signal handler.
+  [[nodiscard]] Books books() const noexcept;
+
+  // The books as they would be if the process ended at this instant: what no disk holds is lost, not kept. Signal safe.
+  [[nodiscard]] Books books_at_exit() const noexcept;
+
+  [[nodiscard]] Status status() const;
+  [[nodiscard]] const RunId& run() const noexcept;
+
+ private:
+  struct Engine;                    // what workers touch as well
+  std::shared_ptr<Engine> engine_;  // owners: the tracker, and each worker for as long as its thread lives
+};
+
+}  // namespace sluice

@@ -1,0 +1,130 @@
+// The door. Why nobody is missed: an entrant moves `state_` by a compare-exchange that fails once the closed bit is
+// set, so whoever is not counted when close() returns never gets in. A waiter sets the waiting bit, then looks for
+// room; a giver makes room, then looks at the bit; all of it is sequentially consistent, so at least one of them sees
+// the other.
+#include "lifecycle/admission.h"
+
+#include <algorithm>
+#include <cassert>
+
+namespace sluice {
+
+Ticket& Ticket::operator=(Ticket&& other) noexcept {
+  if (this != &other) {
+    give_back();
+    door_ = std::exchange(other.door_, nullptr);
+    events_ = std::exchange(other.events_, 0);
+    bytes_ = std::exchange(other.bytes_, 0);
+  }
+  return *this;
+}
+
+void Ticket::give_back() noexcept {
+  if (door_ == nullptr) return;
+  Admission* const door = std::exchange(door_, nullptr);
+  // Bytes first: giving back the events is what lets a shutdown go on.
+  if (bytes_ > 0) door->give_back_bytes(std::exchange(bytes_, 0));
+  if (events_ > 0) door->give_back_events(std::exchange(events_, 0));
+}
+
+bool Admission::charge(std::size_t bytes) noexcept {
+  std::size_t now = bytes_.load();
+  do {
+    if (bytes > byte_limit_ - now) return false;
+  } while (!bytes_.compare_exchange_weak(now, now + bytes));
+  return true;
+}
+
+std::variant<Ticket, Admit> Admission::try_admit(std::size_t events, std::size_t bytes) noexcept {
+  return enter(events, bytes, [this](std::size_t n) { give_back_bytes(n); });
+}
+
+template <typename GiveBack>
+std::variant<Ticket, Admit> Admission::enter(std::size_t events, std::size_t bytes, GiveBack give_back) noexcept {
+  std::uint64_t now = state_.load();
+  if ((now & kClosed) != 0) return Admit::closed;
+  if (events > event_limit_ || bytes > byte_limit_) return Admit::too_large;
+  if (events > event_limit_ - (now & kEvents)) return Admit::full;
+  if (!charge(bytes)) return Admit::full;
+  while (!state_.compare_exchange_weak(now, now + events)) {
+    const bool is_closed = (now & kClosed) != 0;
+    if (is_closed || events > event_limit_ - (now & kEvents)) {
+      give_back(bytes);
+      return is_closed ? Admit::closed : Admit::full;
+    }
+  }
+  return Ticket(*this, events, bytes);
+}
+
+std::variant<Ticket, Admit> Admission::wait_admit(std::size_t events, std::size_t bytes,
+                                                  std::chrono::steady_clock::time_point deadline) {
+  auto answer = try_admit(events, bytes);
+  // Bytes that were charged in vain are given back under the lock that we hold: others that wait may want them.
+  const auto give_back_locked = [this](std::size_t n) {
+    bytes_.fetch_sub(n);
+    changed_.notify_all();
+  };
+  const auto is_full = [&] {
+    const Admit* const refusal = std::get_if<Admit>(&answer);
+    return refusal != nullptr && *refusal == Admit::full;
+  };
+  if (!is_full()) return answer;
+
+  std::unique_lock lock(mutex_);
+  ++waiters_;
+  state_.fetch_or(kWaiting);
+  bool in_time = true;
+  // Asked once more after the deadline: room that came with it counts.
+  while (answer = enter(events, bytes, give_back_locked), is_full() && in_time) {
+    in_time = changed_.wait_until(lock, deadline) == std::cv_status::no_timeout;
+  }
+  if (--waiters_ == 0) state_.fetch_and(~kWaiting);
+  return answer;
+}
+
+std::optional<Ticket> Admission::try_charge(std::size_t bytes) noexcept {
+  if (bytes > byte_limit_ || !charge(bytes)) return std::nullopt;
+  return Ticket(*this, 0, bytes);
+}
+
+void Admission::give_back_events(std::size_t n) noexcept {
+  const std::uint64_t before = state_.fetch_sub(n);
+  assert((before & kEvents) >= n && "more events given back than are out");
+  const bool last = (before & kEvents) == n;
+  if ((before & kWaiting) != 0 || (last && (before & kClosed) != 0)) wake();
+}
+
+void Admission::give_back_bytes(std::size_t n) noexcept {
+  [[maybe_unused]] const std::size_t before = bytes_.fetch_sub(n);
+  assert(before >= n && "more bytes given back than are out");
+  if ((state_.load() & kWaiting) != 0) wake();
+}
+
+void Admission::wake() noexcept {
+  // Under the lock, so that nobody is between looking and waiting.
+  const std::lock_guard lock(mutex_);
+  changed_.notify_all();
+}
+
+void Admission::close() noexcept {
+  state_.fetch_or(kClosed);
+  wake();
+}
+
+bool Admission::wait_empty(std::chrono::steady_clock::time_point deadline) {
+  std::unique_lock lock(mutex_);
+  while (events_out() != 0) {
+    const auto until = std::min(deadline, hastened_);
+    if (std::chrono::steady_clock::now() >= until) return false;
+    changed_.wait_until(lock, until);
+  }
+  return true;
+}
+
+void Admission::hasten(std::chrono::steady_clock::time_point deadline) {
+  const std::lock_guard lock(mutex_);
+  hastened_ = std::min(hastened_, deadline);
+  changed_.notify_all();
+}
+
+}  // namespace sluice

@@ -1,0 +1,112 @@
+// The door: bounded in events and bytes, closable, and what a shutdown waits on, in one object. Between asking for room
+// and holding it, or between closing and waiting, there is no gap: closed flag and count live in one atomic word.
+// Producers enter on any thread (two compare-exchanges); workers give back by runs (one fetch_sub). It never queues:
+// who finds no room is told so, or waits here until a deadline.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <utility>
+#include <variant>
+
+#include "sluice/event.h"
+
+namespace sluice {
+
+class Admission;
+
+// Permission: holding a ticket IS being admitted, with n events and b bytes. What is left in it is given back by its
+// destructor. Its events and bytes may go separate ways: a block keeps the bytes until it is freed, its events return
+// one by one.
+class Ticket {
+ public:
+  Ticket(Ticket&& other) noexcept
+      : door_(std::exchange(other.door_, nullptr)),
+        events_(std::exchange(other.events_, 0)),
+        bytes_(std::exchange(other.bytes_, 0)) {}
+  Ticket& operator=(Ticket&& other) noexcept;
+  ~Ticket() { give_back(); }
+
+  [[nodiscard]] std::size_t events() const noexcept { return events_; }
+  [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
+
+  // From here the events return by Admission::give_back_events, the bytes still with this ticket.
+  void hand_over_events() noexcept { events_ = 0; }
+
+ private:
+  friend class Admission;
+  Ticket(Admission& door, std::size_t events, std::size_t bytes) noexcept
+      : door_(&door), events_(events), bytes_(bytes) {}
+  void give_back() noexcept;
+
+  Admission* door_;
+  std::size_t events_;
+  std::size_t bytes_;
+};
+
+class Admission {
+ public:
+  // `events` at most 2^30.
+  Admission(std::size_t events, std::size_t bytes) noexcept : event_limit_(events), byte_limit_(bytes) {}
+  Admission(const Admission&) = delete;
+  Admission& operator=(const Admission&) = delete;
+
+  // Asks and enters in one step, all or nothing. Refusals: closed, too_large (an empty door could not take it), full.
+  [[nodiscard]] std::variant<Ticket, Admit> try_admit(std::size_t events, std::size_t bytes) noexcept;
+
+  // The same, waiting for room until the deadline (then `full`). Waiters are not served in order.
+  [[nodiscard]] std::variant<Ticket, Admit> wait_admit(std::size_t events, std::size_t bytes,
+                                                       std::chrono::steady_clock::time_point deadline);
+
+  // Bytes for events that are admitted already (a copy that outlives its block). Open also once closed.
+  [[nodiscard]] std::optional<Ticket> try_charge(std::size_t bytes) noexcept;
+
+  // n of the events that are out are finished. Any thread. The last act of whoever finished them: a shutdown that
+  // waits may go on at once.
+  void give_back_events(std::size_t n) noexcept;
+
+  // From here nobody is admitted; all who wait for room are told so. Idempotent.
+  void close() noexcept;
+  [[nodiscard]] bool closed() const noexcept { return (state_.load() & kClosed) != 0; }
+
+  // Waits until no event is out, or `deadline`, or the last hasten()ed one. True if none is out.
+  [[nodiscard]] bool wait_empty(std::chrono::steady_clock::time_point deadline);
+  // Moves the deadline of every wait_empty forward, never back.
+  void hasten(std::chrono::steady_clock::time_point deadline);
+
+  [[nodiscard]] std::size_t events_out() const noexcept { return state_.load() & kEvents; }
+  [[nodiscard]] std::size_t bytes_out() const noexcept { return bytes_.load(); }
+  [[nodiscard]] std::size_t event_limit() const noexcept { return event_limit_; }
+  [[nodiscard]] std::size_t byte_limit() const noexcept { return byte_limit_; }
+
+ private:
+  friend class Ticket;
+  static constexpr std::uint64_t kClosed = std::uint64_t{1} << 63U;   // never returns to 0
+  static constexpr std::uint64_t kWaiting = std::uint64_t{1} << 62U;  // somebody waits for room
+  static constexpr std::uint64_t kEvents = kWaiting - 1;              // how many are out: <= event_limit_
+
+  // The door itself; `give_back` returns bytes that were charged in vain.
+  template <typename GiveBack>
+  [[nodiscard]] std::variant<Ticket, Admit> enter(std::size_t events, std::size_t bytes, GiveBack give_back) noexcept;
+  [[nodiscard]] bool charge(std::size_t bytes) noexcept;
+  void give_back_bytes(std::size_t n) noexcept;
+  void wake() noexcept;
+
+  const std::size_t event_limit_;
+  const std::size_t byte_limit_;
+  // On cache lines of their own: producers and workers meet here.
+  alignas(64) std::atomic<std::uint64_t> state_{0};
+  alignas(64) std::atomic<std::size_t> bytes_{0};  // <= byte_limit_
+
+  alignas(64) std::mutex mutex_;
+  std::condition_variable changed_;
+  std::size_t waiters_ = 0;  // guarded by mutex_; kWaiting is set while > 0
+  std::chrono::steady_clock::time_point hastened_ = std::chrono::steady_clock::time_point::max();  // guarded by mutex_
+};
+
+}  // namespace sluice

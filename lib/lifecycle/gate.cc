@@ -1,0 +1,41 @@
+// The gate: a mutex and a count. See the header for the contract.
+#include "sluice/gate.h"
+
+#include <cassert>
+
+namespace sluice {
+
+Gate::~Gate() { assert(inside_ == 0 && "Gate destroyed with somebody inside"); }
+
+std::optional<Gate::Pass> Gate::try_enter() {
+  const std::lock_guard lock(mutex_);
+  if (closed_) return std::nullopt;
+  ++inside_;
+  return Pass(*this);
+}
+
+void Gate::close() {
+  const std::lock_guard lock(mutex_);
+  closed_ = true;
+}
+
+bool Gate::wait_empty(std::chrono::steady_clock::time_point deadline) {
+  std::unique_lock lock(mutex_);
+  return left_.wait_until(lock, deadline, [this] { return inside_ == 0; });
+}
+
+std::size_t Gate::inside() const {
+  const std::lock_guard lock(mutex_);
+  return inside_;
+}
+
+void Gate::Pass::leave() noexcept {
+  Gate* const gate = std::exchange(gate_, nullptr);
+  if (gate == nullptr) return;
+  const std::lock_guard lock(gate->mutex_);
+  assert(gate->inside_ > 0);
+  // Told under the lock: whoever waits may destroy the gate as soon as it sees nobody inside.
+  if (--gate->inside_ == 0) gate->left_.notify_all();
+}
+
+}  // namespace sluice

@@ -1,0 +1,84 @@
+// How a block lies in memory: Block, Entry × count, then content types and payloads, each event's behind the last
+// one's.
+#include "queue/block.h"
+
+#include <cassert>
+#include <cstring>
+#include <limits>
+#include <new>
+
+namespace sluice {
+
+namespace {
+
+constexpr std::size_t kMostType = 255;
+// The allocator's own header, and an element of the queue with its share of the queue's bookkeeping.
+constexpr std::size_t kAllocatorBytes = 16;
+constexpr std::size_t kSliceBytes = sizeof(Slice) + 8;
+
+// Events of one request mostly share one content type: it is stored once for each run of equal ones.
+bool same_type(std::span<const Event> events, std::size_t i) noexcept {
+  return i > 0 && events[i].content_type == events[i - 1].content_type;
+}
+
+std::size_t allocation_for(std::span<const Event> events, std::size_t entry) noexcept {
+  std::size_t bytes = sizeof(Block) + events.size() * entry;
+  for (std::size_t i = 0; i < events.size(); ++i) {
+    if (events[i].content_type.size() > kMostType) return std::numeric_limits<std::size_t>::max();
+    bytes += events[i].payload.size() + (same_type(events, i) ? 0 : events[i].content_type.size());
+  }
+  return bytes <= std::numeric_limits<std::uint32_t>::max() ? bytes : std::numeric_limits<std::size_t>::max();
+}
+
+}  // namespace
+
+std::size_t Block::bytes_for(std::span<const Event> events) noexcept {
+  const std::size_t bytes = allocation_for(events, sizeof(Entry));
+  if (bytes == std::numeric_limits<std::size_t>::max()) return bytes;
+  const std::size_t slices = (events.size() + Slice::kMost - 1) / Slice::kMost;
+  return bytes + kAllocatorBytes + slices * kSliceBytes;
+}
+
+Block::Owner Block::make(std::span<const Event> events, Ticket ticket) {
+  void* const room = ::operator new(allocation_for(events, sizeof(Entry)));
+  Owner block(new (room) Block(std::move(ticket), static_cast<std::uint32_t>(events.size())));
+  block->ticket_.hand_over_events();
+
+  auto* const base = static_cast<std::byte*>(room);
+  std::size_t at = sizeof(Block) + events.size() * sizeof(Entry);
+  const auto put = [&](const void* from, std::size_t size) {
+    if (size > 0) std::memcpy(base + at, from, size);
+    const auto begin = static_cast<std::uint32_t>(at);
+    at += size;
+    return begin;
+  };
+  Entry* const entries = block->entries();
+  for (std::size_t i = 0; i < events.size(); ++i) {
+    const Event& event = events[i];
+    const std::uint32_t type_at =
+        same_type(events, i) ? entries[i - 1].type_at : put(event.content_type.data(), event.content_type.size());
+    const std::uint32_t payload_at = put(event.payload.data(), event.payload.size());
+    new (entries + i) Entry{payload_at, static_cast<std::uint32_t>(event.payload.size()), type_at,
+                            static_cast<std::uint32_t>(event.content_type.size())};
+  }
+  return block;
+}
+
+Delivery Block::delivery(std::uint32_t i) const noexcept {
+  assert(i < count_);
+  const auto* const base = reinterpret_cast<const std::byte*>(this);
+  const Entry& entry = entries()[i];
+  return {.payload = {base + entry.payload_at, entry.payload_size},
+          .content_type = {reinterpret_cast<const char*>(base + entry.type_at), entry.type_size},
+          .id = {run_, first_sequence_ + i},
+          .received = received_};
+}
+
+void Block::destroy() noexcept {
+  // The bytes return only once the memory has: the ticket leaves the block first.
+  const Ticket bytes = std::move(ticket_);
+  this->~Block();
+  ::operator delete(this);
+}
+
+}  // namespace sluice

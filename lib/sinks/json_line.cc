@@ -1,0 +1,67 @@
+// Members of a line, in their order. See the header.
+#include "sinks/json_line.h"
+
+#include <array>
+#include <charconv>
+
+#include "sinks/content.h"
+#include "sinks/rfc3339.h"
+
+namespace sluice {
+
+namespace {
+
+void put_id_and_time(Pieces& out, const Delivery& event) {
+  std::array<char, EventId::kMaxText> id;
+  out.put(R"({"id":")");
+  out.put({id.data(), event.id.write(id.data())});
+  out.put(R"(","time":")");
+  out.put(Rfc3339(event.received).text());
+  out.put("\"");
+}
+
+void put_data(Pieces& out, const Delivery& event, Content content) {
+  if (!event.content_type.empty()) {
+    out.put(R"(,"datacontenttype":)");
+    out.put_json_string(event.content_type);
+  }
+  const bool json = content == Content::json || content == Content::cloud_event;
+  if (json && is_json(event.text())) {
+    out.put(R"(,"data":)");
+    out.put_on_one_line(event.text());
+  } else if (content == Content::text && is_utf8(event.text())) {
+    out.put(R"(,"data":)");
+    out.put_json_string(event.text());
+  } else {
+    out.put(R"(,"data_base64":")");
+    out.put_base64(event.payload);
+    out.put("\"");
+  }
+  out.put("}\n");
+}
+
+}  // namespace
+
+void put_json_line(Pieces& out, const Delivery& event) {
+  const Content content = content_of(event.content_type);
+  if (content == Content::cloud_event && is_json(event.text())) {
+    out.put_on_one_line(event.text());
+    out.put("\n");
+    return;
+  }
+  put_id_and_time(out, event);
+  put_data(out, event, content);
+}
+
+void put_dead_letter(Pieces& out, const Delivery& event, std::string_view reason) {
+  std::array<char, 10> attempts;  // 2^32 in decimal
+  const char* const end = std::to_chars(attempts.data(), attempts.data() + attempts.size(), event.attempt).ptr;
+  put_id_and_time(out, event);
+  out.put(R"(,"reason":)");
+  out.put_json_string(reason);
+  out.put(R"(,"attempts":)");
+  out.put({attempts.data(), end});
+  put_data(out, event, content_of(event.content_type));
+}
+
+}  // namespace sluice

@@ -1,0 +1,196 @@
+// Read from parse_sink_url() up. See the header.
+#include "sinks/sink_url.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <limits>
+#include <optional>
+#include <vector>
+
+namespace sluice {
+
+namespace {
+
+struct Parameter {
+  std::string_view name, value;
+};
+
+// `0`, or an integer with a unit.
+std::optional<std::chrono::nanoseconds> parse_duration(std::string_view text) {
+  struct Unit {
+    std::string_view name;
+    std::int64_t nanoseconds;
+  };
+  static constexpr std::array kUnits{Unit{"us", 1'000}, Unit{"ms", 1'000'000}, Unit{"s", 1'000'000'000},
+                                     Unit{"min", 60'000'000'000}, Unit{"h", 3'600'000'000'000}};
+  std::int64_t count = 0;
+  const char* const end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, count);
+  if (error != std::errc() || text.front() == '-') return std::nullopt;
+  if (rest == end && text == "0") return std::chrono::nanoseconds{0};
+  const auto* const unit = std::ranges::find(kUnits, std::string_view(rest, end), &Unit::name);
+  if (unit == kUnits.end() || count > std::numeric_limits<std::int64_t>::max() / unit->nanoseconds) return std::nullopt;
+  return std::chrono::nanoseconds{count * unit->nanoseconds};
+}
+
+std::optional<double> parse_probability(std::string_view text) {
+  double value = 0;
+  const char* const end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, value, std::chars_format::fixed);
+  if (error != std::errc() || rest != end || !(value >= 0 && value <= 1)) return std::nullopt;
+  return value;
+}
+
+std::optional<bool> parse_bool(std::string_view text) {
+  if (text == "true") return true;
+  if (text == "false") return false;
+  return std::nullopt;
+}
+
+std::optional<LineFormat> parse_format(std::string_view text) {
+  if (text == "json") return LineFormat::json;
+  if (text == "raw") return LineFormat::raw;
+  return std::nullopt;
+}
+
+// Everything wrong with a URL is said here, once.
+class Parser {
+ public:
+  explicit Parser(std::string_view url) : url_(url) {}
+
+  SinkUrl parse() {
+    const std::size_t colon = url_.find(':');
+    if (colon == std::string_view::npos) return unknown_sink();
+    const std::string_view scheme = url_.substr(0, colon);
+    const std::string_view rest = url_.substr(colon + 1);
+    const std::size_t question = rest.find('?');
+    path_ = rest.substr(0, question);
+    if (question != std::string_view::npos) split(rest.substr(question + 1));
+
+    if (scheme == "null") return null();
+    if (scheme == "stdout") return standard_output();
+    if (scheme == "file") return file();
+    if (scheme == "sqlite") return sqlite();
+    return unknown_sink();
+  }
+
+ private:
+  SinkUrl null() {
+    NullBehaviour null;
+    no_path();
+    for (const Parameter& parameter : parameters_) {
+      if (parameter.name == "delay") {
+        read(parameter, parse_duration, null.delay, "0 or an integer with us, ms, s, min or h");
+      } else if (parameter.name == "fail") {
+        read(parameter, parse_probability, null.fail, "a number from 0 to 1");
+      } else if (parameter.name == "refuse") {
+        read(parameter, parse_probability, null.refuse, "a number from 0 to 1");
+      } else if (parameter.name == "hang") {
+        read(parameter, parse_bool, null.hang, "true or false");
+      } else if (parameter.name == "spin") {
+        read(parameter, parse_bool, null.spin, "true or false");
+      } else {
+        unknown(parameter, "delay, fail, refuse, hang, spin");
+      }
+    }
+    return or_complaint(null);
+  }
+
+  SinkUrl standard_output() {
+    no_path();
+    const LineFormat format = only_a_format();
+    return or_complaint(StdoutUrl{format});
+  }
+
+  SinkUrl file() {
+    need_path();
+    const LineFormat format = only_a_format();
+    return or_complaint(FileUrl{std::string(path_), format});
+  }
+
+  SinkUrl sqlite() {
+    need_path();
+    if (path_.starts_with(':')) complain("a database in memory keeps nothing; sqlite:PATH is allowed");
+    for (const Parameter& parameter : parameters_) unknown(parameter, "none for sqlite:");
+    return or_complaint(SqliteUrl{std::string(path_)});
+  }
+
+  SinkUrl unknown_sink() {
+    complain("no such sink; allowed are null: stdout: file:PATH sqlite:PATH");
+    return BadUrl{complaint_};
+  }
+
+  LineFormat only_a_format() {
+    LineFormat format = LineFormat::json;
+    for (const Parameter& parameter : parameters_) {
+      if (parameter.name == "format") {
+        read(parameter, parse_format, format, "json or raw");
+      } else {
+        unknown(parameter, "format");
+      }
+    }
+    return format;
+  }
+
+  void split(std::string_view text) {
+    while (true) {
+      const std::size_t end = text.find('&');
+      const std::string_view parameter = text.substr(0, end);
+      const std::size_t equals = parameter.find('=');
+      const bool has_value = equals != std::string_view::npos;
+      parameters_.push_back({parameter.substr(0, equals), has_value ? parameter.substr(equals + 1) : ""});
+      if (end == std::string_view::npos) return;
+      text.remove_prefix(end + 1);
+    }
+  }
+
+  template <class Value>
+  void read(const Parameter& parameter, std::optional<Value> (*parse_value)(std::string_view), Value& to,
+            std::string_view allowed) {
+    if (const auto value = parse_value(parameter.value)) {
+      to = *value;
+    } else {
+      complain(fmt::format("parameter {}={} must be {}", parameter.name, parameter.value, allowed));
+    }
+  }
+  void unknown(const Parameter& parameter, std::string_view allowed) {
+    complain(fmt::format("no such parameter: \"{}\"; allowed: {}", parameter.name, allowed));
+  }
+  void no_path() {
+    if (!path_.empty()) complain(fmt::format("no path goes here: \"{}\"", path_));
+  }
+  void need_path() {
+    // file:///a/b is /a/b; with anything but a slash behind the two it would be a host's.
+    if (path_.starts_with("//")) {
+      path_.remove_prefix(2);
+      if (!path_.starts_with('/'))
+        complain("a path on another host; allowed is one on this: file:PATH or file:///PATH");
+    }
+    if (path_.empty()) complain("the path is missing");
+    if (path_.find('\0') != std::string_view::npos) complain("a path has no zero byte");
+  }
+
+  // The first complaint is the one that is told.
+  void complain(std::string_view what) {
+    if (complaint_.empty()) complaint_ = fmt::format("sink {}: {}", url_, what);
+  }
+  template <class Url>
+  SinkUrl or_complaint(Url url) const {
+    if (complaint_.empty()) return url;
+    return BadUrl{complaint_};
+  }
+
+  std::string_view url_;
+  std::string_view path_;
+  std::vector<Parameter> parameters_;
+  std::string complaint_;
+};
+
+}  // namespace
+
+SinkUrl parse_sink_url(std::string_view url) { return Parser(url).parse(); }
+
+}  // namespace sluice

@@ -1,0 +1,31 @@
+// A sink's URL taken apart: `scheme:path?name=value&name=value`. The path is taken as it stands, up to the first `?`.
+// Values only; opens nothing.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include "sinks/file_sink.h"
+#include "sinks/null_sink.h"
+
+namespace sluice {
+
+struct StdoutUrl {
+  LineFormat format = LineFormat::json;
+};
+struct FileUrl {
+  std::string path;
+  LineFormat format = LineFormat::json;
+};
+struct SqliteUrl {
+  std::string path;
+};
+struct BadUrl {
+  std::string complaint;  // one line: what is wrong and what is allowed
+};
+using SinkUrl = std::variant<NullBehaviour, StdoutUrl, FileUrl, SqliteUrl, BadUrl>;
+
+[[nodiscard]] SinkUrl parse_sink_url(std::string_view url);
+
+}  // namespace sluice

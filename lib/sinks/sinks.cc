@@ -1,0 +1,36 @@
+// From a URL to a factory: the one file that knows all built-in sinks.
+#include "sluice/sinks.h"
+
+#include "sinks/file_sink.h"
+#include "sinks/null_sink.h"
+#include "sinks/sink_url.h"
+#include "sinks/sqlite_sink.h"
+#include "sluice/error.h"
+
+namespace sluice {
+
+namespace {
+
+struct MakeFactory {
+  const SinkOptions& options;
+
+  SinkFactory operator()(const NullBehaviour& null) const { return null_sinks(null); }
+  SinkFactory operator()(const StdoutUrl& url) const { return stdout_sinks(url.format, options); }
+  SinkFactory operator()(const FileUrl& url) const { return file_sinks(url.path, url.format, options); }
+  SinkFactory operator()(const SqliteUrl& url) const { return sqlite_sinks(url.path, options); }
+  SinkFactory operator()(const BadUrl& url) const { throw StartError(StartError::Kind::usage, url.complaint); }
+};
+
+}  // namespace
+
+SinkFactory sinks_for(std::string_view url, const SinkOptions& options) {
+  return std::visit(MakeFactory{options}, parse_sink_url(url));
+}
+
+std::optional<std::string> complaint_about(std::string_view url) {
+  const SinkUrl parsed = parse_sink_url(url);
+  if (const auto* const bad = std::get_if<BadUrl>(&parsed)) return bad->complaint;
+  return std::nullopt;
+}
+
+}  // namespace sluice

@@ -1,0 +1,101 @@
+// The batch. Runs of equal block pointers stand together, since slices do; every loop here goes by runs.
+#include "workers/batch.h"
+
+#include <algorithm>
+
+namespace sluice {
+
+namespace {
+
+// The end of the run of equal blocks that begins at `i`.
+std::size_t run_end(const std::vector<Block*>& blocks, std::size_t i) noexcept {
+  std::size_t end = i + 1;
+  while (end < blocks.size() && blocks[end] == blocks[i]) ++end;
+  return end;
+}
+
+}  // namespace
+
+Batch::Batch(std::size_t most_events) : most_events_(most_events) {}
+
+void Batch::add(Slice& slice) {
+  while (slice.count > 0 && room() > 0) {
+    const std::size_t size = slice.block->payload_size(slice.first);
+    if (!empty() && bytes_ + size > kMostBytes) {
+      bytes_ = kMostBytes;  // full: what comes next is a batch of its own, or the order would be lost
+      return;
+    }
+    deliveries_.push_back(slice.block->delivery(slice.first));
+    blocks_.push_back(slice.block);
+    bytes_ += size;
+    ++slice.first;
+    --slice.count;
+  }
+}
+
+void Batch::clear_verdicts() {
+  if (verdicts_.size() < deliveries_.size()) verdicts_.resize(deliveries_.size());
+  for (Verdict& verdict : verdicts()) {
+    if (verdict.kind() != Verdict::Kind::try_again || !verdict.reason().empty()) verdict = Verdict();
+  }
+}
+
+void Batch::keep_unfinished(Admission& door) {
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < blocks_.size();) {
+    Block* const block = blocks_[i];
+    const std::size_t end = run_end(blocks_, i);
+    const std::size_t begin = kept;
+    std::uint32_t finished = 0;
+    for (; i < end; ++i) {
+      if (verdicts_[i].kind() != Verdict::Kind::try_again) {
+        ++finished;
+        continue;
+      }
+      deliveries_[kept] = deliveries_[i];
+      ++deliveries_[kept].attempt;
+      blocks_[kept] = block;
+      ++kept;
+    }
+    if (finished > 0) block->release(finished);
+    // Few that are left would pin the whole block until they are through.
+    if (kept - begin > 0 && (kept - begin) * 4 <= block->count()) copy_out(begin, kept, door);
+  }
+  deliveries_.resize(kept);
+  blocks_.resize(kept);
+  bytes_ = 0;
+  for (const Delivery& delivery : deliveries_) bytes_ += delivery.payload.size();
+}
+
+void Batch::copy_out(std::size_t from, std::size_t to, Admission& door) {
+  std::vector<Event> events;
+  events.reserve(to - from);
+  for (std::size_t i = from; i < to; ++i) events.push_back({deliveries_[i].payload, deliveries_[i].content_type});
+  auto ticket = door.try_charge(Block::bytes_for(events));
+  if (!ticket) return;
+  Block* const copy = Block::make(events, std::move(*ticket)).release();
+  const auto count = static_cast<std::uint32_t>(to - from);
+  for (std::size_t i = from; i < to; ++i) {
+    // Id and time stay as they were; only the bytes move.
+    const Delivery moved = copy->delivery(static_cast<std::uint32_t>(i - from));
+    deliveries_[i].payload = moved.payload;
+    deliveries_[i].content_type = moved.content_type;
+  }
+  Block* const old = blocks_[from];
+  std::fill(blocks_.begin() + static_cast<std::ptrdiff_t>(from), blocks_.begin() + static_cast<std::ptrdiff_t>(to),
+            copy);
+  old->release(count);
+}
+
+void Batch::release_all() noexcept {
+  for (std::size_t i = 0; i < blocks_.size();) {
+    const std::size_t end = run_end(blocks_, i);
+    blocks_[i]->release(static_cast<std::uint32_t>(end - i));
+    i = end;
+  }
+  deliveries_.clear();
+  blocks_.clear();
+  bytes_ = 0;
+}
+
+}  // namespace sluice

@@ -1,0 +1,316 @@
+// Starting and stopping with nothing to do: how long it takes, what it leaves behind, what it refuses and with which
+// code.
+#include <doctest/doctest.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <csignal>
+#include <fstream>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "support/client.h"
+#include "support/daemon.h"
+#include "support/delivered.h"
+#include "support/say.h"
+
+namespace {
+
+using namespace std::chrono_literals;
+using test::Daemon;
+using test::Flags;
+using test::milliseconds;
+
+template <class T>
+T median(std::vector<T> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+// One line on stderr that holds all of these.
+void check_refused(const Flags& flags, int code, const std::vector<std::string>& words,
+                   const std::vector<std::string>& environment = {}) {
+  INFO("flags: ", fmt::format("{}", fmt::join(flags, " ")));
+  const test::Ended ended = test::run_to_end(flags, environment);
+  INFO("stderr: ", ended.errors);
+  CHECK(ended.code == code);
+  CHECK(std::count(ended.errors.begin(), ended.errors.end(), '\n') == 1);
+  for (const std::string& word : words) CHECK_MESSAGE(ended.errors.find(word) != std::string::npos, word);
+}
+
+Flags somewhere(const test::TempDir& dir, const Flags& more = {}) {
+  Flags flags{"--listen", "127.0.0.1:0", "--admin", "none", "--state-dir", (dir.path() / "state").string()};
+  flags.insert(flags.end(), more.begin(), more.end());
+  return flags;
+}
+
+}  // namespace
+
+TEST_SUITE("daemon.start") {
+  TEST_CASE("start: to READY and from SIGTERM to the exit, idle, 50 ms in the median and never 500") {
+    std::vector<double> starts;
+    std::vector<double> stops;
+    for (int i = 0; i < 20; ++i) {
+      Daemon daemon;
+      starts.push_back(daemon.start_took().count());
+      REQUIRE(test::ask_once(daemon.address(), test::get("/readyz")).status == 200);
+      const test::Ended ended = daemon.stop();
+      CHECK(ended.code == 0);
+      stops.push_back(static_cast<double>(ended.after.count()));
+    }
+    MESSAGE("start to READY: ", median(starts), " ms, SIGTERM to exit: ", median(stops), " ms (rounded up)");
+    CHECK(median(starts) <= 50);
+    CHECK(median(stops) <= 50);
+    CHECK(*std::max_element(starts.begin(), starts.end()) <= 500);
+    CHECK(*std::max_element(stops.begin(), stops.end()) <= 500);
+  }
+
+  TEST_CASE("start: an event stands in SQLite within a second, and a second run adds its own to those of the first") {
+    const test::TempDir state;
+    const auto database = state.path() / "events.db";
+    constexpr std::size_t kEvents = 5;
+    for (std::size_t run = 1; run <= 2; ++run) {
+      Daemon daemon({"--state-dir", state.path().string()});
+      for (std::size_t i = 0; i < kEvents; ++i) {
+        const auto body = fmt::format(R"({{"run":{},"event":{}}})", run, i);
+        REQUIRE(test::ask_once(daemon.address(), test::post("application/json", body)).status == 202);
+      }
+      const auto limit = test::Clock::now() + 1s;
+      while (test::sqlite_column(database, "id").size() < run * kEvents && test::Clock::now() < limit) {
+        std::this_thread::sleep_for(1ms);  // between looks
+      }
+      CHECK(test::sqlite_column(database, "id").size() == run * kEvents);
+      daemon.signal_stop(SIGINT);
+      const test::Ended ended = daemon.wait_end();
+      CHECK(ended.code == 0);
+      REQUIRE(ended.report);
+      CHECK(ended.report->accepted == kEvents);
+      CHECK(ended.report->delivered == kEvents);
+      CHECK(ended.report->balanced());
+    }
+    const auto ids = test::sqlite_column(database, "id");
+    CHECK(std::set<std::string>(ids.begin(), ids.end()).size() == 2 * kEvents);
+    std::set<std::string> runs;
+    for (const std::string& id : ids) runs.insert(id.substr(0, id.rfind('-')));
+    CHECK(runs.size() == 2);
+    CHECK(test::sqlite_column(database, "payload").front() == R"({"run":1,"event":0})");
+    CHECK(test::sqlite_column(database, "typeof(payload)").front() == "text");
+    CHECK(test::sqlite_column(database, "content_type").front() == "application/json");
+  }
+
+  TEST_CASE("start: an idle connection that is kept alive does not delay the stop") {
+    Daemon daemon;
+    test::Client fresh(daemon.address());
+    test::Client used(daemon.address());
+    REQUIRE(used.ask(test::post("application/json", "1")).status == 202);
+    const test::Ended ended = daemon.stop();
+    CHECK(ended.code == 0);
+    CHECK(ended.after <= 500ms);
+    CHECK(used.wait_closed());
+    CHECK_FALSE(used.was_reset());
+    CHECK(fresh.wait_closed());
+  }
+
+  TEST_CASE("start: a client that sent half a request delays the stop by a fifth of the deadline at most") {
+    for (const std::string half : {"POST /v1/events HTTP/1.1\r\nHost: te",
+                                   "POST /v1/events HTTP/1.1\r\nHost: test\r\n"
+                                   "Content-Length: 100\r\n\r\nhalf"}) {
+      INFO(half);
+      Daemon daemon({"-t", "2s"});
+      test::Client client(daemon.address());
+      REQUIRE(client.send(half));
+      // Answered behind it, on another connection of the same thread: so the half is there.
+      REQUIRE(test::ask_once(daemon.address(), test::get("/readyz")).status == 200);
+      const test::Ended ended = daemon.stop();
+      CHECK(ended.code == 0);
+      CHECK(ended.after <= 400ms + 150ms);
+      REQUIRE(ended.report);
+      CHECK(ended.report->accepted == 0);
+    }
+  }
+
+  TEST_CASE("start: a request whose second half comes during the stop is still taken, answered and delivered") {
+    const test::TempDir dir;
+    const auto file = dir.path() / "events";
+    Daemon daemon({"-t", "20s", "--sink", "file:" + file.string()});
+    test::Client client(daemon.address());
+    const std::string request = test::post("application/json", R"({"late":true})");
+    REQUIRE(client.send(request.substr(0, request.size() - 5)));
+    REQUIRE(test::ask_once(daemon.address(), test::get("/readyz")).status == 200);
+    daemon.signal_stop();
+    const auto limit = test::Clock::now() + 2s;
+    while (test::ask_once(daemon.admin(), test::get("/readyz")).status == 200 && test::Clock::now() < limit) {
+    }
+    const test::Answer answer = client.ask(request.substr(request.size() - 5));
+    CHECK(answer.status == 202);
+    CHECK(answer.header("connection") == "close");
+    const test::Ended ended = daemon.wait_end();
+    CHECK(ended.code == 0);
+    CHECK(ended.after <= 4s);
+    CHECK(test::lines_of(file).size() == 1);
+  }
+
+  TEST_CASE("start: while it drains, the admin address answers to the end and readiness is red") {
+    Daemon daemon({"-t", "600ms", "--sink", "null:?hang=true"});
+    REQUIRE(test::ask_once(daemon.address(), test::post("application/json", "1")).status == 202);
+    CHECK(test::ask_once(daemon.admin(), test::get("/readyz")).status == 200);
+    daemon.signal_stop();
+    const auto limit = test::Clock::now() + 500ms;
+    int ready = 200;
+    while (ready == 200 && test::Clock::now() < limit) {
+      ready = test::ask_once(daemon.admin(), test::get("/readyz")).status;
+    }
+    CHECK(ready == 503);
+    CHECK(test::ask_once(daemon.admin(), test::get("/healthz")).status == 200);
+    const std::string status = test::ask_once(daemon.admin(), test::get("/status")).body;
+    CHECK_MESSAGE(status.find(R"("accepted":1)") != std::string::npos, status);
+    CHECK_THROWS(test::Client(daemon.address()));  // nobody listens there any more
+    CHECK(daemon.wait_end().code == 4);
+  }
+
+  TEST_CASE("start: the drain says how far it is and who holds it up") {
+    Daemon daemon({"-t", "1500ms", "--sink", "null:?hang=true", "--workers", "1"});
+    REQUIRE(test::ask_once(daemon.address(), test::post("application/json", "1")).status == 202);
+    daemon.signal_stop();
+    const test::Ended ended = daemon.wait_end();
+    CHECK_MESSAGE(ended.errors.find("worker") != std::string::npos, ended.errors);
+    std::size_t lines = 0;
+    for (auto at = ended.errors.find("drain"); at != std::string::npos; at = ended.errors.find("drain", at + 1))
+      ++lines;
+    CHECK_MESSAGE(lines >= 2, ended.errors);
+  }
+
+  TEST_CASE("start: as many workers as said, by the names of their threads") {
+    Daemon daemon({"--workers", "7"});
+    std::size_t workers = 0;
+    for (const std::string& name : daemon.process().thread_names()) workers += name.find("worker") != std::string::npos;
+    CHECK(workers == 7);
+    CHECK_MESSAGE(daemon.ready_line().find("workers=7") != std::string::npos, daemon.ready_line());
+    CHECK(daemon.stop().code == 0);
+  }
+
+  TEST_CASE("start: last-exit.json says running while it runs, and then what the last line says") {
+    Daemon daemon;
+    const auto path = daemon.state_dir() / "last-exit.json";
+    CHECK_MESSAGE(test::text_of(path).find(R"("reason":"running")") != std::string::npos, test::text_of(path));
+    REQUIRE(test::ask_once(daemon.address(), test::post("application/json", "1")).status == 202);
+    const test::Ended ended = daemon.stop();
+    REQUIRE_MESSAGE(ended.report, ended.last_line);
+    const auto json = test::report_in_json(test::text_of(path));
+    REQUIRE_MESSAGE(json, test::text_of(path));
+    CHECK(json->reason == "drained");
+    CHECK(json->accepted == 1);
+    CHECK(json->delivered == 1);
+    CHECK(json->elapsed == doctest::Approx(ended.report->elapsed).epsilon(0.01));
+  }
+
+  TEST_CASE("start: a kill leaves `running` behind, and the next start is none the worse") {
+    const test::TempDir state;
+    {
+      Daemon daemon({"--state-dir", state.path().string()});
+      daemon.signal_stop(SIGKILL);
+      CHECK(daemon.wait_end().code == 128 + SIGKILL);
+    }
+    CHECK(test::text_of(state.path() / "last-exit.json").find("running") != std::string::npos);
+    Daemon daemon({"--state-dir", state.path().string()});
+    CHECK(daemon.stop().code == 0);
+  }
+
+  TEST_CASE("start: a hang-up signal stops nothing") {
+    Daemon daemon;
+    daemon.process().signal(SIGHUP);
+    CHECK(test::ask_once(daemon.address(), test::post("application/json", "1")).status == 202);
+    CHECK(daemon.stop().code == 0);
+  }
+
+  TEST_CASE("start: a flag that is wrong is refused with 64, on one line that names it") {
+    check_refused({"--no-such-flag"}, 64, {"no-such-flag"});
+    check_refused({"--workers", "x"}, 64, {"--workers", "x"});
+    check_refused({"--workers", "0"}, 64, {"--workers", "0"});
+    check_refused({"--drain-timeout", "5"}, 64, {"--drain-timeout", "5"});
+    check_refused({"--queue-bytes", "1MB"}, 64, {"--queue-bytes", "1MB"});
+    check_refused({"--listen", "nowhere"}, 64, {"--listen", "nowhere"});
+    check_refused({"--listen", "127.0.0.1:70000"}, 64, {"--listen", "70000"});
+    check_refused({"--sink", "carrier-pigeon:"}, 64, {"--sink", "carrier-pigeon:"});
+    check_refused({"--sink", "null:?weight=1"}, 64, {"--sink", "weight"});
+    check_refused({"--overflow", "spill"}, 64, {"--overflow", "spill"});
+    check_refused({"--log-level", "loud"}, 64, {"--log-level", "loud"});
+    check_refused({"--state-dir", "none"}, 64, {"--sink"});
+    check_refused({"stray"}, 64, {"stray"});
+  }
+
+  TEST_CASE("start: what is well formed and of no use here is refused with 78") {
+    const test::TempDir dir;
+    check_refused({"--listen", "192.0.2.1:7070", "--admin", "none", "--state-dir", "none", "--sink", "null:"}, 78,
+                  {"192.0.2.1:7070"});
+    check_refused(somewhere(dir, {"--ack", "synced"}), 78, {"--ack", "synced"});
+    check_refused(somewhere(dir, {"--overflow", "disk"}), 78, {"--overflow", "disk"});
+  }
+
+  TEST_CASE("start: what another process holds is refused with 69") {
+    const test::TempDir dir;
+    const std::string state = (dir.path() / "state").string();
+    const std::string file = "file:" + (dir.path() / "events").string();
+    Daemon first({"--state-dir", state, "--sink", file});
+    check_refused({"--listen", first.address(), "--admin", "none", "--state-dir", "none", "--sink", "null:"}, 69,
+                  {first.address(), "use"});
+    check_refused({"--listen", "127.0.0.1:0", "--admin", first.admin(), "--state-dir", "none", "--sink", "null:"}, 69,
+                  {first.admin()});
+    check_refused({"--listen", "127.0.0.1:0", "--admin", "none", "--state-dir", state, "--sink", "null:"}, 69, {state});
+    check_refused({"--listen", "127.0.0.1:0", "--admin", "none", "--state-dir", "none", "--sink", file}, 69,
+                  {(dir.path() / "events").string()});
+    // The one that was there first is unharmed, in its account too.
+    CHECK(test::ask_once(first.address(), test::post("application/json", "1")).status == 202);
+    CHECK(test::text_of(dir.path() / "state" / "last-exit.json").find("running") != std::string::npos);
+    CHECK(first.stop().code == 0);
+  }
+
+  TEST_CASE("start: a state directory or sink file that cannot be is refused with 74, by name") {
+    const test::TempDir dir;
+    const auto file = dir.path() / "file";
+    std::ofstream(file) << "no directory";
+    check_refused({"--listen", "127.0.0.1:0", "--admin", "none", "--state-dir", (file / "state").string()}, 74,
+                  {(file / "state").string()});
+    check_refused(somewhere(dir, {"--sink", "file:" + (file / "events").string()}), 74, {(file / "events").string()});
+    check_refused(somewhere(dir, {"--sink", "sqlite:" + (file / "db").string()}), 74, {(file / "db").string()});
+    check_refused(somewhere(dir, {"--sink", "sqlite:" + file.string()}), 74, {file.string()});  // no database
+  }
+
+  TEST_CASE("start: --check-config says what is wrong and touches nothing") {
+    const test::TempDir dir;
+    const test::Ended good = test::run_to_end(somewhere(dir, {"--check-config"}));
+    CHECK_MESSAGE(good.code == 0, good.errors);
+    CHECK_FALSE(std::filesystem::exists(dir.path() / "state"));
+    check_refused(somewhere(dir, {"--check-config", "--workers", "x"}), 64, {"--workers"});
+    check_refused(somewhere(dir, {"--check-config", "--listen", "nowhere"}), 64, {"--listen"});
+  }
+
+  TEST_CASE("start: --help and --version answer on stdout and leave") {
+    const test::Ended help = test::run_to_end({"--help"});
+    CHECK(help.code == 0);
+    CHECK(help.output.find("--drain-timeout") != std::string::npos);
+    CHECK(help.errors.empty());
+    const test::Ended version = test::run_to_end({"--version"});
+    CHECK(version.code == 0);
+    CHECK_FALSE(version.output.empty());
+  }
+
+  TEST_CASE("start: the state directory is found by the environment") {
+    const test::TempDir dir;
+    const Flags flags{"--listen", "127.0.0.1:0", "--admin", "none"};
+    const auto state_after_run = [&](const std::string& variable, const std::filesystem::path& expected) {
+      INFO(variable);
+      std::vector<std::string> command{SLUICED_PATH};
+      command.insert(command.end(), flags.begin(), flags.end());
+      test::Process process(command, {variable});
+      REQUIRE(process.wait_line("ready run=", 20s));
+      CHECK(std::filesystem::exists(expected / "events.db"));
+      process.signal(SIGTERM);
+      CHECK(process.wait_exit(20s)->code == 0);
+    };
+    state_after_run("STATE_DIRECTORY=" + (dir.path() / "a").string(), dir.path() / "a");
+    state_after_run("XDG_STATE_HOME=" + (dir.path() / "b").string(), dir.path() / "b" / "sluice");
+    state_after_run("HOME=" + (dir.path() / "c").string(), dir.path() / "c" / ".local" / "state" / "sluice");
+  }
+}

@@ -1,0 +1,785 @@
+// The server by its sockets: every answer, however the bytes arrive, what a drain does, and what it may hold.
+#include <arpa/inet.h>
+#include <doctest/doctest.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "http/server.h"
+#include "sluice/error.h"
+#include "sluice/tracker.h"
+
+namespace {
+
+using namespace std::chrono_literals;
+using sluiced::http::Clock;
+using sluiced::http::Config;
+using sluiced::http::Server;
+
+constexpr auto kPatience = 5000ms;  // far more than anything here takes
+
+bool eventually(const std::function<bool()>& holds) {
+  for (const auto end = Clock::now() + kPatience; Clock::now() < end;) {
+    if (holds()) return true;
+    std::this_thread::yield();
+  }
+  return holds();
+}
+
+struct Answer {
+  int status = 0;  // 0: the connection ended without one
+  std::string head, body;
+
+  [[nodiscard]] bool has(const std::string& line) const {
+    return head.find("\r\n" + line + "\r\n") != std::string::npos;
+  }
+};
+
+// One client's socket.
+class Client {
+ public:
+  explicit Client(const std::string& address) {
+    if (address.starts_with("unix:")) {
+      sockaddr_un to{};
+      to.sun_family = AF_UNIX;
+      address.substr(5).copy(to.sun_path, sizeof to.sun_path - 1);
+      fd_ = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+      connected_ = ::connect(fd_, reinterpret_cast<sockaddr*>(&to), sizeof to) == 0;
+    } else {
+      sockaddr_in to{};
+      to.sin_family = AF_INET;
+      to.sin_port = htons(static_cast<std::uint16_t>(std::stoi(address.substr(address.rfind(':') + 1))));
+      to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+      fd_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+      connected_ = ::connect(fd_, reinterpret_cast<sockaddr*>(&to), sizeof to) == 0;
+    }
+  }
+  ~Client() { ::close(fd_); }
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
+
+  [[nodiscard]] bool connected() const { return connected_; }
+  [[nodiscard]] int fd() const { return fd_; }
+
+  void send(std::string_view bytes) const {
+    while (!bytes.empty()) {
+      const ssize_t sent = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+      if (sent <= 0) return;
+      bytes.remove_prefix(static_cast<std::size_t>(sent));
+    }
+  }
+
+  // The next answer, or status 0 when the server has closed.
+  Answer receive() {
+    Answer answer;
+    std::size_t end = 0;
+    while ((end = buffer_.find("\r\n\r\n")) == std::string::npos) {
+      if (!fill()) return answer;
+    }
+    answer.head = buffer_.substr(0, end + 2);
+    buffer_.erase(0, end + 4);
+    answer.status = std::stoi(answer.head.substr(9, 3));
+    const std::size_t at = answer.head.find("Content-Length: ");
+    const std::size_t size = at == std::string::npos ? 0 : std::stoul(answer.head.substr(at + 16));
+    while (buffer_.size() < size) {
+      if (!fill()) return {};
+    }
+    answer.body = buffer_.substr(0, size);
+    buffer_.erase(0, size);
+    return answer;
+  }
+
+  Answer ask(std::string_view request) {
+    send(request);
+    return receive();
+  }
+
+  // The server closes, and has nothing more to say.
+  bool ends() { return buffer_.empty() && !fill() && buffer_.empty(); }
+
+ private:
+  bool fill() {
+    pollfd waited{fd_, POLLIN, 0};
+    if (::poll(&waited, 1, static_cast<int>(kPatience.count())) != 1) return false;
+    std::array<char, 65536> bytes;
+    const ssize_t size = ::recv(fd_, bytes.data(), bytes.size(), 0);
+    if (size <= 0) return false;
+    buffer_.append(bytes.data(), static_cast<std::size_t>(size));
+    return true;
+  }
+
+  int fd_ = -1;
+  bool connected_ = false;
+  std::string buffer_;
+};
+
+// A tracker that keeps what it delivers, and a server in front of it.
+struct House {
+  explicit House(const std::function<void(Config&, sluice::Options&)>& change = {}) {
+    sluice::Options options;
+    options.workers = 1;
+    Config config;
+    config.listen = {{"127.0.0.1", 0, ""}};
+    config.pages["/healthz"] = [] { return sluiced::http::Page{200, "text/plain", "ok\n"}; };
+    config.pages["/large"] = [] { return sluiced::http::Page{200, "text/plain", std::string(12'000, 'x')}; };
+    config.pages["/broken"] = []() -> sluiced::http::Page { throw std::runtime_error("broken"); };
+    if (change) change(config, options);
+    tracker = std::make_unique<sluice::Tracker>(options, [this](const sluice::Delivery& event) {
+      while (held) std::this_thread::yield();
+      const std::lock_guard lock(mutex);
+      payloads.emplace_back(event.text());
+      types.emplace_back(event.content_type);
+    });
+    config.tracker = tracker.get();
+    server = std::make_unique<Server>(std::move(config));
+  }
+  ~House() {
+    held = false;
+    server.reset();
+  }
+
+  [[nodiscard]] const std::string& address() const { return server->addresses().front(); }
+
+  // All that was ever taken, in its order.
+  std::vector<std::string> delivered() {
+    held = false;
+    (void)tracker->shutdown(kPatience);
+    const std::lock_guard lock(mutex);
+    return payloads;
+  }
+
+  std::atomic<bool> held{false};
+  std::mutex mutex;
+  std::vector<std::string> payloads;  // guarded by mutex
+  std::vector<std::string> types;     // guarded by mutex
+  std::unique_ptr<sluice::Tracker> tracker;
+  std::unique_ptr<Server> server;
+};
+
+std::string post(std::string_view body, const std::string& type = "text/plain", const std::string& fields = "") {
+  return "POST /v1/events HTTP/1.1\r\nHost: a\r\n" + (type.empty() ? "" : "Content-Type: " + type + "\r\n") + fields +
+         "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + std::string(body);
+}
+
+std::string get(const std::string& path) { return "GET " + path + " HTTP/1.1\r\nHost: a\r\n\r\n"; }
+
+std::string chunked(const std::vector<std::string>& parts, const std::string& type = "text/plain") {
+  std::string text =
+      "POST /v1/events HTTP/1.1\r\nHost: a\r\nContent-Type: " + type + "\r\nTransfer-Encoding: chunked\r\n\r\n";
+  for (const std::string& part : parts) {
+    char size[20];
+    std::snprintf(size, sizeof size, "%zx\r\n", part.size());
+    text += size + part + "\r\n";
+  }
+  return text + "0\r\n\r\n";
+}
+
+using Strings = std::vector<std::string>;
+
+}  // namespace
+
+TEST_CASE("http: an event is answered 202 with its id, and delivered") {
+  House house;
+  Client client(house.address());
+  const Answer answer = client.ask(post("{\"a\":1}", "application/json"));
+  CHECK(answer.status == 202);
+  const std::string id = to_string(sluice::EventId{house.tracker->run(), 1});
+  CHECK(answer.body == "{\"accepted\":1,\"first\":\"" + id + "\",\"last\":\"" + id + "\"}");
+  CHECK(answer.has("Content-Type: application/json"));
+  CHECK(answer.head.find("Date: ") != std::string::npos);
+  CHECK(house.delivered() == Strings{"{\"a\":1}"});
+  CHECK(house.types == Strings{"application/json"});
+  CHECK(house.server->counters().answered.at(202) == 1);
+}
+
+TEST_CASE("http: content types are understood in any case and with parameters; what is none of ours is opaque") {
+  House house;
+  Client client(house.address());
+  CHECK(client.ask(post("1", "Application/JSON; charset=utf-8")).status == 202);
+  CHECK(client.ask(post("2\n3\n", "APPLICATION/X-NDJSON ;x")).status == 202);
+  CHECK(client.ask(post("not json", "Text/Plain; a=B")).status == 202);
+  CHECK(client.ask(post("none", "")).status == 202);
+  CHECK(client.ask(post("{", "application/cloudevents+json")).status == 415);
+  CHECK(client.ask(post("{", "application/cloudevents-batch+json; charset=utf-8")).status == 415);
+  CHECK(house.delivered() == Strings{"1", "2", "3", "not json", "none"});
+  CHECK(house.types == Strings{"application/json", "application/json", "application/json", "Text/Plain; a=B", ""});
+}
+
+TEST_CASE("http: NDJSON is taken whole, or not at all and the bad line is named") {
+  House house;
+  Client client(house.address());
+  const Answer taken = client.ask(post("{\"n\":1}\n\n{\"n\":2}\r\n[3]", "application/x-ndjson"));
+  CHECK(taken.status == 202);
+  CHECK(taken.body.starts_with("{\"accepted\":3,"));
+
+  const auto refused = [&](const std::string& lines, int status, int line) {
+    const Answer answer = client.ask(post(lines, "application/x-ndjson"));
+    CAPTURE(lines);
+    CHECK(answer.status == status);
+    CHECK(answer.has("Content-Type: application/problem+json"));
+    CHECK((answer.body.find("\"line\":" + std::to_string(line) + "}") != std::string::npos) == (line != 0));
+    return answer;
+  };
+  const Answer answer = refused("1\n2\n{]\n4\n5\n", 400, 3);
+  CHECK(answer.body == R"({"title":"Bad Request","status":400,"detail":"expected a name at byte 2","line":3})");
+  refused("1\n2\n\"\xff\"\n4\n5\n", 400, 3);
+  refused("1\n2\n1 2\n4\n5\n", 400, 3);
+  refused("1\n2\n[\n]\n5\n", 400, 3);
+  refused("1\n\n\r\n  \n", 400, 4);
+  refused("\n\r\n\n", 400, 0);
+  refused("1\n" + std::string(300 << 10, '7') + "\n", 413, 2);
+  CHECK(house.delivered() == Strings{"{\"n\":1}", "{\"n\":2}", "[3]"});
+}
+
+TEST_CASE(
+    "http: a refused request is answered by its own status, takes nothing, and keeps the connection where it can") {
+  House house;
+  const auto keeps = [&](const std::string& request, int status) {
+    Client client(house.address());
+    CAPTURE(request);
+    const Answer answer = client.ask(request);
+    CHECK(answer.status == status);
+    CHECK(answer.body.find("\"title\":\"") != std::string::npos);
+    CHECK(answer.body.find("\"detail\":\"") != std::string::npos);
+    CHECK(client.ask(get("/healthz")).status == 200);
+    return answer;
+  };
+  const auto closes = [&](const std::string& request, int status) {
+    Client client(house.address());
+    CAPTURE(request.substr(0, 200));
+    const Answer answer = client.ask(request);
+    CHECK(answer.status == status);
+    CHECK(answer.has("Connection: close"));
+    CHECK(client.ends());
+    return answer;
+  };
+  keeps(post(""), 400);
+  keeps(post("{", "application/json"), 400);
+  keeps(post("\"\xff\"", "application/json"), 400);
+  keeps(post(std::string(100'000, '['), "application/json"), 400);
+  keeps(get("/nothing"), 404);
+  keeps("POST /nothing HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc", 404);
+  CHECK(keeps(get("/v1/events"), 405).has("Allow: POST"));
+  CHECK(keeps("DELETE /healthz HTTP/1.1\r\nHost: a\r\n\r\n", 405).has("Allow: GET, HEAD"));
+  keeps(post("x", "text/plain", "Content-Encoding: gzip\r\n"), 415);
+  keeps(get("/broken"), 500);
+  closes("POST /v1/events HTTP/1.1\r\nHost: a\r\n\r\n", 411);
+  closes(post(std::string((256 << 10) + 1, 'x')), 413);
+  closes("POST /v1/events HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999999\r\n\r\n", 413);
+  closes(chunked({std::string(200 << 10, 'x'), std::string(100 << 10, 'x')}), 413);
+  closes(post("x", std::string(256, 't')), 413);
+  closes(get("/" + std::string(9000, 'x')), 414);
+  closes("GET /" + std::string(20'000, 'x'), 414);
+  closes("GET / HTTP/1.1\r\nX: " + std::string(20'000, 'x'), 431);
+  closes("GET /healthz HTTP/2.0\r\nHost: a\r\n\r\n", 505);
+  closes("GET /healthz HTTP/1.1\r\n\r\n", 400);
+  closes("GET /healthz HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400);
+  closes("GET /healthz HTTP/1.1\nHost: a\n\n", 400);
+  closes("GET /healthz HTTP/1.1\r\nHost : a\r\n\r\n", 400);
+  closes("GET /healthz HTTP/1.1\r\nHost: a\r\nX: b\r\n c\r\n\r\n", 400);
+  closes("POST /v1/events HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400);
+  closes("POST /v1/events HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nZ\r\n", 400);
+  closes("POST /v1/events HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1;" + std::string(20'000, 'x'), 431);
+  closes(std::string("\x16\x03\x01\x02\x00", 5), 400);
+  CHECK(house.delivered().empty());
+}
+
+TEST_CASE("http: headers of just under 16 KiB are taken") {
+  House house;
+  Client client(house.address());
+  CHECK(client.ask(post("x", "text/plain", "X: " + std::string(16'200, 'x') + "\r\n")).status == 202);
+}
+
+TEST_CASE("http: pipelined requests are answered in their order, in one write") {
+  House house;
+  Client client(house.address());
+  std::string requests;
+  for (int i = 0; i < 200; ++i) requests += post(std::to_string(i)) + (i % 10 == 0 ? get("/healthz") : "");
+  client.send(requests);
+  Strings expected;
+  for (int i = 0; i < 200; ++i) {
+    const Answer answer = client.receive();
+    REQUIRE(answer.status == 202);
+    REQUIRE(answer.body.find("-" + std::to_string(i + 1) + "\"") != std::string::npos);
+    if (i % 10 == 0) REQUIRE(client.receive().body == "ok\n");
+    expected.push_back(std::to_string(i));
+  }
+  CHECK(house.delivered() == expected);
+}
+
+TEST_CASE("http: the answers are the same wherever the bytes are cut") {
+  House house([](Config&, sluice::Options& options) { options.queue_events = 1 << 20; });
+  const std::string requests = "\r\n" + post("one") + chunked({"t", "wo"}) + get("/healthz") +
+                               post("1\n2\r\n", "application/x-ndjson") +
+                               "POST /no HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nabcd" +
+                               post("{", "application/json") + post("end", "text/plain", "Connection: close\r\n");
+  const auto check = [](Client& client) {
+    for (const int status : {202, 202, 200, 202, 404, 400, 202}) REQUIRE(client.receive().status == status);
+    REQUIRE(client.ends());
+  };
+  for (std::size_t cut = 1; cut < requests.size(); ++cut) {
+    CAPTURE(cut);
+    Client client(house.address());
+    client.send(requests.substr(0, cut));
+    // The second part is sent once the first has been read, as far as one can see from here: its answers, or its
+    // silence.
+    pollfd waited{client.fd(), POLLIN, 0};
+    (void)::poll(&waited, 1, 1);
+    client.send(requests.substr(cut));
+    check(client);
+  }
+  Client bytewise(house.address());
+  for (const char byte : requests) bytewise.send({&byte, 1});
+  check(bytewise);
+  const Strings delivered = house.delivered();
+  REQUIRE(delivered.size() == 5 * requests.size());
+  for (std::size_t i = 0; i < delivered.size(); i += 5) {
+    CHECK(Strings(delivered.begin() + static_cast<std::ptrdiff_t>(i),
+                  delivered.begin() + static_cast<std::ptrdiff_t>(i) + 5) == Strings{"one", "two", "1", "2", "end"});
+  }
+}
+
+TEST_CASE("http: large bodies arrive whole, with a length or in chunks") {
+  House house(
+      [](Config& config, sluice::Options& options) { config.max_event_bytes = options.max_event_bytes = 4 << 20; });
+  Client client(house.address());
+  std::string body;
+  for (int i = 0; body.size() < (3U << 20U); ++i) body += std::to_string(i) + ",";
+  CHECK(client.ask(post(body)).status == 202);
+  Strings parts;
+  for (std::size_t at = 0; at < body.size(); at += 99'991) parts.push_back(body.substr(at, 99'991));
+  CHECK(client.ask(chunked(parts)).status == 202);
+  CHECK((house.delivered() == Strings{body, body}));
+}
+
+TEST_CASE("http: who expects a 100 gets it before the body, and only if the body is wanted") {
+  House house;
+  Client client(house.address());
+  const std::string head = "POST /v1/events HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: ";
+  CHECK(client.ask(head + "3\r\n\r\n").status == 100);
+  CHECK(client.ask("abc").status == 202);
+  CHECK(client.ask(head + "3\r\n\r\nabc").status == 202);
+  Client other(house.address());
+  CHECK(other.ask(head + "99999999\r\n\r\n").status == 413);
+  CHECK(other.ends());
+}
+
+TEST_CASE("http: staying open is as version and Connection say") {
+  House house;
+  {
+    Client client(house.address());
+    CHECK(client.ask("GET /healthz HTTP/1.0\r\n\r\n").has("Connection: close"));
+    CHECK(client.ends());
+  }
+  {
+    Client client(house.address());
+    CHECK(client.ask("GET /healthz HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").has("Connection: keep-alive"));
+    CHECK(client.ask(get("/healthz?x=1")).status == 200);
+    client.send("HEAD /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    const Answer answer = client.ask("");
+    CHECK(answer.status == 0);  // a length, and no body
+    CHECK(client.ends() == false);
+  }
+  Client half(house.address());
+  half.send(post("last"));
+  ::shutdown(half.fd(), SHUT_WR);
+  CHECK(half.receive().status == 202);
+  CHECK(half.ends());
+}
+
+TEST_CASE("http: full is 429 with Retry-After on a connection that stays; closed is 503") {
+  House house([](Config&, sluice::Options& options) { options.queue_events = 2; });
+  house.held = true;
+  Client client(house.address());
+  CHECK(client.ask(post("1")).status == 202);
+  CHECK(client.ask(post("2\n3\n", "application/x-ndjson")).status == 429);  // whole or not at all
+  CHECK(client.ask(post("1\n2\n3\n", "application/x-ndjson")).status == 413);
+  CHECK(client.ask(post("2")).status == 202);
+  const Answer full = client.ask(post("3"));
+  CHECK(full.status == 429);
+  CHECK(full.has("Retry-After: 1"));
+  CHECK(house.delivered() == Strings{"1", "2"});
+  const Answer closed = client.ask(post("4"));
+  CHECK(closed.status == 503);
+  CHECK(closed.has("Retry-After: 1"));
+  CHECK(closed.has("Connection: close"));
+  CHECK(client.ends());
+}
+
+TEST_CASE("http: an admin server takes no events") {
+  Config config;
+  config.listen = {{"127.0.0.1", 0, ""}};
+  Server server(config);
+  Client client(server.addresses().front());
+  CHECK(client.ask(post("x")).status == 404);
+}
+
+TEST_CASE("http: one connection too many is told so") {
+  House house([](Config& config, sluice::Options&) { config.max_connections = 2; });
+  {
+    Client one(house.address());
+    Client two(house.address());
+    CHECK(one.ask(get("/healthz")).status == 200);
+    CHECK(two.ask(get("/healthz")).status == 200);
+    Client three(house.address());
+    const Answer answer = three.ask(post("x"));
+    CHECK(answer.status == 503);
+    CHECK(answer.has("Connection: close"));
+    CHECK(three.ends());
+    CHECK(two.ask(get("/healthz")).status == 200);
+  }
+  CHECK(eventually([&] { return house.server->counters().connections == 0; }));
+  Client four(house.address());
+  CHECK(four.ask(get("/healthz")).status == 200);
+}
+
+TEST_CASE("http: many threads serve many clients") {
+  House house([](Config& config, sluice::Options&) { config.threads = 3; });
+  {
+    std::vector<std::jthread> clients;
+    std::atomic<int> taken{0};
+    for (int c = 0; c < 6; ++c) {
+      clients.emplace_back([&] {
+        for (int i = 0; i < 10; ++i) {
+          Client client(house.address());
+          for (int j = 0; j < 10; ++j) taken += client.ask(post("x")).status == 202 ? 1 : 0;
+        }
+      });
+    }
+    clients.clear();
+    CHECK(taken == 600);
+  }
+  CHECK(house.server->counters().answered.at(202) == 600);
+  CHECK(house.delivered().size() == 600);
+}
+
+TEST_CASE("http: a unix socket serves, is removed at the end, and is taken over from the dead, not from the living") {
+  std::string folder = "/tmp/sluice-http-test-XXXXXX";
+  REQUIRE(::mkdtemp(folder.data()) != nullptr);
+  const std::string path = folder + "/s";
+  const auto on_path = [&](Config& config, sluice::Options&) { config.listen = {{"", 0, path}}; };
+  {
+    // A dead process leaves its socket's file behind.
+    const int dead = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_un at{};
+    at.sun_family = AF_UNIX;
+    path.copy(at.sun_path, sizeof at.sun_path - 1);
+    REQUIRE(::bind(dead, reinterpret_cast<sockaddr*>(&at), sizeof at) == 0);
+    ::close(dead);
+  }
+  {
+    House house(on_path);
+    CHECK(house.address() == "unix:" + path);
+    Client client(house.address());
+    CHECK(client.ask(post("x")).status == 202);
+    try {
+      House second(on_path);
+      FAIL("taken twice");
+    } catch (const sluice::StartError& error) {
+      CHECK(error.kind() == sluice::StartError::Kind::in_use);
+      CHECK(std::string(error.what()) == "listen on unix:" + path + ": Address already in use");
+    }
+    CHECK(client.ask(post("x")).status == 202);
+    house.server->drain(Clock::now() + 1s);
+    CHECK(house.server->wait_drained(Clock::now() + kPatience));
+  }
+  CHECK(::access(path.c_str(), F_OK) != 0);
+  // A file that is no socket is nobody's to remove.
+  std::fclose(std::fopen(path.c_str(), "w"));
+  CHECK_THROWS_AS(House{on_path}, sluice::StartError);
+  CHECK(::access(path.c_str(), F_OK) == 0);
+  ::unlink(path.c_str());
+  ::rmdir(folder.c_str());
+}
+
+TEST_CASE("http: a TCP address that is taken or cannot be had is refused by kind") {
+  House house;
+  const auto port = static_cast<std::uint16_t>(std::stoi(house.address().substr(house.address().rfind(':') + 1)));
+  const auto kind_of = [](const sluiced::http::Address& address) {
+    try {
+      Config config;
+      config.listen = {address};
+      const Server server(config);
+    } catch (const sluice::StartError& error) {
+      return error.kind();
+    }
+    return sluice::StartError::Kind::io;
+  };
+  CHECK(kind_of({"127.0.0.1", port, ""}) == sluice::StartError::Kind::in_use);
+  CHECK(kind_of({"192.0.2.1", 1, ""}) == sluice::StartError::Kind::unusable);
+  CHECK(kind_of({"", 0, "/nowhere/at/all"}) == sluice::StartError::Kind::unusable);
+}
+
+// ---- time
+
+TEST_CASE("http: a request that does not get on is answered 408, an idle connection is closed quietly") {
+  House house([](Config& config, sluice::Options&) { config.request_timeout = 60ms; });
+  Client idle(house.address());
+  Client head(house.address());
+  Client body(house.address());
+  Client chunks(house.address());
+  head.send("POST /v1/ev");
+  body.send(post("12345").substr(0, post("12345").size() - 2));
+  chunks.send("POST /v1/events HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab");
+  for (Client* slow : {&head, &body, &chunks}) {
+    const Answer answer = slow->receive();
+    CHECK(answer.status == 408);
+    CHECK(answer.has("Connection: close"));
+    CHECK(slow->ends());
+  }
+  CHECK(idle.ends());
+  CHECK(house.delivered().empty());
+}
+
+TEST_CASE("http: a slow body that gets on is taken, however long it takes") {
+  House house([](Config& config, sluice::Options&) { config.request_timeout = 200ms; });
+  Client client(house.address());
+  const std::string request = post(std::string(200'000, 'x'));
+  const auto begin = Clock::now();
+  for (std::size_t at = 0; at < request.size(); at += 20'000) {
+    client.send(std::string_view(request).substr(at, 20'000));
+    if (at < 160'000) {
+      pollfd nothing{client.fd(), POLLIN, 0};
+      CHECK(::poll(&nothing, 1, 60) == 0);
+    }
+  }
+  CHECK(client.receive().status == 202);
+  CHECK(Clock::now() - begin > 400ms);
+}
+
+TEST_CASE("http: who pipelines and never reads is not read either, and is closed in the end") {
+  House house([](Config& config, sluice::Options&) {
+    config.request_timeout = 100ms;
+    config.receive_bytes = 256 << 10;
+  });
+  Client client(house.address());
+  std::string many;
+  for (int i = 0; i < 1000; ++i) many += get("/large");
+  std::size_t sent = 0;
+  for (const auto end = Clock::now() + kPatience; Clock::now() < end;) {
+    const ssize_t size = ::send(client.fd(), many.data(), many.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (size > 0) sent += static_cast<std::size_t>(size);
+    if (size < 0 && errno != EAGAIN) break;
+    if (size < 0) {
+      pollfd waited{client.fd(), POLLOUT, 0};
+      (void)::poll(&waited, 1, 1000);
+    }
+  }
+  CHECK(sent > 0);
+  CHECK(eventually([&] { return house.server->counters().connections == 0; }));
+  CHECK(house.server->counters().answers_owed == 0);
+}
+
+TEST_CASE("http: answers that did not fit at once arrive, in order, when the client reads") {
+  House house;
+  Client client(house.address());
+  const int small = 4096;
+  ::setsockopt(client.fd(), SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+  std::jthread writer([&] {
+    for (int i = 0; i < 500; ++i) client.send(get("/large") + get("/healthz"));
+  });
+  for (int i = 0; i < 500; ++i) {
+    REQUIRE(client.receive().body.size() == 12'000);
+    REQUIRE(client.receive().body == "ok\n");
+  }
+}
+
+// ---- the budget
+
+TEST_CASE("http: bodies on their way are charged; who finds no room gets 429, and room comes back") {
+  House house([](Config& config, sluice::Options&) { config.receive_bytes = 300 << 10; });
+  const std::string body(200 << 10, 'x');
+  const std::string request = post(body);
+  {
+    Client first(house.address());
+    first.send(std::string_view(request).substr(0, request.size() - 1));  // holds 200 KiB
+    CHECK(eventually([&] { return house.server->counters().answers_owed == 1; }));
+    Client second(house.address());
+    CHECK(second.ask(post("small")).status == 202);  // needs no room: it is there at once
+    std::optional<Answer> refused;
+    CHECK(eventually([&] {  // the first one's bytes may still be on their way
+      Client third(house.address());
+      third.send(std::string_view(request).substr(0, request.size() - 1));
+      pollfd waited{third.fd(), POLLIN, 0};
+      if (::poll(&waited, 1, 200) != 1) return false;
+      refused = third.receive();
+      return true;
+    }));
+    REQUIRE(refused.has_value());
+    CHECK(refused->status == 429);
+    CHECK(refused->has("Retry-After: 1"));
+    CHECK(refused->has("Connection: close"));
+    CHECK(first.ask("x").status == 202);
+  }
+  Client again(house.address());
+  CHECK(again.ask(request).status == 202);
+}
+
+TEST_CASE("http: lines by the million are refused, not listed") {
+  House house([](Config& config, sluice::Options&) { config.receive_bytes = 16 << 20; });
+  Client client(house.address());
+  std::string lines;
+  for (int i = 0; i < 2'000'000; ++i) lines += "1\n";
+  CHECK(client.ask(post(lines, "application/x-ndjson")).status == 413);
+  CHECK(house.delivered().empty());
+}
+
+// ---- the drain
+
+TEST_CASE("drain: an idle keep-alive connection does not delay it") {
+  House house;
+  Client client(house.address());
+  CHECK(client.ask(post("x")).status == 202);
+  const auto begin = Clock::now();
+  house.server->drain(begin + 1s);
+  CHECK(house.server->wait_drained(begin + kPatience));
+  CHECK(Clock::now() - begin < 500ms);
+  CHECK(client.ends());
+  CHECK_FALSE(Client(house.address()).connected());
+  house.server->drain(begin);  // again: nothing
+  CHECK(house.server->wait_drained(Clock::now()));
+}
+
+TEST_CASE("drain: what is not drained is not called so") {
+  House house;
+  CHECK_FALSE(house.server->wait_drained(Clock::now() + 10ms));
+}
+
+TEST_CASE("drain: a half-read request may finish and is taken, what comes behind it is not") {
+  House house;
+  Client body(house.address());
+  Client head(house.address());
+  const std::string request = post("finished");
+  body.send(request.substr(0, request.size() - 3));
+  head.send(request.substr(0, 30));
+  CHECK(eventually([&] { return house.server->counters().answers_owed == 2; }));
+  house.server->drain(Clock::now() + kPatience);
+  CHECK_FALSE(house.server->wait_drained(Clock::now() + 20ms));
+  body.send(request.substr(request.size() - 3) + post("behind"));
+  const Answer answer = body.receive();
+  CHECK(answer.status == 202);
+  CHECK(answer.has("Connection: close"));
+  CHECK(body.ends());
+  CHECK_FALSE(house.server->wait_drained(Clock::now() + 20ms));
+  CHECK(head.ask(request.substr(30)).status == 202);
+  CHECK(house.server->wait_drained(Clock::now() + kPatience));
+  CHECK(house.delivered() == Strings{"finished", "finished"});
+}
+
+TEST_CASE("drain: a request that stays half read is refused when reading is over") {
+  House house;
+  Client client(house.address());
+  client.send("POST /v1/events HT");
+  CHECK(eventually([&] { return house.server->counters().answers_owed == 1; }));
+  const auto begin = Clock::now();
+  house.server->drain(begin + 50ms);
+  CHECK(house.server->wait_drained(begin + kPatience));
+  CHECK(Clock::now() - begin >= 45ms);
+  CHECK(client.receive().status == 503);
+  CHECK(client.ends());
+}
+
+TEST_CASE("drain: who waits in the listen queue with a request is answered 503, not reset") {
+  House house;
+  std::vector<std::unique_ptr<Client>> clients;
+  for (int i = 0; i < 50; ++i) {
+    clients.push_back(std::make_unique<Client>(house.address()));
+    clients.back()->send(post("x"));
+  }
+  house.server->drain(Clock::now() + 1s);
+  CHECK(house.server->wait_drained(Clock::now() + kPatience));
+  std::size_t taken = 0;
+  for (const auto& client : clients) {
+    const Answer answer = client->receive();
+    CHECK((answer.status == 202 || answer.status == 503));
+    if (answer.status == 503) {
+      CHECK(answer.has("Retry-After: 1"));
+      CHECK(answer.has("Connection: close"));
+    }
+    taken += answer.status == 202 ? 1 : 0;
+  }
+  house.server.reset();
+  CHECK(house.delivered().size() == taken);
+}
+
+TEST_CASE("drain: answers that a client does not read are owed until given up") {
+  House house;
+  Client client(house.address());
+  const int small = 4096;
+  ::setsockopt(client.fd(), SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+  std::string many;
+  for (int i = 0; i < 2000; ++i) many += get("/large");
+  std::jthread writer([&] { client.send(many); });
+  CHECK(eventually([&] { return house.server->counters().answers_owed > 0; }));
+  house.server->drain(Clock::now());
+  CHECK_FALSE(house.server->wait_drained(Clock::now() + 300ms));
+  house.server->give_up();
+  CHECK(house.server->wait_drained(Clock::now() + kPatience));
+}
+
+TEST_CASE("drain: under load every 202 is delivered, nothing else is, and no answer is lost to a reset") {
+  for (int round = 0; round < 20; ++round) {
+    CAPTURE(round);
+    House house([](Config& config, sluice::Options&) { config.threads = 2; });
+    std::atomic<std::size_t> taken{0};
+    std::atomic<int> unanswered{0};
+    std::atomic<int> answered{0};
+    std::vector<std::jthread> clients;
+    for (int c = 0; c < 4; ++c) {
+      clients.emplace_back([&] {
+        for (;;) {
+          Client client(house.address());
+          if (!client.connected()) return;
+          for (;;) {
+            client.send(post("a") + post("b") + post("c"));  // pipelined
+            bool open = true;
+            for (int i = 0; open && i < 3; ++i) {
+              const Answer answer = client.receive();
+              taken += answer.status == 202 ? 1 : 0;
+              answered += 1;
+              if (answer.status == 0 && i > 0) unanswered += 1;  // after a 202 that did not say it was the last
+              open = answer.status != 0 && !answer.has("Connection: close");
+            }
+            if (!open) break;
+          }
+        }
+      });
+    }
+    CHECK(eventually([&] { return answered > 50 * (round + 1); }));
+    house.server->drain(Clock::now() + 1s);
+    CHECK(house.server->wait_drained(Clock::now() + kPatience));
+    house.server.reset();
+    clients.clear();
+    CHECK(unanswered == 0);
+    CHECK(house.delivered().size() == taken);
+  }
+}
+
+TEST_CASE("http: the end of a server waits for nobody") {
+  auto house = std::make_unique<House>();
+  Client half(house->address());
+  Client idle(house->address());
+  half.send("POST /v1/ev");
+  CHECK(eventually([&] { return house->server->counters().answers_owed == 1; }));
+  const auto begin = Clock::now();
+  house->server.reset();
+  CHECK(Clock::now() - begin < 1s);
+  CHECK(half.ends());
+  CHECK(idle.ends());
+}

@@ -1,0 +1,528 @@
+// The file sink, standard output and the dead letters: what a line is, and what stands in a file after things go wrong.
+#include <doctest/doctest.h>
+#include <poll.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <array>
+#include <mutex>
+#include <thread>
+
+#include "sinks/content.h"
+#include "sinks/dead_letter_file.h"
+#include "sinks_support.h"
+
+namespace {
+
+using namespace sinks_test;
+using sluice::Verdict;
+
+constexpr const char* kRun = "00010203-0405-0607-0809-0a0b0c0d0e0f";
+
+std::string line_start(std::uint64_t sequence) {
+  return std::string(R"({"id":")") + kRun + '-' + std::to_string(sequence) +
+         R"(","time":"2024-05-06T07:08:09.123456Z")";
+}
+std::string json_line(std::uint64_t sequence, const std::string& data) {
+  return line_start(sequence) + R"(,"datacontenttype":"application/json","data":)" + data + "}\n";
+}
+
+std::unique_ptr<sluice::Sink> file_sink(const std::string& path, const std::string& parameters = "") {
+  return sluice::sinks_for("file:" + path + parameters, {})();
+}
+
+// What one event becomes, without what is before its type.
+std::string encoded(const std::string& payload, const std::string& type) {
+  const TempDir dir;
+  const auto sink = file_sink(dir / "out");
+  REQUIRE(all(deliver(*sink, Batch().add(payload, type)), Verdict::Kind::delivered));
+  const std::string line = content(dir / "out");
+  REQUIRE(line.starts_with(line_start(1)));
+  REQUIRE(line.ends_with("}\n"));
+  return line.substr(line_start(1).size(), line.size() - line_start(1).size() - 2);
+}
+
+class IgnoreBrokenPipe {
+ public:
+  IgnoreBrokenPipe() : handler_(::signal(SIGPIPE, SIG_IGN)) {}
+  IgnoreBrokenPipe(const IgnoreBrokenPipe&) = delete;
+  IgnoreBrokenPipe& operator=(const IgnoreBrokenPipe&) = delete;
+  ~IgnoreBrokenPipe() { ::signal(SIGPIPE, handler_); }
+
+ private:
+  void (*handler_)(int);
+};
+
+// Reads what is there without waiting.
+std::string drain(int descriptor) {
+  std::string text;
+  std::array<char, 65536> chunk;
+  for (ssize_t n = 0; (n = ::read(descriptor, chunk.data(), chunk.size())) > 0;) {
+    text.append(chunk.data(), static_cast<std::size_t>(n));
+  }
+  return text;
+}
+
+TEST_CASE("line: JSON goes in as it came, on one line") {
+  CHECK(encoded("{\"a\":\r\n [1,\n2]}", "application/json") ==
+        R"(,"datacontenttype":"application/json","data":{"a":   [1, 2]})");
+  CHECK(encoded("1e999", "Application/Vnd.Thing+JSON; charset=utf-8") ==
+        R"(,"datacontenttype":"Application/Vnd.Thing+JSON; charset=utf-8","data":1e999)");
+}
+
+TEST_CASE("line: text is a string, escaped so that it comes back as it was") {
+  CHECK(encoded("a\"b\\c\n\t\r\x01\x1f/\u00e9\U0001F600\x7f", "text/plain") ==
+        ",\"datacontenttype\":\"text/plain\",\"data\":\"a\\\"b\\\\c\\n\\t\\r\\u0001\\u001f/\u00e9\U0001F600\x7f\"");
+}
+
+TEST_CASE("line: all else is base64, also what only claims to be JSON or text") {
+  CHECK(encoded("", "") == R"(,"data_base64":"")");
+  CHECK(encoded("f", "") == R"(,"data_base64":"Zg==")");
+  CHECK(encoded("fo", "") == R"(,"data_base64":"Zm8=")");
+  CHECK(encoded("foo", "image/png") == R"(,"datacontenttype":"image/png","data_base64":"Zm9v")");
+  CHECK(encoded("\xff\xfe\xfd", "text/plain") == R"(,"datacontenttype":"text/plain","data_base64":"//79")");
+  CHECK(encoded("{\"a\":}", "application/x+json") ==
+        R"(,"datacontenttype":"application/x+json","data_base64":"eyJhIjp9")");
+}
+
+TEST_CASE("line: a type that is not UTF-8 does not break the line") {
+  CHECK(encoded("x", "a\xff\"b") == ",\"datacontenttype\":\"a\uFFFD\\\"b\",\"data_base64\":\"eA==\"");
+}
+
+TEST_CASE("line: a CloudEvent is a line by itself") {
+  const TempDir dir;
+  const auto sink = file_sink(dir / "out");
+  deliver(*sink, Batch().add("{\"id\":\"x\",\n\"source\":\"y\"}", "application/cloudevents+json; charset=UTF-8"));
+  CHECK(content(dir / "out") == "{\"id\":\"x\", \"source\":\"y\"}\n");
+}
+
+TEST_CASE("content: JSON is told from what is nearly JSON") {
+  for (const char* good : {"0", "-0", "-12.5e+3", "1E-2", "123456789012345678901234567890", "\"\"", R"("\u00eF\n\/")",
+                           "[]", "{}", " [ 1 , {\"a\" : [ ] , \"b\":null} ] ", "true", "false\n", "\t\r\nnull"}) {
+    CAPTURE(good);
+    CHECK(sluice::is_json(good));
+  }
+  for (const char* bad : {"",
+                          " ",
+                          "01",
+                          "-",
+                          "+1",
+                          "1.",
+                          ".5",
+                          "1e",
+                          "tru",
+                          "nul",
+                          "[1,]",
+                          "[,1]",
+                          "[1 2]",
+                          "{\"a\"}",
+                          "{\"a\":1,}",
+                          "{a:1}",
+                          "{1:2}",
+                          "[}",
+                          "{]",
+                          "[",
+                          "{",
+                          "\"",
+                          "\"\\x\"",
+                          "\"\\u12g4\"",
+                          "\"\n\"",
+                          "1 2",
+                          "{} {}",
+                          "\"\xff\"",
+                          "\xef\xbb\xbf{}",
+                          "NaN",
+                          "[1]]"}) {
+    CAPTURE(bad);
+    CHECK_FALSE(sluice::is_json(bad));
+  }
+  CHECK_FALSE(sluice::is_json(std::string_view("1\0", 2)));
+  CHECK(sluice::is_json(std::string(1024, '[') + std::string(1024, ']')));
+  CHECK_FALSE(sluice::is_json(std::string(1025, '[') + std::string(1025, ']')));
+}
+
+TEST_CASE("content: UTF-8 is told from what is nearly UTF-8") {
+  for (const char* good : {"", "plain ascii, longer than a word", "\xc2\x80", "\xe0\xa0\x80", "\xed\x9f\xbf",
+                           "\xee\x80\x80", "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf", "12345678\u00e9"}) {
+    CAPTURE(good);
+    CHECK(sluice::is_utf8(good));
+  }
+  for (const char* bad : {"\x80", "\xc0\x80", "\xc1\xbf", "\xc2", "\xe0\x9f\xbf", "\xed\xa0\x80", "\xe1\x80",
+                          "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff", "1234567\xc3"}) {
+    CAPTURE(bad);
+    CHECK_FALSE(sluice::is_utf8(bad));
+  }
+}
+
+TEST_CASE("file: raw is the payload and a line feed") {
+  const TempDir dir;
+  const auto sink = file_sink(dir / "out", "?format=raw");
+  CHECK(sink->name() == "file:" + (dir / "out"));
+  deliver(*sink, Batch().add("a\nb", "text/plain").add("", ""));
+  CHECK(content(dir / "out") == "a\nb\n\n");
+}
+
+TEST_CASE("file: an event that is longer than the buffer arrives whole") {
+  const TempDir dir;
+  for (const std::size_t size : {65536UL - 120, 65536UL, 65537UL, 200000UL, 1000000UL}) {
+    const std::string path = dir / std::to_string(size);
+    const std::string payload = '"' + std::string(size, 'x') + '"';
+    REQUIRE(all(deliver(*file_sink(path), Batch().add(payload).add("2")), Verdict::Kind::delivered));
+    CHECK(content(path) == json_line(1, payload) + json_line(2, "2"));
+  }
+}
+
+TEST_CASE("file: batches follow each other, under every ack level and across a restart") {
+  const TempDir dir;
+  std::uint64_t next = 1;
+  for (const auto ack : {sluice::Ack::queued, sluice::Ack::written, sluice::Ack::synced}) {
+    sluice::SinkOptions options;
+    options.ack = ack;
+    const auto sink = sluice::sinks_for("file:" + (dir / "out"), options)();
+    CHECK(all(deliver(*sink, Batch(next).add("1")), Verdict::Kind::delivered));
+    ++next;
+  }
+  CHECK(content(dir / "out") == json_line(1, "1") + json_line(2, "1") + json_line(3, "1"));
+}
+
+TEST_CASE("file: a torn last line is cut off at the start, and told") {
+  const TempDir dir;
+  struct Torn {
+    std::string before, after;
+  };
+  const std::string zeros(20000, '\0');
+  for (const auto& [before, after] :
+       {Torn{"", ""}, Torn{"a\n", "a\n"}, Torn{"torn", ""}, Torn{"a\ntorn", "a\n"}, Torn{"a\nb\n", "a\nb\n"},
+        Torn{std::string(16384, 'x') + "\ntorn", std::string(16384, 'x') + "\n"},
+        Torn{std::string(100000, 'x') + "\n" + std::string(100000, 'y'), std::string(100000, 'x') + "\n"},
+        Torn{"a\n" + zeros, "a\n"}, Torn{"a\n" + zeros + "b\n", "a\n"},
+        Torn{"a\n" + zeros + "b\n" + zeros + "\ntorn", "a\n"}, Torn{zeros + "\n", ""},
+        Torn{zeros + "\na\n", zeros + "\na\n"}}) {
+    CAPTURE(before.size());
+    write_file(dir / "out", before);
+    std::string news;
+    sluice::SinkOptions options;
+    options.log = [&](sluice::LogLevel, std::string_view line) { news = line; };
+    const auto sink = sluice::sinks_for("file:" + (dir / "out"), options)();
+    CHECK(content(dir / "out") == after);
+    CHECK((news.find("torn") != std::string::npos) == (before != after));
+    deliver(*sink, Batch().add("1"));
+    CHECK(content(dir / "out") == after + json_line(1, "1"));
+  }
+}
+
+TEST_CASE("file: zero bytes are no damage where lines are raw") {
+  const TempDir dir;
+  const std::string before("a\n\0\n", 4);
+  write_file(dir / "out", before);
+  const auto sink = file_sink(dir / "out", "?format=raw");
+  CHECK(content(dir / "out") == before);
+}
+
+TEST_CASE("file: one that was renamed or deleted is opened anew before the next batch") {
+  const TempDir dir;
+  std::vector<std::string> news;
+  sluice::SinkOptions options;
+  options.ack = sluice::Ack::synced;
+  options.log = [&](sluice::LogLevel, std::string_view line) { news.emplace_back(line); };
+  const auto sink = sluice::sinks_for("file:" + (dir / "out"), options)();
+  deliver(*sink, Batch(1).add("1"));
+  std::filesystem::rename(dir / "out", dir / "out.1");
+  CHECK(all(deliver(*sink, Batch(2).add("2")), Verdict::Kind::delivered));
+  std::filesystem::remove(dir / "out");
+  CHECK(all(deliver(*sink, Batch(3).add("3")), Verdict::Kind::delivered));
+  CHECK(content(dir / "out.1") == json_line(1, "1"));
+  CHECK(content(dir / "out") == json_line(3, "3"));
+  CHECK(news.size() == 2);
+}
+
+TEST_CASE("file: while its directory is gone nothing is lost, and it works again afterwards") {
+  const TempDir dir;
+  std::filesystem::create_directory(dir / "sub");
+  const auto sink = file_sink(dir / "sub/out");
+  deliver(*sink, Batch(1).add("1"));
+  std::filesystem::rename(dir / "sub", dir / "away");
+  const auto verdicts = deliver(*sink, Batch(2).add("2").add("3"));
+  CHECK(all(verdicts, Verdict::Kind::try_again));
+  CHECK(verdicts[0].reason() == "open " + (dir / "sub/out") + ": No such file or directory");
+  std::filesystem::create_directory(dir / "sub");
+  CHECK(all(deliver(*sink, Batch(2).add("2").add("3")), Verdict::Kind::delivered));
+  CHECK(content(dir / "away/out") == json_line(1, "1"));
+  CHECK(content(dir / "sub/out") == json_line(2, "2") + json_line(3, "3"));
+}
+
+TEST_CASE("file: one that somebody else has cut is appended to where it ends") {
+  const TempDir dir;
+  const auto sink = file_sink(dir / "out");
+  deliver(*sink, Batch(1).add("1"));
+  std::filesystem::resize_file(dir / "out", 0);
+  deliver(*sink, Batch(2).add("2"));
+  CHECK(content(dir / "out") == json_line(2, "2"));
+}
+
+TEST_CASE("file: what cannot be opened refuses the start with the system's reason") {
+  const TempDir dir;
+  const Refusal missing = refusal_of("file:" + (dir / "no/out"));
+  CHECK(missing.kind == sluice::StartError::Kind::io);
+  CHECK(missing.what == "open " + (dir / "no/out") + ": No such file or directory");
+  CHECK(refusal_of("file:" + dir.path()).what == "open " + dir.path() + ": Is a directory");
+  REQUIRE(::mkfifo((dir / "fifo").c_str(), 0600) == 0);
+  CHECK(refusal_of("file:" + (dir / "fifo")).kind == sluice::StartError::Kind::io);  // nobody reads it
+}
+
+TEST_CASE("file: a path that another process holds is refused until that process is gone") {
+  const TempDir dir;
+  std::array<int, 2> pipe{};
+  REQUIRE(::pipe(pipe.data()) == 0);
+  const ::pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    const auto sink = file_sink(dir / "out");
+    static_cast<void>(!::write(pipe[1], "x", 1));
+    while (true) ::pause();
+  }
+  char ready = 0;
+  REQUIRE(::read(pipe[0], &ready, 1) == 1);
+  const Refusal refusal = refusal_of("file:" + (dir / "out"));
+  CHECK(refusal.kind == sluice::StartError::Kind::in_use);
+  CHECK(refusal.what.find(dir / "out") != std::string::npos);
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, 0);
+  CHECK(refusal_of("file:" + (dir / "out")).what.empty());
+  ::close(pipe[0]);
+  ::close(pipe[1]);
+}
+
+TEST_CASE("file: sinks of several threads and factories share one file and keep their lines whole") {
+  const TempDir dir;
+  constexpr std::size_t kThreads = 4;
+  constexpr std::size_t kBatches = 50;
+  std::vector<std::jthread> threads;
+  std::atomic<std::size_t> delivered{0};
+  for (std::size_t t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&, t] {
+      // Two names of one file.
+      const auto sink = file_sink(t % 2 == 0 ? dir / "out" : dir / "./out");
+      for (std::size_t i = 0; i < kBatches; ++i) {
+        Batch batch(1 + (t * kBatches + i) * 3);
+        batch.add("1").add('"' + std::string(i * 3000, 'x') + '"').add("3");
+        if (all(deliver(*sink, batch), Verdict::Kind::delivered)) ++delivered;
+      }
+    });
+  }
+  threads.clear();
+  CHECK(delivered == kThreads * kBatches);
+  std::ifstream lines(dir / "out");
+  std::size_t count = 0;
+  for (std::string line; std::getline(lines, line); ++count) {
+    CHECK_MESSAGE(line.starts_with(R"({"id":")"), line.substr(0, 100));
+    CHECK_MESSAGE(line.ends_with("}"), line.substr(0, 100));
+  }
+  CHECK(count == kThreads * kBatches * 3);
+}
+
+TEST_CASE("file: a batch that the disk takes in part is cut back, and whole when sent again") {
+  const TempDir dir;
+  const auto sink = file_sink(dir / "out");
+  const auto other = file_sink(dir / "out");
+  deliver(*sink, Batch(1).add("1"));
+  Batch big(2);
+  for (int i = 0; i < 10; ++i) big.add('"' + std::string(20000, 'x') + '"');
+  std::vector<Verdict> verdicts;
+  std::string left;
+  std::vector<Verdict> of_other;
+  {
+    const FileSizeLimit limit(100000);
+    verdicts = deliver(*sink, big);
+    left = content(dir / "out");
+    of_other = deliver(*other, Batch(50).add("50"));
+  }
+  CHECK(all(verdicts, Verdict::Kind::try_again));
+  CHECK(verdicts[0].reason() == "write " + (dir / "out") + ": File too large");
+  CHECK(left == json_line(1, "1"));
+  CHECK(all(of_other, Verdict::Kind::delivered));
+  CHECK(content(dir / "out") == json_line(1, "1") + json_line(50, "50"));
+  CHECK(all(deliver(*sink, big), Verdict::Kind::delivered));
+  CHECK(content(dir / "out").starts_with(json_line(1, "1") + json_line(50, "50") + line_start(2)));
+}
+
+TEST_CASE("file: nothing is appended to a torn batch while it cannot be cut back") {
+  // A memory file that may not shrink: writing fails at the limit, and cutting fails always.
+  const int memory = ::memfd_create("sluice-test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  REQUIRE(memory >= 0);
+  const std::string path = "/proc/self/fd/" + std::to_string(memory);
+  const auto sink = file_sink(path);
+  REQUIRE(all(deliver(*sink, Batch(1).add("1")), Verdict::Kind::delivered));
+  REQUIRE(::fcntl(memory, F_ADD_SEALS, F_SEAL_SHRINK) == 0);
+  Batch big(2);
+  big.add('"' + std::string(200000, 'x') + '"');
+  std::vector<Verdict> verdicts;
+  {
+    const FileSizeLimit limit(100000);
+    verdicts = deliver(*sink, big);
+  }
+  CHECK(all(verdicts, Verdict::Kind::try_again));
+  const std::string torn = content(path);
+  CHECK(torn.size() > json_line(1, "1").size());
+  verdicts = deliver(*sink, Batch(3).add("3"));
+  CHECK(all(verdicts, Verdict::Kind::try_again));
+  CHECK(verdicts[0].reason() == "cut back " + path + ": Operation not permitted");
+  CHECK(content(path) == torn);
+  ::close(memory);
+}
+
+TEST_CASE("file: a full device is tried again, with the system's reason") {
+  const auto sink = file_sink("/dev/full");
+  const auto verdicts = deliver(*sink, Batch().add("1").add("2"));
+  CHECK(all(verdicts, Verdict::Kind::try_again));
+  CHECK(verdicts[1].reason() == "write /dev/full: No space left on device");
+}
+
+TEST_CASE("pipe: a reader that does not read holds nobody beyond the stop, and the torn line is ended first") {
+  const IgnoreBrokenPipe ignore;
+  const TempDir dir;
+  REQUIRE(::mkfifo((dir / "fifo").c_str(), 0600) == 0);
+  const int reader = ::open((dir / "fifo").c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  REQUIRE(reader >= 0);
+  const auto sink = file_sink(dir / "fifo");
+  std::stop_source stop;
+  std::vector<Verdict> verdicts;
+  const std::string huge = '"' + std::string(300000, 'x') + '"';
+  std::thread worker([&] { verdicts = deliver(*sink, Batch(1).add("1").add(huge), stop.get_token()); });
+  // Once it holds more than the first line the pipe is filling up.
+  struct ::pollfd readable {
+    reader, POLLIN, 0
+  };
+  REQUIRE(::poll(&readable, 1, 10000) == 1);
+  stop.request_stop();
+  worker.join();
+  CHECK(all(verdicts, Verdict::Kind::try_again));
+  std::string text = drain(reader);
+  CHECK(text.starts_with(json_line(1, "1")));
+  CHECK_FALSE(text.ends_with("\n"));
+  CHECK(all(deliver(*sink, Batch(3).add("3")), Verdict::Kind::delivered));
+  CHECK(drain(reader) == "\n" + json_line(3, "3"));
+
+  ::close(reader);
+  verdicts = deliver(*sink, Batch(4).add("4"));
+  CHECK(all(verdicts, Verdict::Kind::try_again));
+  CHECK(verdicts[0].reason() == "write " + (dir / "fifo") + ": Broken pipe");
+  const int next_reader = ::open((dir / "fifo").c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  CHECK(all(deliver(*sink, Batch(4).add("4")), Verdict::Kind::delivered));
+  CHECK(drain(next_reader) == json_line(4, "4"));
+  ::close(next_reader);
+}
+
+TEST_CASE("pipe: a slow reader gets every byte in order") {
+  const TempDir dir;
+  REQUIRE(::mkfifo((dir / "fifo").c_str(), 0600) == 0);
+  const int reader = ::open((dir / "fifo").c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  REQUIRE(reader >= 0);
+  std::string expected;
+  Batch batch;
+  for (std::uint64_t i = 1; i <= 200; ++i) {
+    const std::string payload = '"' + std::string(i * 37, 'x') + '"';
+    batch.add(payload);
+    expected += json_line(i, payload);
+  }
+  std::vector<Verdict> verdicts;
+  std::thread worker([&] { verdicts = deliver(*file_sink(dir / "fifo"), batch); });
+  std::string got;
+  while (got.size() < expected.size()) {
+    struct ::pollfd readable {
+      reader, POLLIN, 0
+    };
+    if (::poll(&readable, 1, 10000) != 1) break;
+    got += drain(reader);
+  }
+  worker.join();
+  CHECK(all(verdicts, Verdict::Kind::delivered));
+  CHECK(got == expected);
+  ::close(reader);
+}
+
+TEST_CASE("stdout: a regular file is appended to, and cut back like any other") {
+  const TempDir dir;
+  write_file(dir / "out", "before\ntorn");
+  const int saved = ::dup(STDOUT_FILENO);
+  const int file = ::open((dir / "out").c_str(), O_WRONLY | O_CLOEXEC);
+  REQUIRE(saved >= 0);
+  REQUIRE(file >= 0);
+  std::vector<Verdict> first;
+  std::vector<Verdict> second;
+  std::string name;
+  ::dup2(file, STDOUT_FILENO);
+  {
+    const auto sink = sluice::sinks_for("stdout:", {})();
+    name = sink->name();
+    first = deliver(*sink, Batch(1).add("1"));
+    const FileSizeLimit limit(1000);
+    second = deliver(*sink, Batch(2).add('"' + std::string(2000, 'x') + '"'));
+  }
+  ::dup2(saved, STDOUT_FILENO);
+  ::close(saved);
+  ::close(file);
+  CHECK(name == "stdout");
+  CHECK(all(first, Verdict::Kind::delivered));
+  CHECK(all(second, Verdict::Kind::try_again));
+  CHECK(second[0].reason() == "write standard output: File too large");
+  CHECK(content(dir / "out") == "before\n" + json_line(1, "1"));
+}
+
+TEST_CASE("dead letters: a line holds the event, why it was refused and how often it was tried") {
+  const TempDir dir;
+  write_file(dir / "dead-letter.ndjson", "{}\n{\"torn");
+  Batch batch;
+  batch.add("{\"a\":1}").add("\xff", "text/plain").add("{\"id\":\"x\"}", "application/cloudevents+json");
+  std::vector<sluice::Delivery> events = batch.events();
+  events[1].attempt = 7;
+  {
+    sluice::DeadLetterFile file(dir.path());
+    const std::array letters{sluice::DeadLetter{events[0], "too \"odd\""}, sluice::DeadLetter{events[1], "bad"}};
+    CHECK_FALSE(file.append(letters));
+    CHECK_FALSE(file.append({}));
+    const std::array more{sluice::DeadLetter{events[2], ""}};
+    CHECK_FALSE(file.append(more));
+  }
+  CHECK(content(dir / "dead-letter.ndjson") ==
+        "{}\n" + line_start(1) +
+            R"(,"reason":"too \"odd\"","attempts":1,"datacontenttype":"application/json","data":{"a":1}})" + "\n" +
+            line_start(2) + R"(,"reason":"bad","attempts":7,"datacontenttype":"text/plain","data_base64":"/w=="})" +
+            "\n" + line_start(3) +
+            R"(,"reason":"","attempts":1,"datacontenttype":"application/cloudevents+json","data":{"id":"x"}})" + "\n");
+}
+
+TEST_CASE("dead letters: what the disk did not take whole does not stand there, and the error is the disk's") {
+  const TempDir dir;
+  sluice::DeadLetterFile file(dir.path());
+  const std::string payload = '"' + std::string(150000, 'x') + '"';
+  Batch batch;
+  batch.add("1").add(payload);
+  const std::array one{sluice::DeadLetter{batch.events()[0], "r"}};
+  const std::array two{one[0], sluice::DeadLetter{batch.events()[1], "r"}};
+  REQUIRE_FALSE(file.append(one));
+  const std::string before = content(dir / "dead-letter.ndjson");
+  std::error_code error;
+  {
+    const FileSizeLimit limit(100000);
+    error = file.append(two);
+  }
+  CHECK(error == std::errc::file_too_large);
+  CHECK(content(dir / "dead-letter.ndjson") == before);
+  CHECK_FALSE(file.append(two));
+  CHECK(content(dir / "dead-letter.ndjson").starts_with(before + before));
+}
+
+TEST_CASE("dead letters: a state directory that is not there refuses the start") {
+  const TempDir dir;
+  try {
+    const sluice::DeadLetterFile file(dir / "no");
+    FAIL("it opened");
+  } catch (const sluice::StartError& error) {
+    CHECK(error.kind() == sluice::StartError::Kind::io);
+    CHECK(std::string(error.what()) == "open " + (dir / "no/dead-letter.ndjson") + ": No such file or directory");
+  }
+}
+
+}  // namespace
