@@ -22,8 +22,9 @@ using sluice::LogLevel;
 // How much later than the deadline systemd should lose its patience: the backstop's margin, rounded up well.
 constexpr auto kPatience = 2s;
 constexpr auto kProgress = 500ms;
-// For the last log lines and the report on a stderr that is slow. The backstop comes 50 ms behind the deadline.
-constexpr auto kLastWords = 20ms;
+// For the last log lines, and again for the report, on a stderr that is slow. With the 10 ms that the tracker leaves to
+// sinks that heed their stop token it is over well before the backstop, 60 ms behind the deadline.
+constexpr auto kLastWords = 10ms;
 
 double seconds(std::chrono::nanoseconds d) { return std::chrono::duration<double>(d).count(); }
 

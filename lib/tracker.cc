@@ -31,7 +31,7 @@ using std::chrono::nanoseconds;
 constexpr nanoseconds kLeastDrain = milliseconds{100};
 constexpr nanoseconds kDrainPerMiB = milliseconds{2};
 // Past the deadline a sink that heeds its stop token may come back within this, and be joined instead of let go.
-constexpr nanoseconds kGrace = milliseconds{20};
+constexpr nanoseconds kGrace = milliseconds{10};
 // So many waiting events wake the napping worker early: enough to be worth a wake-up, and never the whole window.
 constexpr std::size_t kLot = 4096;
 

@@ -26,9 +26,9 @@ need_packages() {
   "${apt[@]}" install -y --no-install-recommends "${missing[@]}" >&2 || die "could not install ${missing[*]}"
 }
 
-# build PRESET: configures it and builds it into build/PRESET.
+# build PRESET [TARGET]: configures it and builds all of it, or only the target, into build/PRESET.
 build() (
   cd "$root"
   cmake --preset "$1" > /dev/null
-  cmake --build --preset "$1" -j "$(nproc)"
+  cmake --build --preset "$1" -j "$(nproc)" --target "${2:-all}"
 )

@@ -30,8 +30,8 @@ using std::chrono::nanoseconds;
 
 // Behind the deadline the main loop has this long to count and report before the backstop does; then the backstop's own
 // writing has the second time. Together less than the 100 ms that a stop may be late.
-constexpr nanoseconds kBackstopMargin = milliseconds{50};
-constexpr nanoseconds kLastMargin = milliseconds{25};
+constexpr nanoseconds kBackstopMargin = milliseconds{60};
+constexpr nanoseconds kLastMargin = milliseconds{20};
 // What a stop gets while there is no tracker to ask; see Tracker::least_drain().
 constexpr nanoseconds kLeastDrain = milliseconds{100};
 constexpr std::int64_t kNever = INT64_MAX;
@@ -156,7 +156,8 @@ StopSignals::StopSignals(nanoseconds drain_timeout) : wake_fd_(::eventfd(0, EFD_
   handle(SIGTERM, on_stop, SA_RESTART);
   handle(SIGINT, on_stop, SA_RESTART);
   handle(SIGHUP, on_reopen, SA_RESTART);
-  handle(SIGPIPE, SIG_IGN, 0);
+  handle(SIGPIPE, SIG_IGN, 0);  // a reader that leaves is an error of that write
+  handle(SIGXFSZ, SIG_IGN, 0);  // and so is a limit on the size of files
   // Whatever mask we were started with.
   sigset_t ours;
   sigemptyset(&ours);

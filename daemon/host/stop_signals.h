@@ -19,8 +19,8 @@ class StopSignals {
  public:
   using Clock = std::chrono::steady_clock;
 
-  // From here SIGTERM, SIGINT and SIGHUP are ours, SIGPIPE is ignored. The first signal sets the deadline this far
-  // away, but never nearer than what the tracker needs at least. Throws std::system_error.
+  // From here SIGTERM, SIGINT and SIGHUP are ours, SIGPIPE and SIGXFSZ are ignored. The first signal sets the deadline
+  // this far away, but never nearer than what the tracker needs at least. Throws std::system_error.
   explicit StopSignals(std::chrono::nanoseconds drain_timeout);
   ~StopSignals();
   StopSignals(const StopSignals&) = delete;

@@ -1,6 +1,7 @@
 // Reads a listen address as it stands on the command line. Pure; any thread. It refuses, naming what is allowed, what
 // could not be meant as an address; whether one can be bound here is the listener's question.
 #include <arpa/inet.h>
+#include <fmt/format.h>
 #include <sys/un.h>
 
 #include <charconv>
@@ -13,8 +14,9 @@ namespace sluiced::http {
 namespace {
 
 [[noreturn]] void refuse(std::string_view text, std::string_view why) {
-  throw sluice::StartError(sluice::StartError::Kind::usage, "address '" + std::string(text) + "': " + std::string(why) +
-                                                                "; allowed are HOST:PORT, [IPV6]:PORT and unix:PATH");
+  throw sluice::StartError(
+      sluice::StartError::Kind::usage,
+      fmt::format("address '{}': {}; allowed are HOST:PORT, [IPV6]:PORT and unix:PATH", text, why));
 }
 
 std::uint16_t parse_port(std::string_view text, std::string_view digits) {
@@ -33,7 +35,7 @@ bool is_ipv6(const std::string& host) {
 Address parse_unix(std::string_view text, std::string_view path) {
   if (path.empty()) refuse(text, "the path is missing");
   constexpr std::size_t most = sizeof(sockaddr_un::sun_path) - 1;  // and its ending zero
-  if (path.size() > most) refuse(text, "a socket's path is at most " + std::to_string(most) + " bytes");
+  if (path.size() > most) refuse(text, fmt::format("a socket's path is at most {} bytes", most));
   Address address;
   address.path = path;
   return address;

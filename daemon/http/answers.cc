@@ -67,27 +67,20 @@ void write_accepted(std::string& out, std::string_view date, Ending ending, std:
                     const sluice::EventId& first, const sluice::EventId& last) {
   std::array<char, sluice::EventId::kMaxText> first_text;
   std::array<char, sluice::EventId::kMaxText> last_text;
-  std::array<char, 20> count;
-  const std::size_t first_size = first.write(first_text.data());
-  const std::size_t last_size = last.write(last_text.data());
-  const auto count_size =
-      static_cast<std::size_t>(std::to_chars(count.data(), count.data() + count.size(), events).ptr - count.data());
+  std::array<char, 20> count_text;
+  const std::string_view first_id(first_text.data(), first.write(first_text.data()));
+  const std::string_view last_id =
+      events == 1 ? first_id : std::string_view(last_text.data(), last.write(last_text.data()));
+  const char* const count_end = std::to_chars(count_text.data(), count_text.data() + count_text.size(), events).ptr;
+  const std::string_view count(count_text.data(), static_cast<std::size_t>(count_end - count_text.data()));
 
-  constexpr std::string_view accepted_key = "{\"accepted\":";
-  constexpr std::string_view first_key = ",\"first\":\"";
-  constexpr std::string_view last_key = "\",\"last\":\"";
-  constexpr std::string_view end = "\"}";
-  const std::size_t size =
-      accepted_key.size() + count_size + first_key.size() + first_size + last_key.size() + last_size + end.size();
+  const std::array<std::string_view, 7> body = {"{\"accepted\":", count, ",\"first\":\"", first_id, "\",\"last\":\"",
+                                                last_id,          "\"}"};
+  std::size_t size = 0;
+  for (const std::string_view part : body) size += part.size();
   append_head(out, 202, date, ending, "application/json", size);
   out += "\r\n";
-  out += accepted_key;
-  out.append(count.data(), count_size);
-  out += first_key;
-  out.append(first_text.data(), first_size);
-  out += last_key;
-  out.append(last_text.data(), last_size);
-  out += end;
+  for (const std::string_view part : body) out += part;
 }
 
 void write_problem(std::string& out, std::string_view date, Ending ending, const Problem& problem) {

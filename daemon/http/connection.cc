@@ -1,11 +1,12 @@
 #include "http/connection.h"
 
 #include <linux/sockios.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
-#include <boost/asio/buffer.hpp>
 #include <cerrno>
 #include <cstring>
 #include <new>
@@ -25,35 +26,38 @@ constexpr std::size_t kMostSkipped = std::size_t{64}
                                      << 10U;   // an unwanted body up to here is read over; else closing is cheaper
 constexpr std::size_t kMostContentType = 255;  // what an event keeps of it
 constexpr std::size_t kRequestCharge = 512;    // a Request and its content type
+bool try_later(int error) noexcept { return error == EAGAIN || error == EWOULDBLOCK || error == EINTR; }
+
 constexpr milliseconds kLinger{1000};
 constexpr milliseconds kLingerDraining{500};
 constexpr milliseconds kSettle{200};  // how long a stop waits for a last answer to arrive
 
 }  // namespace
 
-Connection::Connection(Loop& loop, int fd, bool tcp)
-    : loop_(loop),
-      socket_(loop.context().get_executor()),
-      held_(loop.shared().budget),
-      unsent_(loop.shared().budget),
-      tcp_(tcp) {
-  socket_.assign(boost::asio::generic::stream_protocol(tcp ? AF_INET : AF_UNIX, 0), fd);
+Connection::Connection(Loop& loop, int socket, bool tcp) noexcept
+    : loop_(loop), socket_(socket), held_(loop.shared().budget), unsent_(loop.shared().budget), tcp_(tcp) {}
+
+Connection::~Connection() {
+  if (state_ != State::closed) ::close(socket_);
+  loop_.shared().connections -= 1;
 }
 
-Connection::~Connection() { loop_.shared().connections -= 1; }
-
-void Connection::begin() { settle(); }
+void Connection::begin() {
+  interest_ = EPOLLIN;
+  if (!loop_.ready_set().try_watch(socket_, this, interest_)) close();
+  settle();
+}
 
 void Connection::turn_away() {
   refuse(503, "too many connections");
-  settle();
+  begin();
 }
 
 void Connection::drain() {
   if (state_ == State::lingering) deadline_ = std::min(deadline_, coarse_now() + kLingerDraining);
   if (open() && !half_read() && held_.empty() && unsent_.empty()) {
     // Idle, it seems; but what the client has sent by now is answered: consume() refuses it.
-    const ssize_t size = ::recv(socket_.native_handle(), loop_.scratch(), Loop::kScratch, MSG_DONTWAIT);
+    const ssize_t size = ::recv(socket_, loop_.scratch(), Loop::kScratch, MSG_DONTWAIT);
     const std::string_view input(loop_.scratch(), static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
     keep(input.substr(consume(input)));
   }
@@ -78,8 +82,11 @@ void Connection::tick(Clock::time_point now) {
       case Waiting::body:
         refuse(408, "the request came too slowly");
         break;
+      case Waiting::unsent:  // a slow reader may leave us no room for long, and still read
+        progress_ = on_the_way() < was_on_the_way_;
+        if (!progress_) close();
+        break;
       case Waiting::idle:
-      case Waiting::unsent:
       case Waiting::linger:
         close();
         break;
@@ -90,43 +97,32 @@ void Connection::tick(Clock::time_point now) {
 
 // ---- a turn: what has arrived is taken, all answers go out in one write
 
-void Connection::on_read(const Error& error, std::size_t size) {
-  reading_ = false;
-  if (state_ == State::closed) return settle();
-  if (error) {
-    if (error != boost::asio::error::operation_aborted) ended_ = true;
-    if (error != boost::asio::error::eof && error != boost::asio::error::operation_aborted) close();
-    return settle();
-  }
-  if (state_ != State::open) {
-    discard();
-    return settle();
-  }
-
-  const std::string_view fresh(buffer_.data(), size);
-  const bool more = size == buffer_.size();  // the buffer is full: the kernel may hold more
-  const bool in_body = request_ != nullptr && request_->chunks == nullptr;
-  if (!held_.empty()) {
-    if (!held_.try_append(fresh) || (more && !held_.try_append(read_more({})))) {
-      refuse(429, "no room to receive this now");
-    } else {
-      held_.drop_front(consume(held_.view()));
-    }
-  } else {
-    const std::string_view input = more && !in_body ? read_more(fresh) : fresh;
-    keep(input.substr(consume(input)));
-  }
-  if (more && in_body) fill_body();
+void Connection::on_ready(std::uint32_t what) {
+  if ((what & EPOLLOUT) != 0) write();
+  if ((what & EPOLLIN) != 0) read();
+  if ((what & (EPOLLIN | EPOLLOUT)) == 0) close();  // the other end is gone
   settle();
 }
 
-// `fresh` and what the kernel has behind it, in the loop's buffer.
-std::string_view Connection::read_more(std::string_view fresh) {
-  char* const scratch = loop_.scratch();
-  std::memcpy(scratch, fresh.data(), fresh.size());
-  const ssize_t size =
-      ::recv(socket_.native_handle(), scratch + fresh.size(), Loop::kScratch - fresh.size(), MSG_DONTWAIT);
-  return {scratch, fresh.size() + static_cast<std::size_t>(std::max<ssize_t>(size, 0))};
+void Connection::read() {
+  if (state_ == State::lingering) return discard();
+  if (state_ != State::open) return;
+  if (request_ != nullptr && request_->chunks == nullptr) return fill_body();
+
+  const ssize_t size = ::recv(socket_, loop_.scratch(), Loop::kScratch, MSG_DONTWAIT);
+  if (size < 0 && !try_later(errno)) return close();
+  if (size == 0) ended_ = true;
+  if (size <= 0) return;
+  const std::string_view fresh(loop_.scratch(), static_cast<std::size_t>(size));
+  if (held_.empty()) {
+    keep(fresh.substr(consume(fresh)));
+  } else if (held_.try_append(fresh)) {
+    held_.drop_front(consume(held_.view()));
+  } else {
+    refuse(429, "no room to receive this now");
+  }
+  // A body that has only begun: the kernel may hold more of it already.
+  if (request_ != nullptr && request_->chunks == nullptr && fresh.size() == Loop::kScratch) fill_body();
 }
 
 void Connection::keep(std::string_view rest) {
@@ -294,10 +290,14 @@ void Connection::fill_body() {
   while (open() && request_ != nullptr) {
     ChargedBytes& body = request_->body;
     if (body.room() == 0 && !make_room(body.size() + 1)) return;
-    const ssize_t size = ::recv(socket_.native_handle(), body.space(), body.room(), MSG_DONTWAIT);
+    const std::size_t room = body.room();
+    const ssize_t size = ::recv(socket_, body.space(), room, MSG_DONTWAIT);
+    if (size < 0 && !try_later(errno)) return close();
+    if (size == 0) ended_ = true;
     if (size <= 0) return;
     body.commit(static_cast<std::size_t>(size));
-    if (body.size() == request_->expected) finish_request();
+    if (body.size() == request_->expected) return finish_request();
+    if (static_cast<std::size_t>(size) < room) return;  // that was all
   }
 }
 
@@ -375,8 +375,8 @@ void Connection::flush() {
   if (out.empty()) return;
   std::size_t sent = 0;
   if (unsent_.empty() && state_ != State::closed) {
-    const ssize_t size = ::send(socket_.native_handle(), out.data(), out.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (size < 0 && errno != EAGAIN && errno != EWOULDBLOCK) close();
+    const ssize_t size = ::send(socket_, out.data(), out.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (size < 0 && !try_later(errno)) close();
     sent = static_cast<std::size_t>(std::max<ssize_t>(size, 0));
   }
   if (sent < out.size() && state_ != State::closed) {
@@ -388,25 +388,17 @@ void Connection::flush() {
   loop_.answers_in_out = 0;
 }
 
-void Connection::on_writable(const Error& error) {
-  writing_ = false;
-  if (state_ == State::closed) return settle();
-  if (error) close();
-  if (!unsent_.empty()) push_unsent();
-  if (open() && !held_.empty() && unsent_.size() < kUnsentLimit) held_.drop_front(consume(held_.view()));
-  settle();
-}
-
-void Connection::push_unsent() {
-  const ssize_t size =
-      ::send(socket_.native_handle(), unsent_.view().data(), unsent_.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+void Connection::write() {
+  if (unsent_.empty()) return;
+  const ssize_t size = ::send(socket_, unsent_.view().data(), unsent_.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
   if (size < 0) {
-    if (errno != EAGAIN && errno != EWOULDBLOCK) close();
+    if (!try_later(errno)) close();
     return;
   }
   progress_ = true;
   unsent_.drop_front(static_cast<std::size_t>(size));
   if (unsent_.empty()) unsent_answers_ = 0;
+  if (open() && !held_.empty() && unsent_.size() < kUnsentLimit) held_.drop_front(consume(held_.view()));
 }
 
 // ---- the end
@@ -418,7 +410,7 @@ void Connection::start_lingering() {
   state_ = State::lingering;
   drop_request();
   held_.release();
-  ::shutdown(socket_.native_handle(), SHUT_WR);
+  ::shutdown(socket_, SHUT_WR);
   progress_ = true;
   if (ended_) return close();
   if (loop_.draining() && last_answer_now) {
@@ -432,8 +424,7 @@ void Connection::start_lingering() {
 void Connection::close() {
   if (state_ == State::closed) return;
   state_ = State::closed;
-  Error ignored;
-  socket_.close(ignored);
+  ::close(socket_);
   drop_request();
   held_.release();
   unsent_.release();
@@ -444,8 +435,8 @@ void Connection::close() {
 // Reads what nobody wants, so that it does not lie unread when the socket is closed.
 void Connection::discard() {
   for (int rounds = 16; rounds > 0; --rounds) {  // a megabyte a turn: others want theirs
-    const ssize_t size = ::recv(socket_.native_handle(), loop_.scratch(), Loop::kScratch, MSG_DONTWAIT);
-    if (size == 0) ended_ = true;
+    const ssize_t size = ::recv(socket_, loop_.scratch(), Loop::kScratch, MSG_DONTWAIT);
+    if (size == 0 || (size < 0 && !try_later(errno))) ended_ = true;
     if (size < static_cast<ssize_t>(Loop::kScratch)) break;
   }
   check_settled();
@@ -460,13 +451,16 @@ void Connection::check_settled() {
 }
 
 // The client's kernel has all of it, and nothing of theirs lies unread here.
-bool Connection::delivered() const {
-  int on_the_way = 0;
+bool Connection::delivered() {
   int unread = 0;
-  const int fd = const_cast<Socket&>(socket_).native_handle();
-  if (tcp_ && ::ioctl(fd, SIOCOUTQ, &on_the_way) != 0) return true;  // a unix socket's answers are there when written
-  if (::ioctl(fd, FIONREAD, &unread) != 0) return true;
-  return on_the_way == 0 && unread == 0;
+  if (::ioctl(socket_, FIONREAD, &unread) != 0) return true;
+  return unread == 0 && (!tcp_ || on_the_way() == 0);  // a unix socket's answers are there when written
+}
+
+// Bytes in the kernel that the client's has not confirmed.
+int Connection::on_the_way() {
+  int bytes = 0;
+  return ::ioctl(socket_, SIOCOUTQ, &bytes) == 0 ? bytes : 0;
 }
 
 // ---- the end of every turn
@@ -483,20 +477,13 @@ void Connection::settle() {
   }
   if (state_ == State::lingering && ended_) close();
   account();
-  if (state_ == State::closed) {
-    if (!reading_ && !writing_) loop_.forget(*this);
-    return;
-  }
+  if (state_ == State::closed) return loop_.forget(*this);
   renew_deadline();
-  if (!writing_ && !unsent_.empty()) {
-    writing_ = true;
-    socket_.async_wait(Socket::wait_write, [this](const Error& error) { on_writable(error); });
-  }
-  const bool wanted = state_ == State::lingering || (open() && unsent_.size() < kUnsentLimit);
-  if (!reading_ && wanted && !ended_) {
-    reading_ = true;
-    socket_.async_read_some(boost::asio::buffer(buffer_),
-                            [this](const Error& error, std::size_t size) { on_read(error, size); });
+  const bool wanted = !ended_ && (state_ == State::lingering || (open() && unsent_.size() < kUnsentLimit));
+  const std::uint32_t interest = (wanted ? EPOLLIN : 0U) | (unsent_.empty() ? 0U : EPOLLOUT);
+  if (interest != interest_) {
+    interest_ = interest;
+    loop_.ready_set().change(socket_, this, interest);
   }
 }
 
@@ -520,6 +507,7 @@ void Connection::renew_deadline() {
   if (now_waiting == waiting_ && !progress_) return;
   waiting_ = now_waiting;
   progress_ = false;
+  if (waiting_ == Waiting::unsent) was_on_the_way_ = on_the_way();
   const Config& config = loop_.shared().config;
   deadline_ =
       coarse_now() + (waiting_ != Waiting::linger ? std::chrono::duration_cast<Clock::duration>(config.request_timeout)

@@ -1,13 +1,9 @@
 // One client: reads, lets requests be taken and answered in their order, writes, lingers, ends. Lives on its loop's
-// thread alone. What an idle one costs is this object and a pending read; what is more (half a request, unsent answers)
-// is charged to the server's budget first. It refuses by answering and closing; clients without progress are closed by
-// tick().
+// thread alone. What an idle one costs is this object; what is more (half a request, unsent answers) is charged to the
+// server's budget first. What has arrived is taken where the loop read it to, and all its answers go out in one write.
+// It refuses by answering and closing; clients without progress are closed by tick().
 #pragma once
 
-#include <array>
-#include <boost/asio/basic_stream_socket.hpp>
-#include <boost/asio/generic/stream_protocol.hpp>
-#include <boost/asio/io_context.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <list>
@@ -26,27 +22,24 @@ class Loop;
 
 class Connection {
  public:
-  // Takes over the socket. `self` is where the loop keeps it.
-  Connection(Loop& loop, int fd, bool tcp);
+  // Takes over the socket, which is counted in Shared::connections.
+  Connection(Loop& loop, int socket, bool tcp) noexcept;
   ~Connection();
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
   // Each of these is one turn, and may end with the connection forgotten: the caller touches it no more.
-  void begin();                      // reads
-  void turn_away();                  // one connection too many: 503, unread
-  void drain();                      // the loop drains: if idle, ends
-  void end_reading();                // what is half read by now stays half read
-  void give_up();                    // drops what the client has not read
-  void tick(Clock::time_point now);  // ends what makes no progress
+  void begin();                       // the first: waits for requests
+  void on_ready(std::uint32_t what);  // EPOLLIN, EPOLLOUT …
+  void turn_away();                   // one connection too many: 503, unread
+  void drain();                       // the loop drains: if idle, ends
+  void end_reading();                 // what is half read by now stays half read
+  void give_up();                     // drops what the client has not read
+  void tick(Clock::time_point now);   // ends what makes no progress
 
-  std::list<Connection>::iterator self;
+  std::list<Connection>::iterator self;  // where the loop keeps it
 
  private:
-  using Executor = boost::asio::io_context::executor_type;
-  using Socket = boost::asio::basic_stream_socket<boost::asio::generic::stream_protocol, Executor>;
-  using Error = boost::system::error_code;
-
   // open -> closing (the last answer is written to `out`) -> lingering (it has gone to the kernel) -> closed
   enum class State : std::uint8_t { open, closing, lingering, closed };
   enum class Waiting : std::uint8_t { idle, head, body, unsent, linger };  // for what, so how long
@@ -67,9 +60,9 @@ class Connection {
     Charge own;  // for this object
   };
 
-  // A turn ends with settle(): it writes, decides what is waited for, and arms reads and writes.
-  void on_read(const Error& error, std::size_t size);
-  void on_writable(const Error& error);
+  // A turn ends with settle(): it writes, and decides what is waited for next.
+  void read();
+  void write();
   void settle();
 
   // Taking bytes: each returns how many are used up, 0 for "not enough yet".
@@ -81,7 +74,6 @@ class Connection {
   std::size_t receive_events(const Head& head, std::unique_ptr<ChunkReader> chunks, std::string_view rest);
   template <typename Write>
   std::size_t answer_at_once(const Head& head, std::string_view rest, Write write);
-  std::string_view read_more(std::string_view fresh);
   void keep(std::string_view rest);
   void fill_body();
   bool make_room(std::size_t size);
@@ -93,20 +85,20 @@ class Connection {
   void answered(int status, Ending ending);
 
   void flush();
-  void push_unsent();
   void start_lingering();
   void close();
   void drop_request();
   void discard();
   void check_settled();
-  [[nodiscard]] bool delivered() const;
+  [[nodiscard]] bool delivered();
+  [[nodiscard]] int on_the_way();
   [[nodiscard]] bool half_read() const noexcept { return begun_ || request_ != nullptr; }
   [[nodiscard]] bool open() const noexcept { return state_ == State::open; }
   void account();
   void renew_deadline();
 
   Loop& loop_;
-  Socket socket_;
+  const int socket_;
   ChargedBytes held_;    // input that is not used up: part of a head or chunk, or what waits behind unsent answers
   ChargedBytes unsent_;  // answers that the kernel did not take
   std::unique_ptr<Request> request_;  // null, but while a body is on its way
@@ -115,16 +107,15 @@ class Connection {
   std::size_t searched_ = 0;  // of held_, for the end of a head
   std::uint32_t unsent_answers_ = 0;
   std::uint32_t owed_ = 0;  // as told to the loop
+  int was_on_the_way_ = 0;  // when the deadline for unsent answers was set
   State state_ = State::open;
   Waiting waiting_ = Waiting::idle;
   const bool tcp_;
-  bool begun_ = false;             // a head is half read
-  bool progress_ = true;           // since the deadline was set
-  bool ended_ = false;             // the client sends no more
-  bool reading_ = false;           // an operation is pending; the object stays until it is back
-  bool writing_ = false;           // likewise
-  bool settling_ = false;          // told the loop that a last answer is on its way
-  std::array<char, 1024> buffer_;  // what a typical request fits in; what is more goes through the loop's
+  bool begun_ = false;          // a head is half read
+  bool progress_ = true;        // since the deadline was set
+  bool ended_ = false;          // the client sends no more
+  bool settling_ = false;       // told the loop that a last answer is on its way
+  std::uint32_t interest_ = 0;  // as told to the ready set
 };
 
 }  // namespace sluiced::http

@@ -1,5 +1,7 @@
 #include "http/intake.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cassert>
 
@@ -45,7 +47,7 @@ Outcome refusal(sluice::Admit answer) {
   return refusal(500, "the disk failed under this request: it was taken whole or not at all");
 }
 
-std::string too_large(std::size_t limit) { return "an event is at most " + std::to_string(limit) + " bytes"; }
+std::string too_large(std::size_t limit) { return fmt::format("an event is at most {} bytes", limit); }
 
 }  // namespace
 

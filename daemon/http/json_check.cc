@@ -1,5 +1,6 @@
 #include "http/json_check.h"
 
+#include <fmt/format.h>
 #include <simdjson.h>
 
 #include <array>
@@ -229,7 +230,7 @@ class Walk {
 
 std::string to_string(const JsonFault& fault) {
   if (!fault) return "valid";
-  return fault.byte == 0 ? fault.what : std::string(fault.what) + " at byte " + std::to_string(fault.byte);
+  return fault.byte == 0 ? fault.what : fmt::format("{} at byte {}", fault.what, fault.byte);
 }
 
 JsonFault check_json(std::string_view text) noexcept {

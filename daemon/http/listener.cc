@@ -1,6 +1,7 @@
 #include "http/listener.h"
 
 #include <arpa/inet.h>
+#include <fmt/format.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -28,7 +29,7 @@ std::string reason(int error) { return std::generic_category().message(error); }
 
 [[noreturn]] void refuse(const std::string& name, int error) {
   throw sluice::StartError(error == EADDRINUSE ? Kind::in_use : Kind::unusable,
-                           "listen on " + name + ": " + reason(error));
+                           fmt::format("listen on {}: {}", name, reason(error)));
 }
 
 int make_socket(int family, const std::string& name) {
@@ -51,11 +52,11 @@ std::string bound_name(int fd) {
   if (storage.ss_family == AF_INET6) {
     const auto& v6 = reinterpret_cast<const sockaddr_in6&>(storage);
     inet_ntop(AF_INET6, &v6.sin6_addr, text.data(), text.size());
-    return "[" + std::string(text.data()) + "]:" + std::to_string(ntohs(v6.sin6_port));
+    return fmt::format("[{}]:{}", text.data(), ntohs(v6.sin6_port));
   }
   const auto& v4 = reinterpret_cast<const sockaddr_in&>(storage);
   inet_ntop(AF_INET, &v4.sin_addr, text.data(), text.size());
-  return std::string(text.data()) + ":" + std::to_string(ntohs(v4.sin_port));
+  return fmt::format("{}:{}", text.data(), ntohs(v4.sin_port));
 }
 
 sockaddr_un unix_address(const std::string& path) {
@@ -94,7 +95,7 @@ Listener::Listener(const Address& address) {
 
 void Listener::listen_tcp(const Address& address) {
   const bool v6 = address.host.find(':') != std::string::npos;
-  name_ = (v6 ? "[" + address.host + "]" : address.host) + ":" + std::to_string(address.port);
+  name_ = v6 ? fmt::format("[{}]:{}", address.host, address.port) : fmt::format("{}:{}", address.host, address.port);
 
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
@@ -103,7 +104,8 @@ void Listener::listen_tcp(const Address& address) {
   const int failed = ::getaddrinfo(address.host.c_str(), std::to_string(address.port).c_str(), &hints, &found);
   if (failed != 0) {
     throw sluice::StartError(
-        Kind::unusable, "listen on " + name_ + ": " + (failed == EAI_SYSTEM ? reason(errno) : ::gai_strerror(failed)));
+        Kind::unusable,
+        fmt::format("listen on {}: {}", name_, failed == EAI_SYSTEM ? reason(errno) : ::gai_strerror(failed)));
   }
   const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> owner(found, &::freeaddrinfo);
 
@@ -116,7 +118,7 @@ void Listener::listen_tcp(const Address& address) {
 }
 
 void Listener::listen_unix(const Address& address) {
-  name_ = "unix:" + address.path;
+  name_ = fmt::format("unix:{}", address.path);
   fd_ = make_socket(AF_UNIX, name_);
   const sockaddr_un at = unix_address(address.path);
   const auto bind = [&] { return ::bind(fd_, reinterpret_cast<const sockaddr*>(&at), sizeof at) == 0; };

@@ -1,5 +1,6 @@
 #include "http/loop.h"
 
+#include <fmt/format.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -19,6 +20,8 @@ using std::chrono::milliseconds;
 constexpr milliseconds kSweep{250};
 constexpr milliseconds kSweepAtLeast{5};
 constexpr milliseconds kSweepDraining{5};
+constexpr int kRoundsATurn = 16;
+constexpr std::size_t kManyReady = 4;
 constexpr int kAcceptsATurn = 64;              // others want their turn
 constexpr std::size_t kTurnedAwayAtOnce = 64;  // those that get a 503 and linger; beyond, they are just closed
 
@@ -40,11 +43,15 @@ Clock::time_point coarse_now() noexcept {
 Loop::Loop(Shared& shared)
     : shared_(shared),
       context_(BOOST_ASIO_CONCURRENCY_HINT_UNSAFE_IO),
+      ready_(context_, ready_set_.fd()),
       sweep_timer_(context_),
       intake_(shared.config.tracker, {shared.config.max_event_bytes, shared.config.max_request_bytes}, shared.budget),
-      scratch_(new char[kScratch]) {}
+      scratch_(new char[kScratch]) {
+  wait_for_ready();
+}
 
 Loop::~Loop() {
+  ready_.release();
   for (Acceptor& acceptor : acceptors_) {
     if (acceptor.descriptor.is_open()) acceptor.descriptor.release();  // the listener closes it
   }
@@ -59,12 +66,31 @@ void Loop::run() {
     } catch (const std::exception& error) {  // memory: the connection at hand is left to the sweep
       out_.clear();
       answers_in_out = 0;
-      if (shared_.config.log) shared_.config.log(sluice::LogLevel::error, std::string("http: ") + error.what());
+      if (shared_.config.log) shared_.config.log(sluice::LogLevel::error, fmt::format("http: {}", error.what()));
     }
   }
 }
 
 void Loop::post(std::function<void()> job) { boost::asio::post(context_, std::move(job)); }
+
+// ---- serving
+
+void Loop::wait_for_ready() {
+  ready_.async_wait(boost::asio::posix::descriptor_base::wait_read, [this](const boost::system::error_code& error) {
+    if (error) return;
+    serve_ready();
+    wait_for_ready();
+  });
+}
+
+// A turn for each connection that is ready; and again while many are, before the loop looks after anything else.
+void Loop::serve_ready() {
+  for (int rounds = kRoundsATurn; rounds > 0; --rounds) {
+    const auto ready = ready_set_.ready();
+    for (const epoll_event& event : ready) static_cast<Connection*>(event.data.ptr)->on_ready(event.events);
+    if (ready.size() < kManyReady) return;
+  }
+}
 
 // ---- accepting
 
@@ -94,8 +120,8 @@ bool Loop::accept_some(Acceptor& acceptor, int most) {
       if (errno == EAGAIN || errno == EWOULDBLOCK) return true;
       if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
         if (shared_.config.log) {
-          shared_.config.log(sluice::LogLevel::warn,
-                             "accept on " + acceptor.listener.name() + ": " + std::generic_category().message(errno));
+          shared_.config.log(sluice::LogLevel::warn, fmt::format("accept on {}: {}", acceptor.listener.name(),
+                                                                 std::generic_category().message(errno)));
         }
         return false;
       }
@@ -124,18 +150,13 @@ void Loop::stop_accepting() {
 }
 
 void Loop::adopt(int fd, bool tcp, bool too_many) {
-  try {
-    Connection& connection = connections_.emplace_front(*this, fd, tcp);
-    connection.self = connections_.begin();
-    arm_sweep();
-    if (too_many) {
-      connection.turn_away();
-    } else {
-      connection.begin();
-    }
-  } catch (const boost::system::system_error&) {  // the kernel has no room to watch it
-    ::close(fd);
-    shared_.connections -= 1;
+  Connection& connection = connections_.emplace_front(*this, fd, tcp);
+  connection.self = connections_.begin();
+  arm_sweep();
+  if (too_many) {
+    connection.turn_away();
+  } else {
+    connection.begin();
   }
 }
 
@@ -179,15 +200,12 @@ void Loop::each(const std::function<void(Connection&)>& turn) {
 void Loop::begin_drain(Clock::time_point reading) {
   reading_ = reading;
   draining_ = true;
-  // Behind the turns that are due already: what they have read is then answered, not overlooked.
-  post([this] {
-    each([](Connection& connection) { connection.drain(); });
-    drain_begun_ = true;
-    publish();
-    sweep_timer_.cancel();
-    sweep_armed_ = false;
-    arm_sweep();
-  });
+  each([](Connection& connection) { connection.drain(); });
+  drain_begun_ = true;
+  publish();
+  sweep_timer_.cancel();
+  sweep_armed_ = false;
+  arm_sweep();
 }
 
 void Loop::give_up() {

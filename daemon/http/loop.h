@@ -19,6 +19,7 @@
 #include "http/connection.h"
 #include "http/intake.h"
 #include "http/listener.h"
+#include "http/ready_set.h"
 #include "http/shared.h"
 
 namespace sluiced::http {
@@ -48,7 +49,7 @@ class Loop {
   void give_up();
 
   // For its connections.
-  [[nodiscard]] boost::asio::io_context& context() noexcept { return context_; }
+  [[nodiscard]] ReadySet& ready_set() noexcept { return ready_set_; }
   [[nodiscard]] Shared& shared() noexcept { return shared_; }
   [[nodiscard]] Intake& intake() noexcept { return intake_; }
   [[nodiscard]] std::string_view date() { return date_.now(); }
@@ -67,13 +68,16 @@ class Loop {
   void add_answered(std::map<int, std::uint64_t>& to) const;
 
  private:
+  using Descriptor = boost::asio::posix::basic_stream_descriptor<boost::asio::io_context::executor_type>;
   struct Acceptor {
     Listener& listener;
-    boost::asio::posix::basic_stream_descriptor<boost::asio::io_context::executor_type> descriptor;
+    Descriptor descriptor;
     std::function<void(int fd, bool tcp, bool too_many)> hand_over;
     bool paused = false;
   };
 
+  void wait_for_ready();
+  void serve_ready();
   void wait_for_clients(Acceptor& acceptor);
   [[nodiscard]] bool accept_some(Acceptor& acceptor, int most);
   void arm_sweep();
@@ -83,6 +87,8 @@ class Loop {
 
   Shared& shared_;
   boost::asio::io_context context_;
+  ReadySet ready_set_;
+  Descriptor ready_;  // of the set, which closes it
   boost::asio::steady_timer sweep_timer_;
   std::deque<Acceptor> acceptors_;
   Intake intake_;

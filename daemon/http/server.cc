@@ -1,6 +1,7 @@
 // Puts the room together: listeners, loops and their threads; and leads the stop. No Asio here but through Loop.
 #include "http/server.h"
 
+#include <fmt/format.h>
 #include <pthread.h>
 
 #include <atomic>
@@ -35,7 +36,7 @@ struct Server::Impl {
   }
 
   void serve(std::size_t i) {
-    const std::string name = (shared.config.thread_name + "-" + std::to_string(i)).substr(0, 15);
+    const std::string name = fmt::format("{}-{}", shared.config.thread_name, i).substr(0, 15);
     pthread_setname_np(pthread_self(), name.c_str());
     loops[i].run();
   }

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,6 +15,7 @@
 #include <filesystem>
 #include <utility>
 
+#include "sinks/file_id.h"
 #include "sluice/error.h"
 
 namespace sluice {
@@ -79,12 +81,6 @@ class LastWholeLine {
 
 }  // namespace
 
-std::optional<FileId> FileId::of(const std::string& path) noexcept {
-  struct ::stat status {};
-  if (::stat(path.c_str(), &status) != 0) return std::nullopt;
-  return FileId(status);
-}
-
 LineFile::LineFile(std::string path, Lines lines, Hold hold) : path_(std::move(path)), lines_(lines), hold_(hold) {
   const Outcome opened = open();
   if (!opened.failed()) return;
@@ -98,8 +94,7 @@ LineFile::LineFile(int descriptor, Lines lines) : lines_(lines), hold_(Hold::sha
   if (::fstat(descriptor_, &status) != 0) throw StartError(StartError::Kind::io, text(failure("open")));
   regular_ = S_ISREG(status.st_mode);
   if (!regular_) return;
-  // A shell opens `>file` without O_APPEND. Whoever shares it with us (standard error, the next command) gains by it
-  // too.
+  // A shell opens `>file` without O_APPEND; who shares it with us (standard error, the next command) gains by it too.
   const int flags = ::fcntl(descriptor_, F_GETFL);
   if (flags < 0 || ::fcntl(descriptor_, F_SETFL, flags | O_APPEND) != 0) {
     throw StartError(StartError::Kind::io, text(failure("open")));
@@ -131,7 +126,8 @@ Outcome LineFile::open() {
   if (descriptor_ >= 0) ::close(descriptor_);
   descriptor_ = opened.release();
   regular_ = regular;
-  name_synced_ = inside_line_ = false;
+  whole_.reset();
+  torn_ = name_synced_ = inside_line_ = false;
   return {};
 }
 
@@ -163,25 +159,21 @@ Outcome LineFile::cut_torn_line(int descriptor, off_t size) {
 }
 
 Outcome LineFile::begin(const std::stop_token& stop) {
-  if (torn_) {
-    if (const Outcome cut = cut_back(); cut.failed()) return cut;
-  }
-  if (const Outcome opened = reopen_if_moved(); opened.failed()) return opened;
-  if (!regular_) return inside_line_ ? write_to_stream("\n", stop) : Outcome{};
+  const Outcome cut = torn_ ? cut_back() : Outcome{};
   struct ::stat status {};
   if (::fstat(descriptor_, &status) != 0) return failure("write");
-  whole_ = status.st_size;
-  return {};
-}
-
-Outcome LineFile::reopen_if_moved() {
-  if (path_.empty()) return {};
-  struct ::stat ours {};
-  if (::fstat(descriptor_, &ours) != 0) return failure("write");
-  if (FileId::of(path_) == FileId(ours)) return {};
-  const Outcome opened = open();
-  if (!opened.failed() && news_.empty()) news_ = "opened " + path_ + " anew: it was deleted or renamed";
-  return opened;
+  if (!path_.empty() && FileId::of(path_) != FileId(status)) {
+    if (const Outcome opened = open(); opened.failed()) return opened;
+    if (news_.empty()) news_ = "opened " + path_ + " anew: it was deleted or renamed";
+    if (::fstat(descriptor_, &status) != 0) return failure("write");
+  } else if (cut.failed()) {
+    return cut;
+  }
+  if (regular_) {
+    whole_ = status.st_size;
+    return {};
+  }
+  return inside_line_ ? write_to_stream("\n", stop) : Outcome{};
 }
 
 Outcome LineFile::write(std::string_view piece, const std::stop_token& stop) {
@@ -258,8 +250,8 @@ void LineFile::abandon() noexcept {
 Outcome LineFile::cut_back() noexcept {
   struct ::stat status {};
   if (::fstat(descriptor_, &status) != 0) return failure("cut back");
-  // A deleted file needs no cut; one that somebody else has cut shorter must not be made longer.
-  if (status.st_nlink > 0 && status.st_size > *whole_ && ::ftruncate(descriptor_, *whole_) != 0) {
+  // One that somebody else has cut shorter must not be made longer.
+  if (status.st_size > *whole_ && ::ftruncate(descriptor_, *whole_) != 0) {
     return failure("cut back");
   }
   torn_ = false;

@@ -5,7 +5,6 @@
 // One thread at a time: whoever shares it keeps a lock for the length of a batch.
 #pragma once
 
-#include <sys/stat.h>
 #include <sys/types.h>
 
 #include <cstdint>
@@ -17,17 +16,6 @@
 #include <utility>
 
 namespace sluice {
-
-// Which file it is, whatever its name.
-struct FileId {
-  dev_t device = 0;
-  ino_t inode = 0;
-
-  explicit FileId(const struct ::stat& status) noexcept : device(status.st_dev), inode(status.st_ino) {}
-  // The file of this name; nothing if there is none (or the system does not say).
-  [[nodiscard]] static std::optional<FileId> of(const std::string& path) noexcept;
-  friend bool operator==(const FileId&, const FileId&) = default;
-};
 
 class LineFile {
  public:
@@ -78,7 +66,6 @@ class LineFile {
   [[nodiscard]] std::string shown_name() const { return path_.empty() ? "standard output" : path_; }
   [[nodiscard]] Outcome open();
   [[nodiscard]] Outcome cut_torn_line(int descriptor, off_t size);
-  [[nodiscard]] Outcome reopen_if_moved();
   [[nodiscard]] Outcome cut_back() noexcept;
   [[nodiscard]] Outcome write_to_file(std::string_view piece) noexcept;
   [[nodiscard]] Outcome write_to_stream(std::string_view piece, const std::stop_token& stop) noexcept;

@@ -19,7 +19,7 @@
 #include <vector>
 
 #include "sinks/content.h"
-#include "sinks/line_file.h"
+#include "sinks/file_id.h"
 #include "sinks/rfc3339.h"
 #include "sluice/error.h"
 
@@ -80,8 +80,11 @@ int primary(int code) noexcept { return code & 0xFF; }
 // One open database file. Gone when destroyed; what it has committed stays.
 class Connection {
  public:
-  // Throws StartError.
-  Connection(const std::string& path, bool sync) : path_(path) { open(sync); }
+  // Throws StartError. `stop`, if any, cuts short the wait for a lock.
+  Connection(const std::string& path, bool sync, const std::stop_token* stop) : path_(path), stop_(stop) {
+    open(sync);
+    heed(nullptr);
+  }
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
   ~Connection() {
@@ -163,7 +166,7 @@ class Connection {
     // not ask the busy handler.
     const auto until = Clock::now() + kPatience;
     int code = set_up(sync);
-    while ((primary(code) == SQLITE_BUSY || primary(code) == SQLITE_LOCKED) && Clock::now() < until) {
+    while ((primary(code) == SQLITE_BUSY || primary(code) == SQLITE_LOCKED) && Clock::now() < until && !stopped()) {
       sqlite3_sleep(5);
       code = set_up(sync);
     }
@@ -183,6 +186,8 @@ class Connection {
     if (code == SQLITE_OK) code = prepare(kInsert, insert_);
     return code;
   }
+
+  [[nodiscard]] bool stopped() const noexcept { return stop_ != nullptr && stop_->stop_requested(); }
 
   [[noreturn]] void fail(int code) const {
     auto kind = StartError::Kind::io;
@@ -223,7 +228,7 @@ class Connection {
   // Called by SQLite while another connection has the lock: 1 to try again, 0 to give up.
   static int wait_for_lock(void* self, int /*times*/) noexcept {
     const auto& connection = *static_cast<const Connection*>(self);
-    if (connection.stop_ != nullptr && connection.stop_->stop_requested()) return 0;
+    if (connection.stopped()) return 0;
     if (Clock::now() - connection.waiting_since_ > kPatience) return 0;
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
     return 1;
@@ -272,11 +277,11 @@ class SqliteSink final : public Sink {
  public:
   SqliteSink(std::shared_ptr<Database> database, SinkOptions options)
       : database_(std::move(database)), options_(std::move(options)), name_("sqlite:" + database_->path) {
-    open();
+    open(nullptr);
   }
 
   void deliver(std::span<const Delivery> batch, std::span<Verdict> verdicts, std::stop_token stop) override {
-    if (const std::string reason = make_ready(); !reason.empty()) {
+    if (const std::string reason = make_ready(stop); !reason.empty()) {
       for (Verdict& verdict : verdicts) verdict.try_again(reason);
       return;
     }
@@ -290,14 +295,14 @@ class SqliteSink final : public Sink {
   [[nodiscard]] std::string_view name() const noexcept override { return name_; }
 
  private:
-  void open() {
+  void open(const std::stop_token* stop) {
     const std::lock_guard lock(database_->opening);
-    connection_.emplace(database_->path, options_.ack == Ack::synced);
+    connection_.emplace(database_->path, options_.ack == Ack::synced, stop);
     doubtful_ = false;
   }
 
   // A connection to the database of that name; otherwise why not.
-  std::string make_ready() {
+  std::string make_ready(const std::stop_token& stop) {
     const bool moved = connection_ && connection_->moved();
     if (connection_ && !moved && !doubtful_) return {};
     try {
@@ -306,7 +311,7 @@ class SqliteSink final : public Sink {
         connection_->abandon_name();
       }
       connection_.reset();
-      open();
+      open(&stop);
     } catch (const StartError& error) {
       return error.what();
     }

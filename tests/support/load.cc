@@ -35,6 +35,7 @@ struct Connection {
   bool closing = false;   // `Connection: close` was read: nothing more is sent
   bool wants_out = false;
   bool served = false;  // was answered
+  bool reset = false;
 };
 
 // The value of a number header, or of a name in a JSON body.
@@ -79,7 +80,7 @@ class Load::Loop {
     it = Connection{};
     if (!may_send()) return;
     try {
-      it.fd = connect_to(plan_.address, SOCK_STREAM | SOCK_NONBLOCK);
+      it.fd = connect_to(plan_.address, SOCK_STREAM | SOCK_NONBLOCK, plan_.receive_bytes);
     } catch (const std::exception&) {
       return;
     }
@@ -101,12 +102,12 @@ class Load::Loop {
     must(::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, it.fd.get(), &wanted), "epoll_ctl");
   }
 
-  // Ended by the peer. One that never bore an answer is not tried again: a peer that only closes would hold us for
-  // ever.
-  void closed(std::size_t index, bool by_reset) {
+  // Ended by the peer. One that never bore an answer is not tried again (a peer that only closes would hold us for
+  // ever), and may end as it likes: a listener that closes resets those it has not accepted.
+  void closed(std::size_t index) {
     Connection& it = connections_[index];
     const bool again = it.served;
-    if (by_reset) ++load_.fates_.resets;
+    if (it.reset && it.served) ++load_.fates_.resets;
     --open_;
     it = Connection{};
     if (again) open(index);
@@ -136,7 +137,8 @@ class Load::Loop {
     const ssize_t n = ::recv(it.fd.get(), bytes.data(), bytes.size(), 0);
     if (n < 0 && errno == EAGAIN) return true;
     if (n <= 0) {
-      closed(index, n < 0 && errno == ECONNRESET);
+      it.reset = it.reset || (n < 0 && errno == ECONNRESET);
+      closed(index);
       return false;
     }
     it.in.append(bytes.data(), static_cast<std::size_t>(n));
@@ -215,7 +217,8 @@ class Load::Loop {
     while (it.done < it.out.size()) {
       const ssize_t n = ::send(it.fd.get(), it.out.data() + it.done, it.out.size() - it.done, MSG_NOSIGNAL);
       if (n < 0) {
-        // With an error the reading side tells when answers that have arrived are read and the connection is over.
+        // An error is told once, here or to the reader; the reader goes on to the end of what has arrived.
+        it.reset = it.reset || errno == ECONNRESET || errno == EPIPE;
         want_out(index, errno == EAGAIN);
         return;
       }

@@ -23,6 +23,7 @@ struct LoadPlan {
   std::size_t connections = 32;
   std::size_t batch = 20;  // events a request with `ndjson`
   std::size_t depth = 16;  // requests under way with `pipelined`
+  int receive_bytes = 0;   // as SO_RCVBUF: with little, answers wait at the daemon; 0 for the system's own
   std::size_t most_events = 2'000'000;
 };
 
@@ -37,7 +38,7 @@ struct Fates {
   std::vector<Fate> of;  // by number
   std::size_t acknowledged = 0, refused = 0, unknown = 0;
   std::map<int, std::size_t> answers;  // requests by status
-  std::size_t resets = 0;              // connections that ended so
+  std::size_t resets = 0;              // of connections that had been answered
   std::vector<std::string> oddities;   // answers that are none
 };
 

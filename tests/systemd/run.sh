@@ -48,7 +48,7 @@ check() {
   else
     echo "FAILED  $sentence"
     sed 's/^/        /' "$notes/said"
-    inside journalctl --no-pager -q -u sluiced -n 25 | sed 's/^/        journal: /'
+    inside journalctl --no-pager -q -u sluiced -n 10 | sed 's/^/        journal: /'
     failed=$((failed + 1))
   fi
 }
@@ -93,12 +93,10 @@ journal() {
 report() { journal | grep '^stopped reason=' || { echo 'no report line in the journal'; return 1; }; }
 of_report() { report | sed "s/.* $1=\([^ ]*\).*/\1/"; }
 
-# post BODY [CURL_OPTION..]: prints the answer's status.
+# post BODY: prints the answer's status.
 post() {
-  local body=$1
-  shift
   inside curl -sS --max-time 10 -o /dev/null -w '%{http_code}' --unix-socket "$socket" -H 'Content-Type: application/x-ndjson' \
-    -d "$body" "$@" http://localhost/v1/events
+    --data-binary "$1" http://localhost/v1/events
 }
 ndjson() { for n in $(seq "$1"); do printf '{"n":%d}\n' "$n"; done; }
 
@@ -163,7 +161,8 @@ reloads() {
 # A stop in the middle of 8 producers, two of which send batches of ten. The answers are in $notes/answers.N.
 loses_nothing() {
   local n answers=0
-  configure "$base_opts"
+  # One slow worker, so that there is something to drain.
+  configure "$base_opts --workers 1 --batch-events 4 --queue-events 4000 --overflow reject"
   start
   for n in 1 2 3 4 5 6 7 8; do
     local body='{"n":1}'
@@ -205,7 +204,7 @@ is_in_the_journal() {
 shows_the_drain() {
   configure "$base_opts --workers 1 --batch-events 1 --drain-timeout 20s --sink null:?delay=500ms" 2s
   start
-  want 'the answer' "$(post "$(ndjson 12)" -H 'Content-Type: application/x-ndjson')" 202
+  want 'the answer' "$(post "$(ndjson 12)")" 202
   inside systemctl stop --no-block sluiced
   # status itself answers 3 for a service that is being stopped
   drain_is_shown() { { inside systemctl --no-pager status sluiced || true; } | grep 'Status: "draining'; }

@@ -192,13 +192,15 @@ TEST_CASE("file: a torn last line is cut off at the start, and told") {
     std::string before, after;
   };
   const std::string zeros(20000, '\0');
+  const std::string hole = "a\n" + zeros + "b\n";
+  const std::string long_line = std::string(100000, 'x') + "\n";
+  const std::string chunk = std::string(16384, 'x') + "\n";  // as much as is read at once
   for (const auto& [before, after] :
        {Torn{"", ""}, Torn{"a\n", "a\n"}, Torn{"torn", ""}, Torn{"a\ntorn", "a\n"}, Torn{"a\nb\n", "a\nb\n"},
-        Torn{std::string(16384, 'x') + "\ntorn", std::string(16384, 'x') + "\n"},
-        Torn{std::string(100000, 'x') + "\n" + std::string(100000, 'y'), std::string(100000, 'x') + "\n"},
-        Torn{"a\n" + zeros, "a\n"}, Torn{"a\n" + zeros + "b\n", "a\n"},
-        Torn{"a\n" + zeros + "b\n" + zeros + "\ntorn", "a\n"}, Torn{zeros + "\n", ""},
-        Torn{zeros + "\na\n", zeros + "\na\n"}}) {
+        Torn{chunk + "torn", chunk}, Torn{chunk + chunk, chunk + chunk},
+        Torn{long_line + long_line.substr(1), long_line + long_line.substr(1)},
+        Torn{long_line + long_line.substr(0, 90000), long_line}, Torn{"a\n" + zeros, "a\n"}, Torn{hole, "a\n"},
+        Torn{hole + zeros + "\ntorn", "a\n"}, Torn{zeros + "\n", ""}, Torn{zeros + "\na\n", zeros + "\na\n"}}) {
     CAPTURE(before.size());
     write_file(dir / "out", before);
     std::string news;
@@ -279,7 +281,7 @@ TEST_CASE("file: a path that another process holds is refused until that process
   REQUIRE(child >= 0);
   if (child == 0) {
     const auto sink = file_sink(dir / "out");
-    static_cast<void>(!::write(pipe[1], "x", 1));
+    static_cast<void>(!::write(pipe[1], sink->name().data(), 1));
     while (true) ::pause();
   }
   char ready = 0;
