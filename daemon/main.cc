@@ -197,7 +197,8 @@ int run(const options::Options& options) {
                   .tracker = tracker,
                   .intake = intake,
                   .last_exit = last_exit,
-                  .reopen = reopen};
+                  .reopen = reopen,
+                  .reopens_heard = reopens};
   const Stopped stopped = stop(running);
   signals.watch(nullptr);
   if (stopped.left_behind) ::_exit(stopped.code);

@@ -30,7 +30,7 @@ double seconds(std::chrono::nanoseconds d) { return std::chrono::duration<double
 
 class Stop {
  public:
-  explicit Stop(Running& running) : running_(running) {}
+  explicit Stop(Running& running) : running_(running), reopens_(running.reopens_heard) {}
 
   Stopped run() {
     announce();
@@ -154,9 +154,9 @@ class Stop {
   }
 
   Running& running_;
+  std::size_t reopens_;  // heard so far
   sluice::Report report_;
   std::uint64_t delivered_ = 0;  // as of the last progress line
-  std::size_t reopens_ = 0;
   bool hastened_ = false;
 };
 

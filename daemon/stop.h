@@ -38,7 +38,8 @@ struct Running {
   sluice::Tracker& tracker;
   http::Server& intake;
   std::optional<std::filesystem::path> last_exit;
-  std::function<void()> reopen;  // what a HUP asks for
+  std::function<void()> reopen;   // what a HUP asks for
+  std::size_t reopens_heard = 0;  // those that were answered before the stop
 };
 
 struct Stopped {

@@ -96,7 +96,7 @@ class ChargedBytes {
     const std::size_t needed = size_ + bytes.size();
     if (needed > capacity_ && !try_reserve(std::max({least, needed, 2 * capacity_})) && !try_reserve(needed))
       return false;
-    if (!bytes.empty()) std::memcpy(data_ + size_, bytes.data(), bytes.size());
+    if (data_ != nullptr && !bytes.empty()) std::memcpy(data_ + size_, bytes.data(), bytes.size());
     size_ = needed;
     return true;
   }
@@ -107,7 +107,7 @@ class ChargedBytes {
   void commit(std::size_t bytes) noexcept { size_ += bytes; }
 
   void drop_front(std::size_t bytes) noexcept {
-    if (bytes >= size_) return release();
+    if (bytes >= size_ || data_ == nullptr) return release();
     if (bytes == 0) return;
     std::memmove(data_, data_ + bytes, size_ - bytes);
     size_ -= bytes;

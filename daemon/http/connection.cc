@@ -22,15 +22,14 @@ constexpr std::string_view kEvents = "/v1/events";
 constexpr std::size_t kUnsentLimit = std::size_t{16} << 10U;   // answers, above which a client is not read
 constexpr std::size_t kBodyProgress = std::size_t{16} << 10U;  // what a time-out must bring
 constexpr std::size_t kFirstRoom = std::size_t{64} << 10U;     // for a body of known length, at once; then by doubling
-constexpr std::size_t kMostSkipped = std::size_t{64}
-                                     << 10U;   // an unwanted body up to here is read over; else closing is cheaper
-constexpr std::size_t kMostContentType = 255;  // what an event keeps of it
-constexpr std::size_t kRequestCharge = 512;    // a Request and its content type
-bool try_later(int error) noexcept { return error == EAGAIN || error == EWOULDBLOCK || error == EINTR; }
-
+constexpr std::size_t kMostSkipped = std::size_t{64} << 10U;   // of an unwanted body; for more, closing is cheaper
+constexpr std::size_t kMostContentType = 255;                  // what an event keeps of it
+constexpr std::size_t kRequestCharge = 512;                    // a Request and its content type
 constexpr milliseconds kLinger{1000};
 constexpr milliseconds kLingerDraining{500};
 constexpr milliseconds kSettle{200};  // how long a stop waits for a last answer to arrive
+
+bool try_later(int error) noexcept { return error == EAGAIN || error == EWOULDBLOCK || error == EINTR; }
 
 }  // namespace
 
@@ -54,7 +53,7 @@ void Connection::turn_away() {
 }
 
 void Connection::drain() {
-  if (state_ == State::lingering) deadline_ = std::min(deadline_, coarse_now() + kLingerDraining);
+  if (state_ == State::lingering) start_settling();
   if (open() && !half_read() && held_.empty() && unsent_.empty()) {
     // Idle, it seems; but what the client has sent by now is answered: consume() refuses it.
     const ssize_t size = ::recv(socket_, loop_.scratch(), Loop::kScratch, MSG_DONTWAIT);
@@ -413,12 +412,15 @@ void Connection::start_lingering() {
   ::shutdown(socket_, SHUT_WR);
   progress_ = true;
   if (ended_) return close();
-  if (loop_.draining() && last_answer_now) {
-    settling_ = true;
-    loop_.settling(true);
-    deadline_ = coarse_now() + kLingerDraining;
-    discard();
-  }
+  if (loop_.draining() && last_answer_now) start_settling();
+}
+
+// The process may end soon, and with it this socket: the stop waits a little for the answers to arrive.
+void Connection::start_settling() {
+  settling_ = true;
+  loop_.settling(true);
+  deadline_ = coarse_now() + kLingerDraining;
+  discard();
 }
 
 void Connection::close() {

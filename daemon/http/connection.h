@@ -86,6 +86,7 @@ class Connection {
 
   void flush();
   void start_lingering();
+  void start_settling();
   void close();
   void drop_request();
   void discard();

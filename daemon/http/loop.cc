@@ -119,14 +119,16 @@ bool Loop::accept_some(Acceptor& acceptor, int most) {
     if (fd < 0) {
       if (errno == EAGAIN || errno == EWOULDBLOCK) return true;
       if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-        if (shared_.config.log) {
+        if (shared_.config.log && !acceptor.complained) {
           shared_.config.log(sluice::LogLevel::warn, fmt::format("accept on {}: {}", acceptor.listener.name(),
                                                                  std::generic_category().message(errno)));
         }
+        acceptor.complained = true;
         return false;
       }
       continue;  // that client is gone
     }
+    acceptor.complained = false;
     const std::size_t open = shared_.connections += 1;
     if (open > shared_.config.max_connections + kTurnedAwayAtOnce) {
       ::close(fd);

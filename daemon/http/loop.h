@@ -73,7 +73,8 @@ class Loop {
     Listener& listener;
     Descriptor descriptor;
     std::function<void(int fd, bool tcp, bool too_many)> hand_over;
-    bool paused = false;
+    bool paused = false;      // until the next sweep
+    bool complained = false;  // and once is enough
   };
 
   void wait_for_ready();

@@ -22,7 +22,7 @@ class Parser final : public beast::http::basic_parser<true>, public ChunkReader 
     header_limit(static_cast<std::uint32_t>(kMaxHead + 4));  // the caller has measured the head
     body_limit(boost::none);                                 // and counts the body
   }
-  Parser(Parser&& other) : Base(std::move(other)), ChunkReader(), in_body_(true) {}
+  Parser(Parser&& other) noexcept : Base(std::move(other)), ChunkReader(), in_body_(true) {}
 
   HeadFault parse(std::string_view text, Head& head) {
     head_ = &head;

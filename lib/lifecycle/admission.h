@@ -30,10 +30,21 @@ class Ticket {
         events_(std::exchange(other.events_, 0)),
         bytes_(std::exchange(other.bytes_, 0)) {}
   Ticket& operator=(Ticket&& other) noexcept;
-  ~Ticket() { give_back(); }
+  Ticket() = default;  // holds nothing
+  ~Ticket() {
+    if (door_ != nullptr) give_back();
+  }
 
   [[nodiscard]] std::size_t events() const noexcept { return events_; }
   [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
+
+  // Takes over what the other holds, of the same door: what many held is given back in one step.
+  void absorb(Ticket other) noexcept {
+    if (door_ == nullptr) door_ = other.door_;
+    events_ += std::exchange(other.events_, 0);
+    bytes_ += std::exchange(other.bytes_, 0);
+    other.door_ = nullptr;
+  }
 
   // From here the events return by Admission::give_back_events, the bytes still with this ticket.
   void hand_over_events() noexcept { events_ = 0; }
@@ -44,9 +55,9 @@ class Ticket {
       : door_(&door), events_(events), bytes_(bytes) {}
   void give_back() noexcept;
 
-  Admission* door_;
-  std::size_t events_;
-  std::size_t bytes_;
+  Admission* door_ = nullptr;
+  std::size_t events_ = 0;
+  std::size_t bytes_ = 0;
 };
 
 class Admission {

@@ -2,7 +2,8 @@
 // one's.
 #include "queue/block.h"
 
-#include <cassert>
+#include <time.h>
+
 #include <cstring>
 #include <limits>
 #include <new>
@@ -18,7 +19,11 @@ constexpr std::size_t kSliceBytes = sizeof(Slice) + 8;
 
 // Events of one request mostly share one content type: it is stored once for each run of equal ones.
 bool same_type(std::span<const Event> events, std::size_t i) noexcept {
-  return i > 0 && events[i].content_type == events[i - 1].content_type;
+  if (i == 0) return false;
+  const std::string_view type = events[i].content_type;
+  const std::string_view last = events[i - 1].content_type;
+  // Mostly even the same bytes: comparing them would cost as much as copying a small payload.
+  return type.size() == last.size() && (type.data() == last.data() || type == last);
 }
 
 std::size_t allocation_for(std::span<const Event> events, std::size_t entry) noexcept {
@@ -64,21 +69,19 @@ Block::Owner Block::make(std::span<const Event> events, Ticket ticket) {
   return block;
 }
 
-Delivery Block::delivery(std::uint32_t i) const noexcept {
-  assert(i < count_);
-  const auto* const base = reinterpret_cast<const std::byte*>(this);
-  const Entry& entry = entries()[i];
-  return {.payload = {base + entry.payload_at, entry.payload_size},
-          .content_type = {reinterpret_cast<const char*>(base + entry.type_at), entry.type_size},
-          .id = {run_, first_sequence_ + i},
-          .received = received_};
+std::chrono::system_clock::time_point Block::coarse_now() noexcept {
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME_COARSE, &now);
+  return std::chrono::system_clock::time_point(std::chrono::seconds{now.tv_sec} +
+                                               std::chrono::nanoseconds{now.tv_nsec});
 }
 
-void Block::destroy() noexcept {
+void Block::destroy(Ticket& freed) noexcept {
   // The bytes return only once the memory has: the ticket leaves the block first.
-  const Ticket bytes = std::move(ticket_);
+  Ticket bytes = std::move(ticket_);
   this->~Block();
   ::operator delete(this);
+  freed.absorb(std::move(bytes));
 }
 
 }  // namespace sluice

@@ -9,8 +9,10 @@
 #ifdef SLUICE_TSAN
 #include <deque>
 #else
+#ifndef __clang__
 // Inlined, g++ 12 takes a token without a producer (which it checks for) for a write to address 0.
 #pragma GCC diagnostic ignored "-Wstringop-overflow"
+#endif
 #include <concurrentqueue/concurrentqueue.h>
 #endif
 
@@ -119,9 +121,11 @@ EventQueue::Push EventQueue::push(Block::Owner& block, EventId& first) {
     first = {run_, next_sequence_};
     next_sequence_ += count;
     // Counted before a worker can see it, so that the books never show more finished than accepted.
-    accepted_.fetch_add(count);
+    // Only written here, under the lock. Release: pairs with accepted(); who saw an event finished sees it accepted.
+    const std::uint64_t accepted_before = accepted_.load(std::memory_order_relaxed);
+    accepted_.store(accepted_before + count, std::memory_order_release);
     if (!slices_->put(SliceIterator(block.get(), slice_events_), (count + slice_events_ - 1) / slice_events_)) {
-      accepted_.fetch_sub(count);
+      accepted_.store(accepted_before, std::memory_order_release);
       return Push::no_memory;
     }
     static_cast<void>(block.release());  // the queue's now, and perhaps a worker's already

@@ -25,7 +25,7 @@ void Batch::add(Slice& slice) {
       bytes_ = kMostBytes;  // full: what comes next is a batch of its own, or the order would be lost
       return;
     }
-    deliveries_.push_back(slice.block->delivery(slice.first));
+    slice.block->show(slice.first, deliveries_.emplace_back());
     blocks_.push_back(slice.block);
     bytes_ += size;
     ++slice.first;
@@ -35,9 +35,7 @@ void Batch::add(Slice& slice) {
 
 void Batch::clear_verdicts() {
   if (verdicts_.size() < deliveries_.size()) verdicts_.resize(deliveries_.size());
-  for (Verdict& verdict : verdicts()) {
-    if (verdict.kind() != Verdict::Kind::try_again || !verdict.reason().empty()) verdict = Verdict();
-  }
+  for (Verdict& verdict : verdicts()) verdict.reset();
 }
 
 void Batch::keep_unfinished(Admission& door) {
@@ -88,9 +86,10 @@ void Batch::copy_out(std::size_t from, std::size_t to, Admission& door) {
 }
 
 void Batch::release_all() noexcept {
+  Ticket freed;  // one step at the door, where producers meet, for all blocks
   for (std::size_t i = 0; i < blocks_.size();) {
     const std::size_t end = run_end(blocks_, i);
-    blocks_[i]->release(static_cast<std::uint32_t>(end - i));
+    blocks_[i]->release(static_cast<std::uint32_t>(end - i), freed);
     i = end;
   }
   deliveries_.clear();

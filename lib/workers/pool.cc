@@ -244,6 +244,9 @@ void Pool::deliver(Worker& worker, Sink& sink, Batch& batch) {
   worker.busy.fetch_add((Clock::now() - began).count());
   if (worker.claim.state() == WorkerState::kept) return;
 
+  const auto is_delivered = [](const Verdict& verdict) { return verdict.kind() == Verdict::Kind::delivered; };
+  if (std::ranges::all_of(batch.verdicts(), is_delivered)) return;
+
   std::size_t again = 0;
   for (std::size_t i = 0; i < batch.size(); ++i) {
     Verdict& verdict = batch.verdicts()[i];

@@ -3,7 +3,9 @@
 // elements out as they were put in, 64 at once or one by one, without tokens, since callers of track() have none. Both
 // are bounded at 65536 outstanding: who finds no room, or nothing to take, yields.
 //
-//   bench_inprocess [ROUNDS [SECONDS]]      prints a line a case, with medians: `CASE: SLUICE_NS PEER_NS RATIO`
+//   bench_inprocess [ROUNDS [SECONDS]]
+//
+// Prints a line a case, medians in ns an event: `CASE: SLUICE PEER RATIO SLUICE_CPU PEER_CPU`.
 #include <concurrentqueue/concurrentqueue.h>
 
 #include <algorithm>
@@ -13,6 +15,7 @@
 #include <cstddef>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <functional>
 #include <memory>
 #include <span>
@@ -52,9 +55,23 @@ std::size_t produce(std::size_t threads, const std::function<std::size_t(Clock::
   return pushed;
 }
 
-double ns_each(Clock::time_point begin, std::size_t events) {
-  return std::chrono::duration<double, std::nano>(Clock::now() - begin).count() / static_cast<double>(events);
-}
+// What an event costs: time, and CPU time of all threads together (which another process cannot lengthen).
+struct Cost {
+  double ns, cpu_ns;
+};
+
+class Watch {
+ public:
+  [[nodiscard]] Cost each(std::size_t events) const {
+    const auto n = static_cast<double>(events);
+    const std::chrono::duration<double, std::nano> elapsed = Clock::now() - begin_;
+    return {elapsed.count() / n, 1e9 / CLOCKS_PER_SEC * static_cast<double>(std::clock() - cpu_) / n};
+  }
+
+ private:
+  Clock::time_point begin_ = Clock::now();
+  std::clock_t cpu_ = std::clock();
+};
 
 // ---- ours
 
@@ -67,7 +84,7 @@ class DevNull final : public sluice::Sink {
 };
 
 // From the first track() to the last delivery.
-double sluice_ns(const Case& what, Seconds time) {
+Cost sluice_cost(const Case& what, Seconds time) {
   sluice::Options options;
   options.workers = what.threads;
   options.queue_events = kMostOutstanding;
@@ -75,7 +92,7 @@ double sluice_ns(const Case& what, Seconds time) {
   const std::array<std::byte, kPayload> payload{};
   const std::vector<sluice::Event> events(what.bulk, {payload, "application/octet-stream"});
 
-  const auto begin = Clock::now();
+  const Watch watch;
   const std::size_t pushed = produce(
       what.threads,
       [&](Clock::time_point end) {
@@ -90,7 +107,7 @@ double sluice_ns(const Case& what, Seconds time) {
       },
       time);
   const sluice::Report report = tracker.shutdown(std::chrono::minutes{1});
-  const double each = ns_each(begin, pushed);
+  const Cost each = watch.each(pushed);
   if (report.books.delivered != pushed) std::fprintf(stderr, "not all delivered: %s\n", to_string(report).c_str());
   return each;
 }
@@ -99,13 +116,13 @@ double sluice_ns(const Case& what, Seconds time) {
 
 using Element = std::array<std::byte, kPayload>;
 
-double peer_ns(const Case& what, Seconds time) {
+Cost peer_cost(const Case& what, Seconds time) {
   moodycamel::ConcurrentQueue<Element> queue;
   std::atomic<std::size_t> put{0};
   std::atomic<std::size_t> taken{0};
   std::atomic<bool> no_more{false};
 
-  const auto begin = Clock::now();
+  const Watch watch;
   std::vector<std::jthread> consumers;
   for (std::size_t i = 0; i < what.threads; ++i) {
     consumers.emplace_back([&] {
@@ -146,7 +163,7 @@ double peer_ns(const Case& what, Seconds time) {
       time);
   no_more.store(true);
   consumers.clear();  // joins them
-  return ns_each(begin, pushed);
+  return watch.each(pushed);
 }
 
 double median(std::vector<double> of) {
@@ -160,15 +177,16 @@ int main(int argc, char** argv) {
   const std::size_t rounds = argc > 1 ? std::max(1UL, std::strtoul(argv[1], nullptr, 10)) : 5;
   const Seconds time(argc > 2 ? std::strtod(argv[2], nullptr) : 0.5);
   for (const Case& what : kCases) {
-    std::vector<double> ours;
-    std::vector<double> theirs;
-    std::vector<double> ratios;  // of a round: its two halves had the same machine
+    std::array<std::vector<double>, 5> columns;
     for (std::size_t i = 0; i < rounds; ++i) {
-      ours.push_back(sluice_ns(what, time));
-      theirs.push_back(peer_ns(what, time));
-      ratios.push_back(ours.back() / theirs.back());
+      const Cost ours = sluice_cost(what, time);
+      const Cost peer = peer_cost(what, time);
+      // The ratio is of a round: its two halves had the same machine.
+      const std::array row{ours.ns, peer.ns, ours.ns / peer.ns, ours.cpu_ns, peer.cpu_ns};
+      for (std::size_t c = 0; c < row.size(); ++c) columns[c].push_back(row[c]);
     }
-    std::printf("%s: %.1f %.1f %.2f\n", what.name, median(ours), median(theirs), median(ratios));
+    std::printf("%s: %.1f %.1f %.2f %.1f %.1f\n", what.name, median(columns[0]), median(columns[1]), median(columns[2]),
+                median(columns[3]), median(columns[4]));
     std::fflush(stdout);
   }
 }

@@ -53,8 +53,8 @@ void stop_in_the_middle(const Round& round) {
   plan.mode = round.mode;
   if (round.mode == Mode::pipelined &&
       round.seed % 2 == 0) {  // slow readers: their answers wait in the daemon's kernel
-    plan.depth = 64;
-    plan.receive_bytes = 2304;
+    plan.depth = 256;
+    plan.receive_bytes = 16384;
   }
   test::Load load(plan);
   REQUIRE(load.wait_acknowledged(acknowledged, 20s));

@@ -95,7 +95,10 @@ bool Client::send(std::string_view bytes) {
     pollfd one{fd_.get(), POLLOUT, 0};
     if (::poll(&one, 1, 5000) <= 0) return false;
     const ssize_t n = ::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (n < 0 && errno != EAGAIN) return false;
+    if (n < 0 && errno != EAGAIN) {
+      reset_ = errno == ECONNRESET || errno == EPIPE;
+      return false;
+    }
     if (n > 0) bytes.remove_prefix(static_cast<std::size_t>(n));
   }
   return true;
@@ -108,7 +111,7 @@ Client::More Client::read_more(Clock::time_point until) {
   if (::poll(&one, 1, milliseconds_until(until)) <= 0) return More::limit;
   std::array<char, 16384> bytes;
   const ssize_t n = ::recv(fd_.get(), bytes.data(), bytes.size(), 0);
-  if (n < 0) reset_ = errno == ECONNRESET;
+  if (n < 0) reset_ = reset_ || errno == ECONNRESET;
   if (n <= 0) return More::end;
   received_.append(bytes.data(), static_cast<std::size_t>(n));
   return More::bytes;

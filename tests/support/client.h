@@ -46,7 +46,7 @@ class Client {
 
   // Waits for the connection's end, with nothing before it.
   [[nodiscard]] bool wait_closed(milliseconds limit = std::chrono::seconds(5));
-  // The last read ended by a reset, not by an end.
+  // It ended by a reset, not by an end: bytes of ours were not read, and answers may have been thrown away.
   [[nodiscard]] bool was_reset() const noexcept { return reset_; }
 
  private:

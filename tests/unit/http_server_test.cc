@@ -10,10 +10,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -70,6 +74,7 @@ class Client {
       connected_ = ::connect(fd_, reinterpret_cast<sockaddr*>(&to), sizeof to) == 0;
     }
   }
+  explicit Client(int connected) : fd_(connected), connected_(true) {}
   ~Client() { ::close(fd_); }
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
@@ -229,7 +234,7 @@ TEST_CASE("http: NDJSON is taken whole, or not at all and the bad line is named"
   CHECK(taken.body.starts_with("{\"accepted\":3,"));
 
   const auto refused = [&](const std::string& lines, int status, int line) {
-    const Answer answer = client.ask(post(lines, "application/x-ndjson"));
+    Answer answer = client.ask(post(lines, "application/x-ndjson"));
     CAPTURE(lines);
     CHECK(answer.status == status);
     CHECK(answer.has("Content-Type: application/problem+json"));
@@ -253,7 +258,7 @@ TEST_CASE(
   const auto keeps = [&](const std::string& request, int status) {
     Client client(house.address());
     CAPTURE(request);
-    const Answer answer = client.ask(request);
+    Answer answer = client.ask(request);
     CHECK(answer.status == status);
     CHECK(answer.body.find("\"title\":\"") != std::string::npos);
     CHECK(answer.body.find("\"detail\":\"") != std::string::npos);
@@ -263,7 +268,7 @@ TEST_CASE(
   const auto closes = [&](const std::string& request, int status) {
     Client client(house.address());
     CAPTURE(request.substr(0, 200));
-    const Answer answer = client.ask(request);
+    Answer answer = client.ask(request);
     CHECK(answer.status == status);
     CHECK(answer.has("Connection: close"));
     CHECK(client.ends());
@@ -446,6 +451,54 @@ TEST_CASE("http: one connection too many is told so") {
   CHECK(eventually([&] { return house.server->counters().connections == 0; }));
   Client four(house.address());
   CHECK(four.ask(get("/healthz")).status == 200);
+}
+
+TEST_CASE("http: without a descriptor left, accepting pauses with one complaint, and goes on when there is one") {
+  std::atomic<int> complaints{0};
+  House house([&](Config& config, sluice::Options&) {
+    config.log = [&](sluice::LogLevel, std::string_view line) { complaints += line.starts_with("accept on ") ? 1 : 0; };
+  });
+  Client before(house.address());
+  CHECK(before.ask(get("/healthz")).status == 200);
+
+  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  rlimit limit{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &limit) == 0);
+  const int next = ::dup(fd);
+  ::close(next);
+  rlimit none_left = limit;
+  none_left.rlim_cur = static_cast<rlim_t>(next);
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &none_left) == 0);
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_port = htons(static_cast<std::uint16_t>(std::stoi(house.address().substr(house.address().rfind(':') + 1))));
+  to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  const bool connected = ::connect(fd, reinterpret_cast<sockaddr*>(&to), sizeof to) == 0;
+  const bool complained = eventually([&] { return complaints > 0; });
+  const int others = before.ask(get("/healthz")).status;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+  CHECK(connected);
+  CHECK(complained);
+  CHECK(others == 200);
+  Client client(fd);
+  CHECK(client.ask(get("/healthz")).status == 200);
+  CHECK(complaints == 1);
+}
+
+TEST_CASE("http: its threads are called by their name") {
+  House house([](Config& config, sluice::Options&) {
+    config.thread_name = "intake";
+    config.threads = 2;
+  });
+  const auto named = [](const std::string& name) {
+    for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+      std::string is;
+      std::getline(std::ifstream(task.path() / "comm"), is);
+      if (is == name) return true;
+    }
+    return false;
+  };
+  CHECK(eventually([&] { return named("intake-0") && named("intake-1"); }));
 }
 
 TEST_CASE("http: many threads serve many clients") {

@@ -57,8 +57,8 @@ struct Delivery {
   std::span<const std::byte> payload;
   std::string_view content_type;
   EventId id;
-  std::chrono::system_clock::time_point received;
-  std::uint32_t attempt = 1;  // 1 for the first
+  std::chrono::system_clock::time_point received;  // by the kernel's coarse clock: at most a tick (4 ms) early
+  std::uint32_t attempt = 1;                       // 1 for the first
 
   [[nodiscard]] std::string_view text() const noexcept {
     return {reinterpret_cast<const char*>(payload.data()), payload.size()};
@@ -82,6 +82,12 @@ class Verdict {
   void refuse(std::string reason) {
     kind_ = Kind::refused;
     reason_ = std::move(reason);
+  }
+
+  // As every batch begins.
+  void reset() noexcept {
+    kind_ = Kind::try_again;
+    reason_.clear();
   }
 
   [[nodiscard]] Kind kind() const noexcept { return kind_; }
