@@ -104,13 +104,18 @@ class Stop {
                                         books.lost));
     running_.log.close(last_words());
     if (host::claim_report()) {
-      static_cast<void>(host::write_last_line(report_.reason, books, elapsed,
-                                              std::chrono::ceil<std::chrono::milliseconds>(last_words())));
+      // The line first, the file next; a stderr that takes nothing is waited for last, a little.
+      const auto write_line = [&](std::chrono::nanoseconds at_most) {
+        return host::write_last_line(report_.reason, books, elapsed,
+                                     std::chrono::ceil<std::chrono::milliseconds>(at_most));
+      };
+      const bool written = write_line(0ms);
       if (running_.last_exit) {
         const std::string draft = running_.last_exit->string() + ".draft";
         static_cast<void>(
             host::write_last_exit(running_.last_exit->c_str(), draft.c_str(), report_.reason, books, elapsed));
       }
+      if (!written) static_cast<void>(write_line(last_words()));
     }
     static_cast<void>(running_.life.on(Happening::reported));
     return {.code = code, .left_behind = report_.timed_out()};

@@ -1,3 +1,5 @@
+// Answers as bytes: status line, fields, body, appended to the loop's output. Pure but for the date, which is its
+// loop's.
 #include "http/answers.h"
 
 #include <charconv>

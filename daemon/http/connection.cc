@@ -1,3 +1,5 @@
+// The life of one client, in the order in which it happens: a turn reads, takes requests, answers, writes, ends. Its
+// loop's thread alone. What is refused, and with which answer, is decided where the bytes are taken.
 #include "http/connection.h"
 
 #include <linux/sockios.h>
@@ -27,7 +29,6 @@ constexpr std::size_t kMostContentType = 255;                  // what an event 
 constexpr std::size_t kRequestCharge = 512;                    // a Request and its content type
 constexpr milliseconds kLinger{1000};
 constexpr milliseconds kLingerDraining{500};
-constexpr milliseconds kSettle{200};  // how long a stop waits for a last answer to arrive
 
 bool try_later(int error) noexcept { return error == EAGAIN || error == EWOULDBLOCK || error == EINTR; }
 
@@ -405,21 +406,22 @@ void Connection::write() {
 // Our end is closed for writing and theirs read until they close too: closing on unread bytes would make the kernel
 // throw away the answers that are on their way.
 void Connection::start_lingering() {
-  const bool last_answer_now = state_ == State::closing;
   state_ = State::lingering;
   drop_request();
   held_.release();
   ::shutdown(socket_, SHUT_WR);
   progress_ = true;
   if (ended_) return close();
-  if (loop_.draining() && last_answer_now) start_settling();
+  if (loop_.draining()) start_settling();
 }
 
-// The process may end soon, and with it this socket: the stop waits a little for the answers to arrive.
+// The process may end soon, and with it this socket: the stop waits for the answers to arrive, as long as for requests
+// to be read. Also of a connection that looks idle: its last answers may still be in the kernel, before a client that
+// reads slowly. One without any is settled at once.
 void Connection::start_settling() {
   settling_ = true;
   loop_.settling(true);
-  deadline_ = coarse_now() + kLingerDraining;
+  deadline_ = std::max(coarse_now() + kLingerDraining, loop_.reading());
   discard();
 }
 
@@ -446,7 +448,7 @@ void Connection::discard() {
 
 void Connection::check_settled() {
   if (!settling_) return;
-  const bool waited = coarse_now() >= deadline_ - (kLingerDraining - kSettle);
+  const bool waited = coarse_now() >= loop_.reading();
   if (!waited && state_ != State::closed && !ended_ && !delivered()) return;
   settling_ = false;
   loop_.settling(false);
@@ -515,6 +517,7 @@ void Connection::renew_deadline() {
       coarse_now() + (waiting_ != Waiting::linger ? std::chrono::duration_cast<Clock::duration>(config.request_timeout)
                       : loop_.draining()          ? Clock::duration(kLingerDraining)
                                                   : Clock::duration(kLinger));
+  if (waiting_ == Waiting::linger && loop_.draining()) deadline_ = std::max(deadline_, loop_.reading());
 }
 
 }  // namespace sluiced::http

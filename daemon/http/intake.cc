@@ -1,3 +1,4 @@
+// From a body to events to the tracker: whole or not at all. Its loop's thread; the budget is charged for long lists.
 #include "http/intake.h"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// The grammar of RFC 8259 as one loop over the bytes with a stack of bits, so that nesting costs no recursion. Pure.
 #include "http/json_check.h"
 
 #include <fmt/format.h>

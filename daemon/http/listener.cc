@@ -1,3 +1,4 @@
+// Sockets that listen: made, bound, and for a unix socket its file taken over and removed. One thread at a time.
 #include "http/listener.h"
 
 #include <arpa/inet.h>

@@ -1,3 +1,5 @@
+// One io thread: accepts, lets connections have their turns, keeps time by one sweep instead of a timer a request, and
+// leads its part of a drain. What other threads may call says so in the header.
 #include "http/loop.h"
 
 #include <fmt/format.h>

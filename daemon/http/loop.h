@@ -58,6 +58,7 @@ class Loop {
   static constexpr std::size_t kScratch = std::size_t{64} << 10U;
   [[nodiscard]] char* scratch() noexcept { return scratch_.get(); }  // what is read in the turn at hand
   [[nodiscard]] bool draining() const noexcept { return draining_; }
+  [[nodiscard]] Clock::time_point reading() const noexcept { return reading_; }  // of a drain: until when
   void count(int status) noexcept;
   void owe(std::uint32_t before, std::uint32_t now) noexcept;  // answers owed by one connection
   void settling(bool begins) noexcept;                         // one connection's last answer is on its way, or there

@@ -1,3 +1,5 @@
+// epoll, level triggered, in batches; edge cases of closed sockets are the kernel's: it forgets them by itself. One
+// thread.
 #include "http/ready_set.h"
 
 #include <unistd.h>
