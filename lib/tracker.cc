@@ -81,11 +81,11 @@ class HandlerSink final : public Sink {
     for (std::size_t i = 0; i < batch.size() && !stop.stop_requested(); ++i) {
       try {
         (*handler_)(batch[i]);
-        verdicts[i].deliver();
+        verdicts[i] = Verdict::delivered;
       } catch (const std::exception& error) {
-        verdicts[i].try_again(error.what());
+        verdicts[i] = {Verdict::try_again, error.what()};
       } catch (...) {
-        verdicts[i].try_again("the handler threw what is no std::exception");
+        verdicts[i] = {Verdict::try_again, "the handler threw what is no std::exception"};
       }
     }
   }
@@ -147,7 +147,7 @@ struct Tracker::Engine {
     if (why == Admit::closed) refused_closed.fetch_add(events);
   }
 
-  [[nodiscard]] Admit enter(std::span<const Event> events, std::variant<Ticket, Admit> answer, Receipt& receipt);
+  [[nodiscard]] Admit enter(std::span<const Event> events, std::variant<Ticket, Admit> answer, Outcome& outcome);
   void name_who_holds_it_up();
   [[nodiscard]] Report drain();
 
@@ -165,13 +165,13 @@ struct Tracker::Engine {
 };
 
 // The way in, for all kinds of track: the ticket, the block, the queue.
-Admit Tracker::Engine::enter(std::span<const Event> events, std::variant<Ticket, Admit> answer, Receipt& receipt) {
+Admit Tracker::Engine::enter(std::span<const Event> events, std::variant<Ticket, Admit> answer, Outcome& outcome) {
   if (const Admit* const refusal = std::get_if<Admit>(&answer)) {
     refuse(*refusal, events.size());
     return *refusal;
   }
   Block::Owner block = Block::make(events, std::move(std::get<Ticket>(answer)));
-  switch (queue.push(block, receipt.first)) {
+  switch (queue.push(block, outcome.first)) {
     case EventQueue::Push::done:
       break;
     case EventQueue::Push::closed:  // the deadline passed between the door and the queue
@@ -185,8 +185,8 @@ Admit Tracker::Engine::enter(std::span<const Event> events, std::variant<Ticket,
       refuse(Admit::full, events.size());
       return Admit::full;
   }
-  receipt.answer = Admit::accepted;
-  receipt.last = {receipt.first.run, receipt.first.sequence + events.size() - 1};
+  outcome.answer = Admit::accepted;
+  outcome.last = {outcome.first.run, outcome.first.sequence + events.size() - 1};
   return Admit::accepted;
 }
 
@@ -216,10 +216,10 @@ Tracker::~Tracker() {
 
 Admit Tracker::track(const Event& event) { return track(std::span(&event, 1)); }
 
-Admit Tracker::track(std::span<const Event> events) { return track(events, OnReceipt()); }
+Admit Tracker::track(std::span<const Event> events) { return track(events, Receipt()); }
 
-Admit Tracker::track(std::span<const Event> events, const OnReceipt& receipt) {
-  Receipt outcome;
+Admit Tracker::track(std::span<const Event> events, const Receipt& receipt) {
+  Outcome outcome;
   if (!events.empty()) {
     const std::size_t most = engine_->options.max_event_bytes;
     const bool fits = std::ranges::all_of(events, [most](const Event& event) { return event.payload.size() <= most; });
@@ -240,7 +240,7 @@ Admit Tracker::wait_track(std::span<const Event> events, Deadline deadline) {
   const bool fits = std::ranges::all_of(events, [most](const Event& event) { return event.payload.size() <= most; });
   std::variant<Ticket, Admit> answer = Admit::too_large;
   if (fits) answer = engine_->door.wait_admit(events.size(), Block::bytes_for(events), deadline);
-  Receipt outcome;
+  Outcome outcome;
   return engine_->enter(events, std::move(answer), outcome);
 }
 

@@ -125,10 +125,10 @@ Outcome Intake::take_lines(std::string_view body) {
 Outcome Intake::hand_over(std::size_t count) {
   assert(tracker_ != nullptr && "an admin server takes no events");
   Outcome outcome;
-  const sluice::Admit answer = tracker_->track(events_, [&outcome](const sluice::Receipt& receipt) {
-    outcome.status = receipt.answer == sluice::Admit::accepted ? 202 : 500;
-    outcome.first = receipt.first;
-    outcome.last = receipt.last;
+  const sluice::Admit answer = tracker_->track(events_, [&outcome](const sluice::Outcome& told) {
+    outcome.status = told.answer == sluice::Admit::accepted ? 202 : 500;
+    outcome.first = told.first;
+    outcome.last = told.last;
   });
   if (answer != sluice::Admit::accepted) return refusal(answer);
   if (outcome.status != 202) return refusal(sluice::Admit::failed);

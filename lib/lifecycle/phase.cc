@@ -1,118 +1,62 @@
-// The table of phases: rows are phases, each with an answer to everything that can happen.
+// The table of phases: a column a phase, a row for each thing that can happen, "ignore" written out; the compiler
+// counts both.
 #include "sluice/phase.h"
+
+#include <array>
+#include <cstddef>
 
 namespace sluice {
 
-Step step(Phase now, Happening what) noexcept {
-  using enum Happening;
-  const Step ignore{now, Response::ignore};
-  switch (now) {
-    case Phase::starting:
-      switch (what) {
-        case ready:
-          return {Phase::running, Response::serve};
-        case term:
-          return {Phase::closing, Response::close_intake};
-        case second_term:
-          return {Phase::closing, Response::hasten};
-        case hup:
-          return {Phase::starting, Response::reopen};
-        case fault:
-          return {Phase::expired, Response::count_kept};
-        case door_closed:
-        case drained:
-        case deadline:
-        case reported:
-          return ignore;
-      }
-      break;
-    case Phase::running:
-      switch (what) {
-        case term:
-          return {Phase::closing, Response::close_intake};
-        case second_term:
-          return {Phase::closing, Response::hasten};
-        case hup:
-          return {Phase::running, Response::reopen};
-        case fault:
-          return {Phase::closing, Response::close_intake};
-        case ready:
-        case door_closed:
-        case drained:
-        case deadline:
-        case reported:
-          return ignore;
-      }
-      break;
-    case Phase::closing:
-      switch (what) {
-        case term:
-        case second_term:
-          return {Phase::closing, Response::hasten};
-        case hup:
-          return {Phase::closing, Response::reopen};
-        case door_closed:
-          return {Phase::draining, Response::close_door};
-        case deadline:
-        case fault:
-          return {Phase::expired, Response::count_kept};
-        case ready:
-        case drained:
-        case reported:
-          return ignore;
-      }
-      break;
-    case Phase::draining:
-      switch (what) {
-        case term:
-        case second_term:
-          return {Phase::draining, Response::hasten};
-        case hup:
-          return {Phase::draining, Response::reopen};
-        case drained:
-          return {Phase::stopped, Response::close_queue};
-        case deadline:
-        case fault:
-          return {Phase::expired, Response::count_kept};
-        case ready:
-        case door_closed:
-        case reported:
-          return ignore;
-      }
-      break;
-    case Phase::expired:
-      switch (what) {
-        case reported:
-          return {Phase::stopped, Response::leave};
-        case hup:
-          return {Phase::expired, Response::reopen};
-        case ready:
-        case term:
-        case second_term:
-        case door_closed:
-        case drained:
-        case deadline:
-        case fault:
-          return ignore;
-      }
-      break;
-    case Phase::stopped:
-      switch (what) {
-        case reported:
-          return {Phase::stopped, Response::leave};
-        case ready:
-        case term:
-        case second_term:
-        case hup:
-        case door_closed:
-        case drained:
-        case deadline:
-        case fault:
-          return ignore;
-      }
+namespace {
+
+using Row = std::array<Response, static_cast<std::size_t>(Phase::stopped) + 1>;
+using Table = std::array<Row, static_cast<std::size_t>(Happening::reported) + 1>;
+
+// clang-format off
+constexpr Table kTable = [] {
+  using enum Response;
+  return Table{
+      //   starting      running       closing     draining     expired  stopped
+      Row{{serve,        ignore,       ignore,     ignore,      ignore,  ignore}},  // ready
+      Row{{close_intake, close_intake, hasten,     hasten,      ignore,  ignore}},  // term
+      Row{{close_intake, close_intake, hasten,     hasten,      ignore,  ignore}},  // second_term
+      Row{{reopen,       reopen,       reopen,     reopen,      reopen,  ignore}},  // hup
+      Row{{ignore,       ignore,       close_door, ignore,      ignore,  ignore}},  // door_closed
+      Row{{ignore,       ignore,       ignore,     close_queue, ignore,  ignore}},  // drained
+      Row{{ignore,       ignore,       count_kept, count_kept,  ignore,  ignore}},  // deadline
+      Row{{count_kept,   close_intake, count_kept, count_kept,  ignore,  ignore}},  // fault
+      Row{{ignore,       ignore,       ignore,     ignore,      leave,   leave}},   // reported
+  };
+}();
+// clang-format on
+
+// Where a response leads; those that change nothing about the phase lead where it is.
+constexpr Phase after(Phase now, Response response) noexcept {
+  switch (response) {
+    case Response::serve:
+      return Phase::running;
+    case Response::close_intake:
+      return Phase::closing;
+    case Response::close_door:
+      return Phase::draining;
+    case Response::count_kept:
+      return Phase::expired;
+    case Response::close_queue:
+    case Response::leave:
+      return Phase::stopped;
+    case Response::ignore:
+    case Response::hasten:
+    case Response::reopen:
       break;
   }
-  return ignore;
+  return now;
+}
+
+}  // namespace
+
+Step step(Phase now, Happening what) noexcept {
+  const Response response = kTable[static_cast<std::size_t>(what)][static_cast<std::size_t>(now)];
+  return {after(now, response), response};
 }
 
 std::string_view to_string(Phase phase) noexcept {

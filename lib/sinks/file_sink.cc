@@ -112,9 +112,9 @@ class FileSink final : public Sink {
     const FileBatch::End end = write(batch, stop);
     for (Verdict& verdict : verdicts) {
       if (end.failure.empty()) {
-        verdict.deliver();
+        verdict = Verdict::delivered;
       } else {
-        verdict.try_again(end.failure);
+        verdict = {Verdict::try_again, end.failure};
       }
     }
     if (!end.news.empty() && options_.log) options_.log(LogLevel::warn, end.news);

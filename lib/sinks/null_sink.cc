@@ -41,11 +41,11 @@ class NullSink final : public Sink {
     const bool dice = behaviour_.fail > 0 || behaviour_.refuse > 0;
     for (Verdict& verdict : verdicts) {
       if (dice && refuses_(random_)) {
-        verdict.refuse("null: refuses it");
+        verdict = {Verdict::refused, "null: refuses it"};
       } else if (dice && fails_(random_)) {
-        verdict.try_again("null: fails");
+        verdict = {Verdict::try_again, "null: fails"};
       } else {
-        verdict.deliver();
+        verdict = Verdict::delivered;
       }
     }
   }

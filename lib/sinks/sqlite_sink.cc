@@ -282,7 +282,7 @@ class SqliteSink final : public Sink {
 
   void deliver(std::span<const Delivery> batch, std::span<Verdict> verdicts, std::stop_token stop) override {
     if (const std::string reason = make_ready(stop); !reason.empty()) {
-      for (Verdict& verdict : verdicts) verdict.try_again(reason);
+      for (Verdict& verdict : verdicts) verdict = {Verdict::try_again, reason};
       return;
     }
     connection_->heed(&stop);
@@ -334,9 +334,9 @@ class SqliteSink final : public Sink {
       note(code);
       const std::string reason = connection_->why("write", code);
       if (is_refusal(code)) {
-        verdicts[i].refuse(reason);
+        verdicts[i] = {Verdict::refused, reason};
       } else {
-        verdicts[i].try_again(reason);
+        verdicts[i] = {Verdict::try_again, reason};
       }
       taken_out_[i] = true;
       connection_->roll_back();
@@ -351,9 +351,9 @@ class SqliteSink final : public Sink {
     for (std::size_t i = 0; i < batch.size(); ++i) {
       if (taken_out_[i]) continue;
       if (code == SQLITE_OK) {
-        verdicts[i].deliver();
+        verdicts[i] = Verdict::delivered;
       } else {
-        verdicts[i].try_again(reason);
+        verdicts[i] = {Verdict::try_again, reason};
       }
     }
     return true;

@@ -35,7 +35,7 @@ void Batch::add(Slice& slice) {
 
 void Batch::clear_verdicts() {
   if (verdicts_.size() < deliveries_.size()) verdicts_.resize(deliveries_.size());
-  for (Verdict& verdict : verdicts()) verdict.reset();
+  for (Verdict& verdict : verdicts()) verdict = Verdict::try_again;
 }
 
 void Batch::keep_unfinished(Admission& door) {
@@ -46,7 +46,7 @@ void Batch::keep_unfinished(Admission& door) {
     const std::size_t begin = kept;
     std::uint32_t finished = 0;
     for (; i < end; ++i) {
-      if (verdicts_[i].kind() != Verdict::Kind::try_again) {
+      if (verdicts_[i].kind() != Verdict::try_again) {
         ++finished;
         continue;
       }

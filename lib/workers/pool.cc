@@ -185,8 +185,8 @@ bool Pool::finish(Worker& worker, Sink& sink, Batch& batch) {
     std::size_t delivered = 0;
     std::size_t dead = 0;
     for (const Verdict& verdict : batch.verdicts()) {
-      delivered += verdict.kind() == Verdict::Kind::delivered ? 1 : 0;
-      dead += verdict.kind() == Verdict::Kind::refused ? 1 : 0;
+      delivered += verdict.kind() == Verdict::delivered ? 1 : 0;
+      dead += verdict.kind() == Verdict::refused ? 1 : 0;
     }
     flow_.ledger.add_delivered(delivered);
     flow_.ledger.add_dead(dead);
@@ -244,18 +244,18 @@ void Pool::deliver(Worker& worker, Sink& sink, Batch& batch) {
   worker.busy.fetch_add((Clock::now() - began).count());
   if (worker.claim.state() == WorkerState::kept) return;
 
-  const auto is_delivered = [](const Verdict& verdict) { return verdict.kind() == Verdict::Kind::delivered; };
+  const auto is_delivered = [](const Verdict& verdict) { return verdict.kind() == Verdict::delivered; };
   if (std::ranges::all_of(batch.verdicts(), is_delivered)) return;
 
   std::size_t again = 0;
   for (std::size_t i = 0; i < batch.size(); ++i) {
     Verdict& verdict = batch.verdicts()[i];
-    if (verdict.kind() != Verdict::Kind::try_again) continue;
+    if (verdict.kind() != Verdict::try_again) continue;
     ++again;
     if (failure.empty()) failure = verdict.reason();
     if (options.retry_limit > 0 && batch.deliveries()[i].attempt >= options.retry_limit) {
-      verdict.refuse(fmt::format("given up after {} attempts: {}", batch.deliveries()[i].attempt,
-                                 failure.empty() ? "the sink gave no reason" : failure));
+      verdict = {Verdict::refused, fmt::format("given up after {} attempts: {}", batch.deliveries()[i].attempt,
+                                               failure.empty() ? "the sink gave no reason" : failure)};
     }
   }
   if (again > 0) {
@@ -275,7 +275,7 @@ void Pool::bury_refused(Worker& worker, Batch& batch) {
   std::vector<DeadEvent> dead;
   for (std::size_t i = 0; i < batch.size(); ++i) {
     const Verdict& verdict = batch.verdicts()[i];
-    if (verdict.kind() == Verdict::Kind::refused) dead.push_back({&batch.deliveries()[i], verdict.reason()});
+    if (verdict.kind() == Verdict::refused) dead.push_back({&batch.deliveries()[i], verdict.reason()});
   }
   if (dead.empty()) return;
   const std::error_code error = flow_.bury(dead);
@@ -291,7 +291,7 @@ void Pool::bury_refused(Worker& worker, Batch& batch) {
                                            dead.size(), error.message()));
   }
   for (Verdict& verdict : batch.verdicts()) {
-    if (verdict.kind() == Verdict::Kind::refused) verdict.try_again("dead letter: " + error.message());
+    if (verdict.kind() == Verdict::refused) verdict = {Verdict::try_again, "dead letter: " + error.message()};
   }
 }
 

@@ -36,7 +36,7 @@ std::unique_ptr<sluice::Sink> file_sink(const std::string& path, const std::stri
 std::string encoded(const std::string& payload, const std::string& type) {
   const TempDir dir;
   const auto sink = file_sink(dir / "out");
-  REQUIRE(all(deliver(*sink, Batch().add(payload, type)), Verdict::Kind::delivered));
+  REQUIRE(all(deliver(*sink, Batch().add(payload, type)), Verdict::delivered));
   const std::string line = content(dir / "out");
   REQUIRE(line.starts_with(line_start(1)));
   REQUIRE(line.ends_with("}\n"));
@@ -168,7 +168,7 @@ TEST_CASE("file: an event that is longer than the buffer arrives whole") {
   for (const std::size_t size : {65536UL - 120, 65536UL, 65537UL, 200000UL, 1000000UL}) {
     const std::string path = dir / std::to_string(size);
     const std::string payload = '"' + std::string(size, 'x') + '"';
-    REQUIRE(all(deliver(*file_sink(path), Batch().add(payload).add("2")), Verdict::Kind::delivered));
+    REQUIRE(all(deliver(*file_sink(path), Batch().add(payload).add("2")), Verdict::delivered));
     CHECK(content(path) == json_line(1, payload) + json_line(2, "2"));
   }
 }
@@ -180,7 +180,7 @@ TEST_CASE("file: batches follow each other, under every ack level and across a r
     sluice::SinkOptions options;
     options.ack = ack;
     const auto sink = sluice::sinks_for("file:" + (dir / "out"), options)();
-    CHECK(all(deliver(*sink, Batch(next).add("1")), Verdict::Kind::delivered));
+    CHECK(all(deliver(*sink, Batch(next).add("1")), Verdict::delivered));
     ++next;
   }
   CHECK(content(dir / "out") == json_line(1, "1") + json_line(2, "1") + json_line(3, "1"));
@@ -231,9 +231,9 @@ TEST_CASE("file: one that was renamed or deleted is opened anew before the next 
   const auto sink = sluice::sinks_for("file:" + (dir / "out"), options)();
   deliver(*sink, Batch(1).add("1"));
   std::filesystem::rename(dir / "out", dir / "out.1");
-  CHECK(all(deliver(*sink, Batch(2).add("2")), Verdict::Kind::delivered));
+  CHECK(all(deliver(*sink, Batch(2).add("2")), Verdict::delivered));
   std::filesystem::remove(dir / "out");
-  CHECK(all(deliver(*sink, Batch(3).add("3")), Verdict::Kind::delivered));
+  CHECK(all(deliver(*sink, Batch(3).add("3")), Verdict::delivered));
   CHECK(content(dir / "out.1") == json_line(1, "1"));
   CHECK(content(dir / "out") == json_line(3, "3"));
   CHECK(news.size() == 2);
@@ -246,10 +246,10 @@ TEST_CASE("file: while its directory is gone nothing is lost, and it works again
   deliver(*sink, Batch(1).add("1"));
   std::filesystem::rename(dir / "sub", dir / "away");
   const auto verdicts = deliver(*sink, Batch(2).add("2").add("3"));
-  CHECK(all(verdicts, Verdict::Kind::try_again));
+  CHECK(all(verdicts, Verdict::try_again));
   CHECK(verdicts[0].reason() == "open " + (dir / "sub/out") + ": No such file or directory");
   std::filesystem::create_directory(dir / "sub");
-  CHECK(all(deliver(*sink, Batch(2).add("2").add("3")), Verdict::Kind::delivered));
+  CHECK(all(deliver(*sink, Batch(2).add("2").add("3")), Verdict::delivered));
   CHECK(content(dir / "away/out") == json_line(1, "1"));
   CHECK(content(dir / "sub/out") == json_line(2, "2") + json_line(3, "3"));
 }
@@ -309,7 +309,7 @@ TEST_CASE("file: sinks of several threads and factories share one file and keep 
       for (std::size_t i = 0; i < kBatches; ++i) {
         Batch batch(1 + (t * kBatches + i) * 3);
         batch.add("1").add('"' + std::string(i * 3000, 'x') + '"').add("3");
-        if (all(deliver(*sink, batch), Verdict::Kind::delivered)) ++delivered;
+        if (all(deliver(*sink, batch), Verdict::delivered)) ++delivered;
       }
     });
   }
@@ -340,12 +340,12 @@ TEST_CASE("file: a batch that the disk takes in part is cut back, and whole when
     left = content(dir / "out");
     of_other = deliver(*other, Batch(50).add("50"));
   }
-  CHECK(all(verdicts, Verdict::Kind::try_again));
+  CHECK(all(verdicts, Verdict::try_again));
   CHECK(verdicts[0].reason() == "write " + (dir / "out") + ": File too large");
   CHECK(left == json_line(1, "1"));
-  CHECK(all(of_other, Verdict::Kind::delivered));
+  CHECK(all(of_other, Verdict::delivered));
   CHECK(content(dir / "out") == json_line(1, "1") + json_line(50, "50"));
-  CHECK(all(deliver(*sink, big), Verdict::Kind::delivered));
+  CHECK(all(deliver(*sink, big), Verdict::delivered));
   CHECK(content(dir / "out").starts_with(json_line(1, "1") + json_line(50, "50") + line_start(2)));
 }
 
@@ -355,7 +355,7 @@ TEST_CASE("file: nothing is appended to a torn batch while it cannot be cut back
   REQUIRE(memory >= 0);
   const std::string path = "/proc/self/fd/" + std::to_string(memory);
   const auto sink = file_sink(path);
-  REQUIRE(all(deliver(*sink, Batch(1).add("1")), Verdict::Kind::delivered));
+  REQUIRE(all(deliver(*sink, Batch(1).add("1")), Verdict::delivered));
   REQUIRE(::fcntl(memory, F_ADD_SEALS, F_SEAL_SHRINK) == 0);
   Batch big(2);
   big.add('"' + std::string(200000, 'x') + '"');
@@ -364,11 +364,11 @@ TEST_CASE("file: nothing is appended to a torn batch while it cannot be cut back
     const FileSizeLimit limit(100000);
     verdicts = deliver(*sink, big);
   }
-  CHECK(all(verdicts, Verdict::Kind::try_again));
+  CHECK(all(verdicts, Verdict::try_again));
   const std::string torn = content(path);
   CHECK(torn.size() > json_line(1, "1").size());
   verdicts = deliver(*sink, Batch(3).add("3"));
-  CHECK(all(verdicts, Verdict::Kind::try_again));
+  CHECK(all(verdicts, Verdict::try_again));
   CHECK(verdicts[0].reason() == "cut back " + path + ": Operation not permitted");
   CHECK(content(path) == torn);
   ::close(memory);
@@ -377,7 +377,7 @@ TEST_CASE("file: nothing is appended to a torn batch while it cannot be cut back
 TEST_CASE("file: a full device is tried again, with the system's reason") {
   const auto sink = file_sink("/dev/full");
   const auto verdicts = deliver(*sink, Batch().add("1").add("2"));
-  CHECK(all(verdicts, Verdict::Kind::try_again));
+  CHECK(all(verdicts, Verdict::try_again));
   CHECK(verdicts[1].reason() == "write /dev/full: No space left on device");
 }
 
@@ -399,19 +399,19 @@ TEST_CASE("pipe: a reader that does not read holds nobody beyond the stop, and t
   REQUIRE(::poll(&readable, 1, 10000) == 1);
   stop.request_stop();
   worker.join();
-  CHECK(all(verdicts, Verdict::Kind::try_again));
+  CHECK(all(verdicts, Verdict::try_again));
   std::string text = drain(reader);
   CHECK(text.starts_with(json_line(1, "1")));
   CHECK_FALSE(text.ends_with("\n"));
-  CHECK(all(deliver(*sink, Batch(3).add("3")), Verdict::Kind::delivered));
+  CHECK(all(deliver(*sink, Batch(3).add("3")), Verdict::delivered));
   CHECK(drain(reader) == "\n" + json_line(3, "3"));
 
   ::close(reader);
   verdicts = deliver(*sink, Batch(4).add("4"));
-  CHECK(all(verdicts, Verdict::Kind::try_again));
+  CHECK(all(verdicts, Verdict::try_again));
   CHECK(verdicts[0].reason() == "write " + (dir / "fifo") + ": Broken pipe");
   const int next_reader = ::open((dir / "fifo").c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-  CHECK(all(deliver(*sink, Batch(4).add("4")), Verdict::Kind::delivered));
+  CHECK(all(deliver(*sink, Batch(4).add("4")), Verdict::delivered));
   CHECK(drain(next_reader) == json_line(4, "4"));
   ::close(next_reader);
 }
@@ -439,7 +439,7 @@ TEST_CASE("pipe: a slow reader gets every byte in order") {
     got += drain(reader);
   }
   worker.join();
-  CHECK(all(verdicts, Verdict::Kind::delivered));
+  CHECK(all(verdicts, Verdict::delivered));
   CHECK(got == expected);
   ::close(reader);
 }
@@ -466,8 +466,8 @@ TEST_CASE("stdout: a regular file is appended to, and cut back like any other") 
   ::close(saved);
   ::close(file);
   CHECK(name == "stdout");
-  CHECK(all(first, Verdict::Kind::delivered));
-  CHECK(all(second, Verdict::Kind::try_again));
+  CHECK(all(first, Verdict::delivered));
+  CHECK(all(second, Verdict::try_again));
   CHECK(second[0].reason() == "write standard output: File too large");
   CHECK(content(dir / "out") == "before\n" + json_line(1, "1"));
 }

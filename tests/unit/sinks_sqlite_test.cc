@@ -61,7 +61,7 @@ TEST_CASE("sqlite: a row has the event's id, time, type and payload, JSON and te
   Batch batch;
   batch.add("{\"a\":\n1}").add("t\u00e9xt", "text/plain").add("\xff", "text/plain").add("x", "");
   batch.add("{}", "application/cloudevents+json").add("", "text/plain").add(std::string("\0", 1), "text/plain");
-  CHECK(all(deliver(*sink, batch), Verdict::Kind::delivered));
+  CHECK(all(deliver(*sink, batch), Verdict::delivered));
   Reader reader(dir / "db");
   CHECK(reader.ask("SELECT id, received_at, content_type, payload FROM events WHERE rowid=1") ==
         "00010203-0405-0607-0809-0a0b0c0d0e0f-1,2024-05-06T07:08:09.123456Z,application/json,{\"a\":\n1}");
@@ -76,7 +76,7 @@ TEST_CASE("sqlite: an event that is there already is delivered and stands there 
   const TempDir dir;
   const auto sink = sqlite_sink(dir / "db");
   deliver(*sink, Batch().add("1").add("2"));
-  CHECK(all(deliver(*sink, Batch().add("1").add("2").add("3")), Verdict::Kind::delivered));
+  CHECK(all(deliver(*sink, Batch().add("1").add("2").add("3")), Verdict::delivered));
   CHECK(payloads(dir / "db") == "1,2,3");
 }
 
@@ -86,7 +86,7 @@ TEST_CASE("sqlite: every ack level delivers, and a second start adds to the firs
   for (const auto ack : {sluice::Ack::queued, sluice::Ack::written, sluice::Ack::synced}) {
     sluice::SinkOptions options;
     options.ack = ack;
-    CHECK(all(deliver(*sqlite_sink(dir / "db", options), Batch(next++).add("1")), Verdict::Kind::delivered));
+    CHECK(all(deliver(*sqlite_sink(dir / "db", options), Batch(next++).add("1")), Verdict::delivered));
   }
   CHECK(Reader(dir / "db").ask("SELECT count(*) FROM events") == "3");
 }
@@ -99,26 +99,26 @@ TEST_CASE("sqlite: the refused event is named, and its neighbours are delivered 
   const auto sink = sqlite_sink(dir / "db");
   const auto verdicts = deliver(*sink, Batch().add("1").add("\"poison\"").add("3").add("\"poison too\"").add("5"));
   REQUIRE(verdicts.size() == 5);
-  CHECK(verdicts[0].kind() == Verdict::Kind::delivered);
-  CHECK(verdicts[1].kind() == Verdict::Kind::refused);
+  CHECK(verdicts[0].kind() == Verdict::delivered);
+  CHECK(verdicts[1].kind() == Verdict::refused);
   CHECK(verdicts[1].reason().starts_with("write " + (dir / "db") + ": CHECK constraint failed"));
-  CHECK(verdicts[2].kind() == Verdict::Kind::delivered);
-  CHECK(verdicts[3].kind() == Verdict::Kind::refused);
-  CHECK(verdicts[4].kind() == Verdict::Kind::delivered);
+  CHECK(verdicts[2].kind() == Verdict::delivered);
+  CHECK(verdicts[3].kind() == Verdict::refused);
+  CHECK(verdicts[4].kind() == Verdict::delivered);
   CHECK(payloads(dir / "db") == "1,3,5");
 }
 
 TEST_CASE("sqlite: a trigger that rolls the whole transaction back takes nobody along") {
   const TempDir dir;
-  CHECK(all(deliver(*sqlite_sink(dir / "db"), Batch(1).add("0")), Verdict::Kind::delivered));
+  CHECK(all(deliver(*sqlite_sink(dir / "db"), Batch(1).add("0")), Verdict::delivered));
   Reader(dir / "db")
       .run(
           "CREATE TRIGGER t BEFORE INSERT ON events WHEN new.payload='2' BEGIN SELECT RAISE(ROLLBACK, 'no twos'); END");
   const auto verdicts = deliver(*sqlite_sink(dir / "db"), Batch(2).add("1").add("2").add("3"));
-  CHECK(verdicts[0].kind() == Verdict::Kind::delivered);
-  CHECK(verdicts[1].kind() == Verdict::Kind::refused);
+  CHECK(verdicts[0].kind() == Verdict::delivered);
+  CHECK(verdicts[1].kind() == Verdict::refused);
   CHECK(verdicts[1].reason() == "write " + (dir / "db") + ": no twos");
-  CHECK(verdicts[2].kind() == Verdict::Kind::delivered);
+  CHECK(verdicts[2].kind() == Verdict::delivered);
   CHECK(payloads(dir / "db") == "0,1,3");
 }
 
@@ -129,10 +129,10 @@ TEST_CASE("sqlite: an event that only fails is tried again alone") {
   const auto sink = sqlite_sink(dir / "db");
   for (std::uint64_t first : {1U, 10U}) {
     const auto verdicts = deliver(*sink, Batch(first).add("1").add("no json").add("3"));
-    CHECK(verdicts[0].kind() == Verdict::Kind::delivered);
-    CHECK(verdicts[1].kind() == Verdict::Kind::try_again);
+    CHECK(verdicts[0].kind() == Verdict::delivered);
+    CHECK(verdicts[1].kind() == Verdict::try_again);
     CHECK(verdicts[1].reason() == "write " + (dir / "db") + ": malformed JSON");
-    CHECK(verdicts[2].kind() == Verdict::Kind::delivered);
+    CHECK(verdicts[2].kind() == Verdict::delivered);
   }
   CHECK(payloads(dir / "db") == "1,3,1,3");
 }
@@ -149,9 +149,9 @@ TEST_CASE("sqlite: a locked database holds nobody beyond the stop, and all is to
   stop.request_stop();
   worker.join();
   CHECK(std::chrono::steady_clock::now() - began < 4s);  // its patience alone would take 5
-  CHECK(all(verdicts, Verdict::Kind::try_again));
+  CHECK(all(verdicts, Verdict::try_again));
   other.run("COMMIT");
-  CHECK(all(deliver(*sink, Batch().add("1").add("2")), Verdict::Kind::delivered));
+  CHECK(all(deliver(*sink, Batch().add("1").add("2")), Verdict::delivered));
   CHECK(payloads(dir / "db") == "1,2");
 }
 
@@ -169,7 +169,7 @@ TEST_CASE("sqlite: a database that is locked for a while is waited for") {
   CHECK_FALSE(done);
   other.run("COMMIT");
   worker.join();
-  CHECK(all(verdicts, Verdict::Kind::delivered));
+  CHECK(all(verdicts, Verdict::delivered));
 }
 
 TEST_CASE("sqlite: many connections open one new database at once, and write to it at once") {
@@ -186,7 +186,7 @@ TEST_CASE("sqlite: many connections open one new database at once, and write to 
       for (std::size_t i = 0; i < kBatches; ++i) {
         Batch batch(1 + (t * kBatches + i) * 10);
         for (int n = 0; n < 10; ++n) batch.add("1");
-        if (all(deliver(*sink, batch), Verdict::Kind::delivered)) ++delivered;
+        if (all(deliver(*sink, batch), Verdict::delivered)) ++delivered;
       }
     });
   }
@@ -206,10 +206,10 @@ TEST_CASE("sqlite: a batch for which there is no room is tried again whole") {
     const FileSizeLimit limit(200000);
     verdicts = deliver(*sink, big);
   }
-  CHECK(all(verdicts, Verdict::Kind::try_again));
+  CHECK(all(verdicts, Verdict::try_again));
   CHECK(verdicts[0].reason().starts_with("write " + (dir / "db") + ": "));
   CHECK(Reader(dir / "db").ask("SELECT count(*) FROM events") == "1");
-  CHECK(all(deliver(*sink, big), Verdict::Kind::delivered));
+  CHECK(all(deliver(*sink, big), Verdict::delivered));
   CHECK(Reader(dir / "db").ask("SELECT count(*) FROM events") == "101");
 }
 
@@ -221,11 +221,11 @@ TEST_CASE("sqlite: a database that was renamed keeps what was delivered into it,
   deliver(*one, Batch(1).add("1"));
   deliver(*two, Batch(2).add("2"));
   std::filesystem::rename(dir / "db", dir / "old");
-  CHECK(all(deliver(*one, Batch(3).add("3")), Verdict::Kind::delivered));
-  CHECK(all(deliver(*two, Batch(4).add("4")), Verdict::Kind::delivered));
-  CHECK(all(deliver(*one, Batch(5).add("5")), Verdict::Kind::delivered));
+  CHECK(all(deliver(*one, Batch(3).add("3")), Verdict::delivered));
+  CHECK(all(deliver(*two, Batch(4).add("4")), Verdict::delivered));
+  CHECK(all(deliver(*one, Batch(5).add("5")), Verdict::delivered));
   two.reset();
-  CHECK(all(deliver(*one, Batch(6).add("6")), Verdict::Kind::delivered));
+  CHECK(all(deliver(*one, Batch(6).add("6")), Verdict::delivered));
   one.reset();
   CHECK(payloads(dir / "old") == "1,2");
   CHECK(payloads(dir / "db") == "3,4,5,6");
@@ -239,9 +239,9 @@ TEST_CASE("sqlite: a database that was deleted is made anew, and an idle connect
   deliver(*one, Batch(1).add("1"));
   deliver(*idle, Batch(2).add("2"));
   std::filesystem::remove(dir / "db");
-  CHECK(all(deliver(*one, Batch(3).add("3")), Verdict::Kind::delivered));
+  CHECK(all(deliver(*one, Batch(3).add("3")), Verdict::delivered));
   idle.reset();
-  CHECK(all(deliver(*one, Batch(4).add("4")), Verdict::Kind::delivered));
+  CHECK(all(deliver(*one, Batch(4).add("4")), Verdict::delivered));
   CHECK(payloads(dir / "db") == "3,4");
   CHECK(Reader(dir / "db").ask("PRAGMA integrity_check") == "ok");
 }
@@ -252,8 +252,8 @@ TEST_CASE("sqlite: a table that somebody dropped is made anew") {
   deliver(*sink, Batch(1).add("1"));
   Reader(dir / "db").run("DROP TABLE events");
   const auto verdicts = deliver(*sink, Batch(2).add("2").add("3"));
-  CHECK(all(verdicts, Verdict::Kind::try_again));
-  CHECK(all(deliver(*sink, Batch(2).add("2").add("3")), Verdict::Kind::delivered));
+  CHECK(all(verdicts, Verdict::try_again));
+  CHECK(all(deliver(*sink, Batch(2).add("2").add("3")), Verdict::delivered));
   CHECK(payloads(dir / "db") == "2,3");
 }
 
@@ -263,11 +263,11 @@ TEST_CASE("sqlite: while its directory is gone nothing is lost, and it works aga
   const auto sink = sqlite_sink(dir / "sub/db");
   std::filesystem::rename(dir / "sub", dir / "away");
   const auto verdicts = deliver(*sink, Batch().add("1"));
-  CHECK(all(verdicts, Verdict::Kind::try_again));
+  CHECK(all(verdicts, Verdict::try_again));
   CHECK(verdicts[0].reason() ==
         "open " + (dir / "sub/db") + ": unable to open database file: No such file or directory");
   std::filesystem::create_directory(dir / "sub");
-  CHECK(all(deliver(*sink, Batch().add("1")), Verdict::Kind::delivered));
+  CHECK(all(deliver(*sink, Batch().add("1")), Verdict::delivered));
   CHECK(payloads(dir / "sub/db") == "1");
 }
 

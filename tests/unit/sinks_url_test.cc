@@ -83,14 +83,13 @@ TEST_CASE("null sink: delivers, fails and refuses as it is told") {
   Batch batch;
   for (int i = 0; i < 100; ++i) batch.add("{}");
   const auto answers = [&](const char* url) { return deliver(*sluice::sinks_for(url, {})(), batch); };
-  CHECK(all(answers("null:"), Verdict::Kind::delivered));
-  CHECK(all(answers("null:?fail=1"), Verdict::Kind::try_again));
-  CHECK(all(answers("null:?refuse=1&fail=1"), Verdict::Kind::refused));
+  CHECK(all(answers("null:"), Verdict::delivered));
+  CHECK(all(answers("null:?fail=1"), Verdict::try_again));
+  CHECK(all(answers("null:?refuse=1&fail=1"), Verdict::refused));
   CHECK(sluice::sinks_for("null:", {})()->name() == "null");
 
   std::size_t refused = 0;
-  for (const Verdict& verdict : answers("null:?refuse=0.5"))
-    refused += verdict.kind() == Verdict::Kind::refused ? 1 : 0;
+  for (const Verdict& verdict : answers("null:?refuse=0.5")) refused += verdict.kind() == Verdict::refused ? 1 : 0;
   CHECK(refused > 10);  // of 100, at even chances
   CHECK(refused < 90);
 }
@@ -102,7 +101,7 @@ TEST_CASE("null sink: a stop cuts its delay short, and the events are to be trie
   std::thread worker([&] { verdicts = deliver(*sink, Batch().add("{}"), stop.get_token()); });
   stop.request_stop();
   worker.join();
-  CHECK(all(verdicts, Verdict::Kind::try_again));
+  CHECK(all(verdicts, Verdict::try_again));
 }
 
 TEST_CASE("null sink: hang and spin ignore their stop token") {

@@ -81,7 +81,7 @@ SinkFactory sinks(Deliver deliver) {
 }
 
 void deliver_all(std::span<Verdict> verdicts) {
-  for (Verdict& verdict : verdicts) verdict.deliver();
+  for (Verdict& verdict : verdicts) verdict = Verdict::delivered;
 }
 
 }  // namespace
@@ -149,9 +149,9 @@ TEST_SUITE("tracker") {
   TEST_CASE("tracker: a receipt is called once, before track returns under queued, with the ids") {
     Tracker tracker(quiet(), [](const Delivery&) {});
     int calls = 0;
-    Receipt got;
+    Outcome got;
     const std::vector<Event> three(3, event_of("x"));
-    const OnReceipt receipt = [&](const Receipt& r) {
+    const Receipt receipt = [&](const Outcome& r) {
       ++calls;
       got = r;
     };
@@ -269,7 +269,7 @@ TEST_SUITE("tracker") {
     options.workers = 1;
     options.retry_min = options.retry_max = 1ms;
     Tracker tracker(options, sinks([&](std::span<const Delivery> batch, std::span<Verdict> verdicts, std::stop_token) {
-                      CHECK(verdicts[0].kind() == Verdict::Kind::try_again);
+                      CHECK(verdicts[0].kind() == Verdict::try_again);
                       deliver_all(verdicts);
                       if (batch[0].attempt == 1) throw std::runtime_error("after all");
                       ++calls;
@@ -292,11 +292,11 @@ TEST_SUITE("tracker") {
                       sinks([&](std::span<const Delivery> batch, std::span<Verdict> verdicts, std::stop_token) {
                         for (std::size_t i = 0; i < batch.size(); ++i) {
                           if (batch[i].text() == "bad") {
-                            verdicts[i].refuse("it is bad");
+                            verdicts[i] = {Verdict::refused, "it is bad"};
                           } else if (batch[i].text() == "later" && batch[i].attempt < 3) {
-                            verdicts[i].try_again("not yet");
+                            verdicts[i] = {Verdict::try_again, "not yet"};
                           } else {
-                            verdicts[i].deliver();
+                            verdicts[i] = Verdict::delivered;
                             seen.add(batch[i]);
                           }
                         }

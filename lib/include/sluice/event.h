@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace sluice {
 
@@ -65,36 +66,29 @@ struct Delivery {
   }
 };
 
-// What a sink says of one event of its batch.
+// What a sink says of one event of its batch: `verdict = Verdict::delivered;`, or, with a reason for the log and the
+// dead letter, `verdict = {Verdict::refused, "it is no invoice"};`.
 class Verdict {
  public:
-  enum class Kind : std::uint8_t { try_again, delivered, refused };
+  enum Kind : std::uint8_t {
+    try_again,  // as every batch begins: what a sink does not speak of is sent again
+    delivered,  // the sink holds it, as durably as the ack level says
+    refused,    // for good: the event becomes a dead letter
+  };
 
-  // As every batch begins: what a sink does not speak of is sent again.
   Verdict() = default;
-
-  void deliver() noexcept { kind_ = Kind::delivered; }
-  void try_again(std::string reason = {}) {
-    kind_ = Kind::try_again;
-    reason_ = std::move(reason);
-  }
-  // For good: the event becomes a dead letter, with this reason.
-  void refuse(std::string reason) {
-    kind_ = Kind::refused;
-    reason_ = std::move(reason);
-  }
-
-  // As every batch begins.
-  void reset() noexcept {
-    kind_ = Kind::try_again;
+  Verdict(Kind kind, std::string reason) : kind_(kind), reason_(std::move(reason)) {}
+  Verdict& operator=(Kind kind) noexcept {
+    kind_ = kind;
     reason_.clear();
+    return *this;
   }
 
   [[nodiscard]] Kind kind() const noexcept { return kind_; }
   [[nodiscard]] const std::string& reason() const noexcept { return reason_; }
 
  private:
-  Kind kind_ = Kind::try_again;
+  Kind kind_ = try_again;
   std::string reason_;
 };
 

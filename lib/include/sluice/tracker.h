@@ -25,11 +25,12 @@ namespace sluice {
 using Deadline = std::chrono::steady_clock::time_point;
 
 // How a request ended: `accepted` with the ids of its events, or `failed`.
-struct Receipt {
+struct Outcome {
   Admit answer = Admit::failed;
   EventId first, last;
 };
-using OnReceipt = std::function<void(const Receipt&)>;
+// Told of it, once.
+using Receipt = std::function<void(const Outcome&)>;
 
 class Tracker {
  public:
@@ -50,7 +51,7 @@ class Tracker {
 
   // The same without ever waiting: on `accepted` the receipt will be called exactly once, with what became of it (under
   // Ack::queued before this returns, on this thread); on any other answer it is never called. It must not throw.
-  [[nodiscard]] Admit track(std::span<const Event> events, const OnReceipt& receipt);
+  [[nodiscard]] Admit track(std::span<const Event> events, const Receipt& receipt);
 
   // Closes the door, waits until every accepted event is finished or the deadline has passed, and accounts for all.
   // Idempotent, from any thread: the earliest deadline counts, everybody gets the same report. Deadlines closer than
