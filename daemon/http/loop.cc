@@ -142,11 +142,16 @@ bool Loop::accept_some(Acceptor& acceptor, int most) {
   return true;
 }
 
-void Loop::stop_accepting() {
+void Loop::accept_waiting() {
   constexpr int all = 1 << 16;  // more than any listen queue holds; a flood of clients must not hold up the stop
   for (Acceptor& acceptor : acceptors_) {
+    if (acceptor.descriptor.is_open()) (void)accept_some(acceptor, all);
+  }
+}
+
+void Loop::stop_listening() {
+  for (Acceptor& acceptor : acceptors_) {
     if (!acceptor.descriptor.is_open()) continue;
-    (void)accept_some(acceptor, all);
     acceptor.paused = false;
     acceptor.descriptor.release();
     acceptor.listener.close();
@@ -159,6 +164,8 @@ void Loop::adopt(int fd, bool tcp, bool too_many) {
   arm_sweep();
   if (too_many) {
     connection.turn_away();
+  } else if (draining_) {
+    connection.drain();
   } else {
     connection.begin();
   }

@@ -41,8 +41,8 @@ class Loop {
 
   // Accepts on it, handing the sockets to `hand_over`. Before run().
   void accept_on(Listener& listener, std::function<void(int fd, bool tcp, bool too_many)> hand_over);
-  // Takes what waits in the listen queues, then closes the listeners.
-  void stop_accepting();
+  void accept_waiting();  // takes what waits in the listen queues
+  void stop_listening();
 
   void adopt(int fd, bool tcp, bool too_many);
   void begin_drain(Clock::time_point reading);

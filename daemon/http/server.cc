@@ -74,8 +74,17 @@ const std::vector<std::string>& Server::addresses() const noexcept { return impl
 
 void Server::drain(Clock::time_point reading) {
   if (impl_->draining.exchange(true)) return;
-  impl_->loops.front().post([impl = impl_.get()] { impl->loops.front().stop_accepting(); });
-  impl_->tell_all([reading](Loop& loop) { loop.begin_drain(reading); });
+  impl_->loops.front().post([impl = impl_.get(), reading] {
+    Loop& first = impl->loops.front();
+    first.accept_waiting();
+    // Told before the listeners close: who sees that nobody listens any more is answered by a server that drains.
+    first.begin_drain(reading);
+    for (Loop& loop : impl->loops) {
+      if (&loop != &first) loop.post([&loop, reading] { loop.begin_drain(reading); });
+    }
+    first.accept_waiting();  // who came meanwhile; they are refused with an answer
+    first.stop_listening();
+  });
 }
 
 bool Server::wait_drained(Clock::time_point deadline) {
