@@ -143,7 +143,7 @@ bool Loop::accept_some(Acceptor& acceptor, int most) {
 }
 
 void Loop::accept_waiting() {
-  constexpr int all = 1 << 16;  // more than any listen queue holds; a flood of clients must not hold up the stop
+  constexpr int all = 4096;  // what a listen queue holds; a flood that goes on coming must not hold up the stop
   for (Acceptor& acceptor : acceptors_) {
     if (acceptor.descriptor.is_open()) (void)accept_some(acceptor, all);
   }
@@ -164,8 +164,6 @@ void Loop::adopt(int fd, bool tcp, bool too_many) {
   arm_sweep();
   if (too_many) {
     connection.turn_away();
-  } else if (draining_) {
-    connection.drain();
   } else {
     connection.begin();
   }
@@ -210,7 +208,8 @@ void Loop::each(const std::function<void(Connection&)>& turn) {
 
 void Loop::begin_drain(Clock::time_point reading) {
   reading_ = reading;
-  draining_ = true;
+  draining_ = true;  // before the listeners close: who sees that nobody listens any more meets a server that drains
+  stop_listening();
   each([](Connection& connection) { connection.drain(); });
   drain_begun_ = true;
   publish();

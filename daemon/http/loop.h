@@ -42,10 +42,9 @@ class Loop {
   // Accepts on it, handing the sockets to `hand_over`. Before run().
   void accept_on(Listener& listener, std::function<void(int fd, bool tcp, bool too_many)> hand_over);
   void accept_waiting();  // takes what waits in the listen queues
-  void stop_listening();
 
   void adopt(int fd, bool tcp, bool too_many);
-  void begin_drain(Clock::time_point reading);
+  void begin_drain(Clock::time_point reading);  // closes the listeners, and lets no request begin
   void give_up();
 
   // For its connections.
@@ -82,6 +81,7 @@ class Loop {
   void serve_ready();
   void wait_for_clients(Acceptor& acceptor);
   [[nodiscard]] bool accept_some(Acceptor& acceptor, int most);
+  void stop_listening();
   void arm_sweep();
   void sweep();
   void each(const std::function<void(Connection&)>& turn);

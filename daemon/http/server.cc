@@ -77,13 +77,10 @@ void Server::drain(Clock::time_point reading) {
   impl_->loops.front().post([impl = impl_.get(), reading] {
     Loop& first = impl->loops.front();
     first.accept_waiting();
-    // Told before the listeners close: who sees that nobody listens any more is answered by a server that drains.
     first.begin_drain(reading);
     for (Loop& loop : impl->loops) {
       if (&loop != &first) loop.post([&loop, reading] { loop.begin_drain(reading); });
     }
-    first.accept_waiting();  // who came meanwhile; they are refused with an answer
-    first.stop_listening();
   });
 }
 
