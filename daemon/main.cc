@@ -5,12 +5,16 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdlib>
 #include <exception>
+#include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -91,6 +95,18 @@ sluice::Options tracker_options(const options::Options& options, const log::Log&
   return to;
 }
 
+// What is to be done when a scope ends, however it ends.
+class AtEnd {
+ public:
+  explicit AtEnd(std::function<void()> what) : what_(std::move(what)) {}
+  AtEnd(const AtEnd&) = delete;
+  AtEnd& operator=(const AtEnd&) = delete;
+  ~AtEnd() { what_(); }
+
+ private:
+  std::function<void()> what_;
+};
+
 // Health and readiness, on every listener; the status on the admin address alone.
 http::Pages health_pages(const Life& life) {
   http::Pages pages;
@@ -120,6 +136,7 @@ int run(const options::Options& options) {
   sluice::Tracker tracker(tracker_options(options, log),
                           sluice::sinks_for(options.sink, {.ack = options.ack, .log = log.hook()}));
   signals.watch(&tracker);
+  const AtEnd forget([&signals] { signals.watch(nullptr); });  // also if the start fails further down
 
   std::optional<std::filesystem::path> last_exit;
   if (options.state_dir) {
@@ -133,23 +150,12 @@ int run(const options::Options& options) {
 
   const auto started = std::chrono::system_clock::now();
   const auto began = std::chrono::steady_clock::now();
-  http::Config intake_config{.listen = listen,
-                             .pages = health_pages(life),
-                             .tracker = &tracker,
-                             .thread_name = "intake",
-                             .threads = options.io_threads,
-                             .max_event_bytes = options.max_event_bytes,
-                             .max_request_bytes = options.max_request_bytes,
-                             .receive_bytes = options.receive_bytes(),
-                             .max_connections = options.max_connections,
-                             .request_timeout = options.request_timeout,
-                             .log = log.hook()};
-  http::Server intake(std::move(intake_config));
-
   http::Config admin_config{
       .listen = admin_listen, .pages = health_pages(life), .thread_name = "admin", .log = log.hook()};
+  std::atomic<const http::Server*> shown{nullptr};
   admin_config.pages["/status"] = [&] {
-    const http::Counters http = intake.counters();
+    const http::Server* const server = shown.load();
+    const http::Counters http = server != nullptr ? server->counters() : http::Counters();
     const bool ready = life.phase() == sluice::Phase::running;
     sluice::Status status = tracker.status();
     status.phase = std::max(status.phase, life.phase());  // the intake closes before the tracker does
@@ -166,9 +172,26 @@ int run(const options::Options& options) {
                                                   .answers_owed = http.answers_owed,
                                                   .answered = http.answered})};
   };
-  // Last made, first gone: it shows all the others. It serves to the very end of a stop.
   std::optional<http::Server> admin_server;
   if (!admin_listen.empty()) admin_server.emplace(std::move(admin_config));
+
+  // The last step that may fail: an event that is acknowledged by a start that then fails would have nobody to drain
+  // it.
+  http::Config intake_config{.listen = listen,
+                             .pages = health_pages(life),
+                             .tracker = &tracker,
+                             .thread_name = "intake",
+                             .threads = options.io_threads,
+                             .max_event_bytes = options.max_event_bytes,
+                             .max_request_bytes = options.max_request_bytes,
+                             .receive_bytes = options.receive_bytes(),
+                             .max_connections = options.max_connections,
+                             .request_timeout = options.request_timeout,
+                             .log = log.hook()};
+  http::Server intake(std::move(intake_config));
+
+  shown.store(&intake);
+  const AtEnd hide([&admin_server] { admin_server.reset(); });  // serves to the very end, and is gone before the intake
 
   signals.owe_report(last_exit);
   static_cast<void>(life.on(sluice::Happening::ready));
@@ -200,7 +223,6 @@ int run(const options::Options& options) {
                   .reopen = reopen,
                   .reopens_heard = reopens};
   const Stopped stopped = stop(running);
-  signals.watch(nullptr);
   if (stopped.left_behind) ::_exit(stopped.code);
   return stopped.code;
 }

@@ -17,7 +17,8 @@ namespace sluiced::host {
 [[nodiscard]] int write_last_exit(const char* path, const char* draft, sluice::Reason reason,
                                   const sluice::Books& books, std::chrono::nanoseconds elapsed) noexcept;
 
-// The same file while the process runs: {"reason":"running"}. Whoever finds it there finds a crash.
+// The same file while the process runs: {"reason":"running"}. Whoever finds it there finds a crash, or a start that
+// failed.
 [[nodiscard]] int write_running(const char* path, const char* draft) noexcept;
 
 }  // namespace sluiced::host
