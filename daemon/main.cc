@@ -177,9 +177,10 @@ int run(const options::Options& options) {
 
   // The last step that may fail: an event that is acknowledged by a start that then fails would have nobody to drain
   // it.
+  const auto submit = [&tracker](auto events, const auto& receipt) { return tracker.track(events, receipt); };
   http::Config intake_config{.listen = listen,
                              .pages = health_pages(life),
-                             .tracker = &tracker,
+                             .submit = submit,
                              .thread_name = "intake",
                              .threads = options.io_threads,
                              .max_event_bytes = options.max_event_bytes,

@@ -95,7 +95,8 @@ void write_problem(std::string& out, std::string_view date, Ending ending, const
   append_head(out, problem.status, date, ending, "application/problem+json", body.size());
   if (!problem.allow.empty()) out.append("Allow: ").append(problem.allow).append("\r\n");
   if (problem.status == 429 || problem.status == 503) out += "Retry-After: 1\r\n";
-  out.append("\r\n").append(body);
+  out += "\r\n";
+  if (problem.with_body) out += body;
 }
 
 void write_page(std::string& out, std::string_view date, Ending ending, const Page& page, bool with_body) {

@@ -37,6 +37,7 @@ struct Problem {
   std::string_view detail = {};
   std::size_t line = 0;         // of an NDJSON body, from 1; 0: none
   std::string_view allow = {};  // with 405: the methods that would do
+  bool with_body = true;        // else only its length, as to a HEAD
 };
 
 inline constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";

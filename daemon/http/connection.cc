@@ -22,6 +22,7 @@ using std::chrono::milliseconds;
 
 constexpr std::string_view kEvents = "/v1/events";
 constexpr std::size_t kUnsentLimit = std::size_t{16} << 10U;   // answers, above which a client is not read
+constexpr std::uint32_t kMostPending = 128;                    // answers with the committer, likewise: 33 KiB to come
 constexpr std::size_t kBodyProgress = std::size_t{16} << 10U;  // what a time-out must bring
 constexpr std::size_t kFirstRoom = std::size_t{64} << 10U;     // for a body of known length, at once; then by doubling
 constexpr std::size_t kMostSkipped = std::size_t{64} << 10U;   // of an unwanted body; for more, closing is cheaper
@@ -35,7 +36,12 @@ bool try_later(int error) noexcept { return error == EAGAIN || error == EWOULDBL
 }  // namespace
 
 Connection::Connection(Loop& loop, int socket, bool tcp) noexcept
-    : loop_(loop), socket_(socket), held_(loop.shared().budget), unsent_(loop.shared().budget), tcp_(tcp) {}
+    : loop_(loop),
+      socket_(socket),
+      held_(loop.shared().budget),
+      unsent_(loop.shared().budget),
+      pending_(*this),
+      tcp_(tcp) {}
 
 Connection::~Connection() {
   if (state_ != State::closed) ::close(socket_);
@@ -70,11 +76,12 @@ void Connection::end_reading() {
 }
 
 void Connection::give_up() {
-  if (!unsent_.empty() || settling_) close();
+  if (!unsent_.empty() || !pending_.empty() || settling_) close();
   settle();
 }
 
 void Connection::tick(Clock::time_point now) {
+  if (pending_.told() != nullptr) write_told();  // a turn for it was cut short
   check_settled();
   if (now >= deadline_) {
     switch (waiting_) {
@@ -85,6 +92,8 @@ void Connection::tick(Clock::time_point now) {
       case Waiting::unsent:  // a slow reader may leave us no room for long, and still read
         progress_ = on_the_way() < was_on_the_way_;
         if (!progress_) close();
+        break;
+      case Waiting::committer:  // its word will come, and no other is true
         break;
       case Waiting::idle:
       case Waiting::linger:
@@ -101,6 +110,12 @@ void Connection::on_ready(std::uint32_t what) {
   if ((what & EPOLLOUT) != 0) write();
   if ((what & EPOLLIN) != 0) read();
   if ((what & (EPOLLIN | EPOLLOUT)) == 0) close();  // the other end is gone
+  settle();
+}
+
+void Connection::on_told() {
+  write_told();
+  go_on();
   settle();
 }
 
@@ -130,9 +145,19 @@ void Connection::keep(std::string_view rest) {
   if (!held_.try_append(rest)) refuse(429, "no room to receive this now");
 }
 
+// Whether more may be taken: what it is answered with has to be held until the client and the committer let it go.
+bool Connection::has_room() const noexcept {
+  return unsent_.size() + pending_.bytes() < kUnsentLimit && pending_.slots() < kMostPending;
+}
+
+// Takes what was held back for want of room.
+void Connection::go_on() {
+  if (open() && !held_.empty() && has_room()) held_.drop_front(consume(held_.view()));
+}
+
 std::size_t Connection::consume(std::string_view input) {
   std::size_t used = 0;
-  while (open() && used < input.size() && unsent_.size() < kUnsentLimit) {
+  while (open() && used < input.size() && has_room()) {
     const std::string_view rest = input.substr(used);
     std::size_t taken = 0;
     if (skip_ != 0) {
@@ -190,29 +215,37 @@ std::size_t Connection::take_head(std::string_view input) {
 
 std::size_t Connection::dispatch(const Head& head, std::unique_ptr<ChunkReader> chunks, std::string_view rest) {
   const std::string_view path = path_of(head.target);
-  const auto problem_at_once = [&](const Problem& what) {
+  const bool is_head = head.method == "HEAD";
+  const auto problem_at_once = [&](Problem what) {
+    what.with_body = !is_head;
     return answer_at_once(head, rest, [&](Ending ending) { problem(what, ending); });
   };
 
-  if (path == kEvents && loop_.shared().config.tracker != nullptr) {
+  if (path == kEvents && loop_.shared().config.submit) {
     if (head.method != "POST") return problem_at_once({405, "events are posted", 0, "POST"});
     return receive_events(head, std::move(chunks), rest);
   }
-  const Pages& pages = loop_.shared().config.pages;
-  const auto page = pages.find(path);
-  if (page == pages.end()) return problem_at_once({404, "there is nothing here"});
-  const bool get = head.method == "GET";
-  if (!get && head.method != "HEAD") return problem_at_once({405, "this is for reading", 0, "GET, HEAD"});
-  return answer_at_once(head, rest, [&](Ending ending) {
-    Page shown;
-    try {
-      shown = page->second();
-    } catch (const std::exception&) {
-      return problem({500, "this page could not be made"}, ending);
-    }
-    write_page(loop_.out(), loop_.date(), ending, shown, get);
-    answered(shown.status, ending);
-  });
+  const auto show = [&](const auto& make) {
+    return answer_at_once(head, rest, [&](Ending ending) {
+      Page shown;
+      try {
+        shown = make();
+      } catch (const std::exception&) {
+        return problem({500, "this page could not be made", 0, {}, !is_head}, ending);
+      }
+      put(shown.status, ending, [&](std::string& out) { write_page(out, loop_.date(), ending, shown, !is_head); });
+    });
+  };
+  const Config& config = loop_.shared().config;
+  if (const auto page = config.pages.find(path); page != config.pages.end()) {
+    if (head.method != "GET" && !is_head) return problem_at_once({405, "this is for reading", 0, "GET, HEAD"});
+    return show(page->second);
+  }
+  if (const auto action = config.actions.find(path); action != config.actions.end()) {
+    if (head.method != "POST") return problem_at_once({405, "this is for posting", 0, "POST"});
+    return show([&] { return action->second(head.target); });
+  }
+  return problem_at_once({404, "there is nothing here"});
 }
 
 // Answers without looking at the body: a short one is read over, behind others the connection is closed.
@@ -248,7 +281,7 @@ std::size_t Connection::receive_events(const Head& head, std::unique_ptr<ChunkRe
 
   const Ending ending{head.http10, head.keep_alive};
   if (!head.chunked && rest.size() >= head.content_length) {  // all there: taken from where it was read to
-    answer(intake.take(content, head.content_type, rest.substr(0, head.content_length)), ending);
+    submit(content, head.content_type, rest.substr(0, head.content_length), ending);
     return head.content_length;
   }
   request_ = std::make_unique<Request>(loop_.shared().budget, content, head.content_type);
@@ -258,7 +291,13 @@ std::size_t Connection::receive_events(const Head& head, std::unique_ptr<ChunkRe
   request_->chunks = std::move(chunks);
   progress_ = true;
   if (!request_->own.try_add(kRequestCharge)) return refuse_all(429, "no room to receive this now");
-  if (head.expects_continue && rest.empty()) loop_.out() += kContinue;
+  if (head.expects_continue && rest.empty()) {
+    if (pending_.empty()) {
+      loop_.out() += kContinue;
+    } else if (!pending_.try_add(kContinue, 0)) {
+      return refuse_all(429, "no room to receive this now");
+    }
+  }
   return 0;  // consume() goes on with the body
 }
 
@@ -331,22 +370,68 @@ std::size_t Connection::take_chunks(std::string_view input) {
 
 void Connection::finish_request() {
   const std::unique_ptr<Request> whole = std::move(request_);
-  answer(loop_.intake().take(whole->content, whole->content_type, whole->body.view()), whole->ending);
+  submit(whole->content, whole->content_type, whole->body.view(), whole->ending);
 }
 
 // ---- answers
 
-void Connection::answer(const Outcome& outcome, Ending ending) {
-  if (outcome.status != 202) return problem({outcome.status, outcome.detail, outcome.line, {}}, ending);
+// A whole request goes to the tracker: answered at once if its end is known at once, or queued with the committer.
+void Connection::submit(Content content, std::string_view content_type, std::string_view body, Ending ending) {
+  Slots::Hold slot = loop_.slots().try_hold();
+  if (slot == nullptr) return problem({429, "no room to take this now"}, ending);
+  if (const auto refusal = loop_.intake().take(content, content_type, body, *slot))
+    return problem({refusal->status, refusal->detail, refusal->line, {}}, ending);
   if (loop_.draining()) ending.keep_alive = false;
-  write_accepted(loop_.out(), loop_.date(), ending, outcome.events, outcome.first, outcome.last);
-  answered(202, ending);
+  if (slot->told && pending_.empty()) return write_outcome(*slot, ending);
+  slot->ending = ending;
+  if (!ending.keep_alive) state_ = State::closing;
+  pending_.push(std::move(slot));
+}
+
+// What the committer has answered goes on its way, and what was to wait behind it.
+void Connection::write_told() {
+  while (Slot* const slot = pending_.told()) {
+    Ending ending = slot->ending;
+    const bool last = pending_.slots() == 1 && slot->text.empty() && !half_read() && held_.empty();
+    if (last && loop_.draining()) ending.keep_alive = false;  // what comes behind it now is refused
+    write_outcome(*slot, ending);
+    loop_.out() += slot->text.view();
+    loop_.answers_in_out += slot->answers;
+    pending_.pop();
+    if (loop_.out().size() >= kUnsentLimit) flush();
+  }
+}
+
+void Connection::write_outcome(const Slot& slot, Ending ending) {
+  if (slot.outcome.answer == sluice::Admit::accepted) {
+    write_accepted(loop_.out(), loop_.date(), ending, slot.events, slot.outcome.first, slot.outcome.last);
+    return answered(202, ending);
+  }
+  constexpr std::string_view detail = "the disk failed under this request: it was taken whole or not at all";
+  write_problem(loop_.out(), loop_.date(), ending, {500, detail});
+  answered(500, ending);
 }
 
 void Connection::problem(const Problem& problem, Ending ending) {
   if (loop_.draining() || problem.status == 503) ending.keep_alive = false;
-  write_problem(loop_.out(), loop_.date(), ending, problem);
-  answered(problem.status, ending);
+  put(problem.status, ending, [&](std::string& out) { write_problem(out, loop_.date(), ending, problem); });
+}
+
+// An answer that is known at once: out with this turn's, or behind those that the committer owes.
+template <typename Write>
+void Connection::put(int status, Ending ending, Write write) {
+  if (pending_.empty()) {
+    write(loop_.out());
+    return answered(status, ending);
+  }
+  std::string text;
+  write(text);
+  if (pending_.try_add(text, 1)) {
+    loop_.count(status);
+  } else {
+    ending.keep_alive = false;  // no room for it: those before it still go out, then the connection ends
+  }
+  if (!ending.keep_alive) state_ = State::closing;
 }
 
 void Connection::refuse(int status, std::string_view detail) {
@@ -398,7 +483,7 @@ void Connection::write() {
   progress_ = true;
   unsent_.drop_front(static_cast<std::size_t>(size));
   if (unsent_.empty()) unsent_answers_ = 0;
-  if (open() && !held_.empty() && unsent_.size() < kUnsentLimit) held_.drop_front(consume(held_.view()));
+  go_on();
 }
 
 // ---- the end
@@ -433,6 +518,7 @@ void Connection::close() {
   held_.release();
   unsent_.release();
   unsent_answers_ = 0;
+  pending_.abandon();
   check_settled();
 }
 
@@ -471,8 +557,9 @@ int Connection::on_the_way() {
 
 void Connection::settle() {
   flush();
-  if (state_ == State::closing && unsent_.empty()) start_lingering();
-  if (open() && unsent_.empty()) {
+  const bool owes_nothing = unsent_.empty() && pending_.empty();
+  if (state_ == State::closing && owes_nothing) start_lingering();
+  if (open() && owes_nothing) {
     if (ended_) {
       close();
     } else if (loop_.draining() && !half_read()) {
@@ -483,7 +570,7 @@ void Connection::settle() {
   account();
   if (state_ == State::closed) return loop_.forget(*this);
   renew_deadline();
-  const bool wanted = !ended_ && (state_ == State::lingering || (open() && unsent_.size() < kUnsentLimit));
+  const bool wanted = !ended_ && (state_ == State::lingering || (open() && has_room()));
   const std::uint32_t interest = (wanted ? EPOLLIN : 0U) | (unsent_.empty() ? 0U : EPOLLOUT);
   if (interest != interest_) {
     interest_ = interest;
@@ -492,7 +579,7 @@ void Connection::settle() {
 }
 
 void Connection::account() {
-  const std::uint32_t owed = unsent_answers_ + (half_read() ? 1U : 0U);
+  const std::uint32_t owed = unsent_answers_ + pending_.answers() + (half_read() ? 1U : 0U);
   if (owed == owed_) return;
   loop_.owe(owed_, owed);
   owed_ = owed;
@@ -505,6 +592,7 @@ void Connection::renew_deadline() {
   }
   const Waiting now_waiting = state_ == State::lingering ? Waiting::linger
                               : !unsent_.empty()         ? Waiting::unsent
+                              : !pending_.empty()        ? Waiting::committer
                               : request_ != nullptr      ? Waiting::body
                               : begun_                   ? Waiting::head
                                                          : Waiting::idle;

@@ -1,7 +1,8 @@
 // One client: reads, lets requests be taken and answered in their order, writes, lingers, ends. Lives on its loop's
-// thread alone. What an idle one costs is this object; what is more (half a request, unsent answers) is charged to the
-// server's budget first. What has arrived is taken where the loop read it to, and all its answers go out in one write.
-// It refuses by answering and closing; clients without progress are closed by tick().
+// thread alone. What an idle one costs is this object; what is more (half a request, answers that wait for the
+// committer or for the client) is charged to the server's budget first. What has arrived is taken where the loop read
+// it to, and all its answers go out in one write. It refuses by answering and closing; clients without progress are
+// closed by tick(), but for those that wait for the committer.
 #pragma once
 
 #include <cstddef>
@@ -15,6 +16,7 @@
 #include "http/intake.h"
 #include "http/request.h"
 #include "http/server.h"
+#include "http/slots.h"
 
 namespace sluiced::http {
 
@@ -31,18 +33,19 @@ class Connection {
   // Each of these is one turn, and may end with the connection forgotten: the caller touches it no more.
   void begin();                       // the first: waits for requests
   void on_ready(std::uint32_t what);  // EPOLLIN, EPOLLOUT …
+  void on_told();                     // the first of its answers with the committer is there
   void turn_away();                   // one connection too many: 503, unread
   void drain();                       // the loop drains: if idle, ends
   void end_reading();                 // what is half read by now stays half read
-  void give_up();                     // drops what the client has not read
+  void give_up();                     // drops what the client has not read, or not got yet
   void tick(Clock::time_point now);   // ends what makes no progress
 
   std::list<Connection>::iterator self;  // where the loop keeps it
 
  private:
-  // open -> closing (the last answer is written to `out`) -> lingering (it has gone to the kernel) -> closed
+  // open -> closing (what the last answer is for has been taken) -> lingering (it has gone to the kernel) -> closed
   enum class State : std::uint8_t { open, closing, lingering, closed };
-  enum class Waiting : std::uint8_t { idle, head, body, unsent, linger };  // for what, so how long
+  enum class Waiting : std::uint8_t { idle, head, body, committer, unsent, linger };  // for what, so how long
 
   // A request whose body is on its way.
   struct Request {
@@ -78,10 +81,16 @@ class Connection {
   void fill_body();
   bool make_room(std::size_t size);
   void finish_request();
+  void go_on();
+  [[nodiscard]] bool has_room() const noexcept;
 
-  void answer(const Outcome& outcome, Ending ending);
+  void submit(Content content, std::string_view content_type, std::string_view body, Ending ending);
+  void write_told();
+  void write_outcome(const Slot& slot, Ending ending);
   void problem(const Problem& problem, Ending ending);
   void refuse(int status, std::string_view detail);  // and close
+  template <typename Write>
+  void put(int status, Ending ending, Write write);
   void answered(int status, Ending ending);
 
   void flush();
@@ -100,8 +109,9 @@ class Connection {
 
   Loop& loop_;
   const int socket_;
-  ChargedBytes held_;    // input that is not used up: part of a head or chunk, or what waits behind unsent answers
+  ChargedBytes held_;    // input that is not used up: part of a head or chunk, or what waits for has_room()
   ChargedBytes unsent_;  // answers that the kernel did not take
+  AnswerQueue pending_;  // those behind them, from the first that the committer owes
   std::unique_ptr<Request> request_;  // null, but while a body is on its way
   Clock::time_point deadline_{};
   std::size_t skip_ = 0;      // bytes of a body that nobody wants

@@ -25,27 +25,21 @@ bool same_type(std::string_view type, std::string_view name) noexcept {
          std::equal(type.begin(), type.end(), name.begin(), [&](char a, char b) { return lower(a) == b; });
 }
 
-Outcome refusal(int status, std::string detail, std::size_t line = 0) {
-  Outcome outcome;
-  outcome.status = status;
-  outcome.detail = std::move(detail);
-  outcome.line = line;
-  return outcome;
-}
-
-Outcome refusal(sluice::Admit answer) {
+// As the tracker answered by itself; what a receipt says is answered elsewhere.
+std::optional<Refusal> refusal(sluice::Admit answer) {
   switch (answer) {
-    case sluice::Admit::full:
-      return refusal(429, "the queue is full");
-    case sluice::Admit::too_large:
-      return refusal(413, "more than an empty queue could take");
-    case sluice::Admit::closed:
-      return refusal(503, "the server is stopping");
     case sluice::Admit::accepted:
-    case sluice::Admit::failed:
       break;
+    case sluice::Admit::full:
+      return Refusal{429, "the queue is full"};
+    case sluice::Admit::too_large:
+      return Refusal{413, "more than an empty queue could take"};
+    case sluice::Admit::closed:
+      return Refusal{503, "the server is stopping"};
+    case sluice::Admit::failed:
+      return Refusal{503, "the disk has failed, and nothing of this was taken"};
   }
-  return refusal(500, "the disk failed under this request: it was taken whole or not at all");
+  return std::nullopt;
 }
 
 std::string too_large(std::size_t limit) { return fmt::format("an event is at most {} bytes", limit); }
@@ -66,37 +60,37 @@ std::size_t Intake::body_limit(Content content) const noexcept {
   return content == Content::ndjson ? limits_.request_bytes : std::min(limits_.request_bytes, limits_.event_bytes);
 }
 
-Outcome Intake::take(Content content, std::string_view content_type, std::string_view body) {
-  if (body.empty()) return refusal(400, "no event: the body is empty");
+std::optional<Refusal> Intake::take(Content content, std::string_view content_type, std::string_view body, Slot& slot) {
+  if (body.empty()) return Refusal{400, "no event: the body is empty"};
   switch (content) {
     case Content::json:
-      if (const JsonFault fault = check_json(body)) return refusal(400, to_string(fault));
-      return take_one(body, kJson);
+      if (const JsonFault fault = check_json(body)) return Refusal{400, to_string(fault)};
+      return take_one(body, kJson, slot);
     case Content::ndjson:
-      return take_lines(body);
+      return take_lines(body, slot);
     case Content::opaque:
-      return take_one(body, content_type);
+      return take_one(body, content_type, slot);
     case Content::cloudevents:
       break;
   }
-  return refusal(415, "CloudEvents are not taken by this version");
+  return Refusal{415, "CloudEvents are not taken by this version"};
 }
 
-Outcome Intake::take_one(std::string_view payload, std::string_view content_type) {
-  if (payload.size() > limits_.event_bytes) return refusal(413, too_large(limits_.event_bytes));
+std::optional<Refusal> Intake::take_one(std::string_view payload, std::string_view content_type, Slot& slot) {
+  if (payload.size() > limits_.event_bytes) return Refusal{413, too_large(limits_.event_bytes)};
   const sluice::Event event{std::as_bytes(std::span(payload)), content_type};
   events_.assign(1, event);
-  return hand_over(1);
+  return hand_over(slot);
 }
 
-Outcome Intake::take_lines(std::string_view body) {
+std::optional<Refusal> Intake::take_lines(std::string_view body, Slot& slot) {
   // Room for as many events as there can be, charged before it is made: short lines weigh more here than on the wire.
   const auto most = static_cast<std::size_t>(std::count(body.begin(), body.end(), '\n')) + 1;
   Charge room(budget_);
   if (most > kFreeEvents) {
     const std::size_t bytes = most * sizeof(sluice::Event);
-    if (bytes > budget_.limit()) return refusal(413, "more lines than one request may have");
-    if (!room.try_add(bytes)) return refusal(429, "no room for so many lines now");
+    if (bytes > budget_.limit()) return Refusal{413, "more lines than one request may have"};
+    if (!room.try_add(bytes)) return Refusal{429, "no room for so many lines now"};
   }
   struct Tidy {  // the room that was charged goes with its charge
     std::vector<sluice::Event>& events;
@@ -113,27 +107,19 @@ Outcome Intake::take_lines(std::string_view body) {
   Lines lines(body);
   while (const auto line = lines.next()) {
     if (line->empty()) continue;
-    if (line->size() > limits_.event_bytes) return refusal(413, too_large(limits_.event_bytes), lines.number());
+    if (line->size() > limits_.event_bytes) return Refusal{413, too_large(limits_.event_bytes), lines.number()};
     if (const JsonFault fault = all_utf8 ? check_json_grammar(*line) : check_json(*line))
-      return refusal(400, to_string(fault), lines.number());
+      return Refusal{400, to_string(fault), lines.number()};
     events_.push_back({std::as_bytes(std::span(*line)), kJson});
   }
-  if (events_.empty()) return refusal(400, "no event: every line is empty");
-  return hand_over(events_.size());
+  if (events_.empty()) return Refusal{400, "no event: every line is empty"};
+  return hand_over(slot);
 }
 
-Outcome Intake::hand_over(std::size_t count) {
-  assert(tracker_ != nullptr && "an admin server takes no events");
-  Outcome outcome;
-  const sluice::Admit answer = tracker_->track(events_, [&outcome](const sluice::Outcome& told) {
-    outcome.status = told.answer == sluice::Admit::accepted ? 202 : 500;
-    outcome.first = told.first;
-    outcome.last = told.last;
-  });
-  if (answer != sluice::Admit::accepted) return refusal(answer);
-  if (outcome.status != 202) return refusal(sluice::Admit::failed);
-  outcome.events = count;
-  return outcome;
+std::optional<Refusal> Intake::hand_over(Slot& slot) {
+  assert(submit_ && "an admin server takes no events");
+  slot.events = events_.size();
+  return refusal(submit_(events_, slot.receipt()));
 }
 
 }  // namespace sluiced::http

@@ -1,20 +1,19 @@
 // From a body to events in the tracker: all events of a request or none. One intake an io thread, used by it alone; the
-// tracker copies, so a body may go as soon as take() is back. It refuses what is malformed (naming the line), too
-// large, or refused by the tracker.
+// tracker copies, so a body may go as soon as take() is back, though its receipt may still have to come. It refuses
+// what is malformed (naming the line), too large, or refused by the tracker.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "http/budget.h"
+#include "http/server.h"
+#include "http/slots.h"
 #include "sluice/event.h"
-
-namespace sluice {
-class Tracker;
-}
 
 namespace sluiced::http {
 
@@ -26,14 +25,11 @@ enum class Content : std::uint8_t {
 };
 [[nodiscard]] Content content_of(std::string_view content_type) noexcept;
 
-// What became of a request: the slot that its answer is written from. A connection writes its answers in the order of
-// its requests; under Ack::queued a slot is filled before take() is back.
-struct Outcome {
+// Why nothing of a request was taken.
+struct Refusal {
   int status = 500;
-  std::string detail;    // of a refusal
+  std::string detail;
   std::size_t line = 0;  // of the NDJSON line that is meant, from 1; 0: none
-  std::size_t events = 0;
-  sluice::EventId first, last;
 };
 
 class Intake {
@@ -43,22 +39,24 @@ class Intake {
     std::size_t request_bytes;
   };
 
-  // `tracker` (null: nothing is taken) and `budget` outlive the intake.
-  Intake(sluice::Tracker* tracker, Limits limits, Budget& budget) noexcept
-      : tracker_(tracker), limits_(limits), budget_(budget) {}
+  // `submit` (empty: nothing may be taken) and `budget` outlive the intake.
+  Intake(const Submit& submit, Limits limits, Budget& budget) noexcept
+      : submit_(submit), limits_(limits), budget_(budget) {}
 
   // Most bytes that a body may have. More is 413, without reading it.
   [[nodiscard]] std::size_t body_limit(Content content) const noexcept;
 
-  // Checks and hands over. `content_type` as the client gave it.
-  [[nodiscard]] Outcome take(Content content, std::string_view content_type, std::string_view body);
+  // Checks and hands over. `content_type` as the client gave it. Nothing: it was accepted, and the slot is told of its
+  // end by now, or will be. A refusal: nothing was taken, and the slot is still the caller's.
+  [[nodiscard]] std::optional<Refusal> take(Content content, std::string_view content_type, std::string_view body,
+                                            Slot& slot);
 
  private:
-  [[nodiscard]] Outcome take_lines(std::string_view body);
-  [[nodiscard]] Outcome take_one(std::string_view payload, std::string_view content_type);
-  [[nodiscard]] Outcome hand_over(std::size_t count);
+  [[nodiscard]] std::optional<Refusal> take_lines(std::string_view body, Slot& slot);
+  [[nodiscard]] std::optional<Refusal> take_one(std::string_view payload, std::string_view content_type, Slot& slot);
+  [[nodiscard]] std::optional<Refusal> hand_over(Slot& slot);
 
-  sluice::Tracker* tracker_;
+  const Submit& submit_;
   const Limits limits_;
   Budget& budget_;
   std::vector<sluice::Event> events_;  // of the request at hand; kept for its room

@@ -23,6 +23,7 @@ constexpr milliseconds kSweep{250};
 constexpr milliseconds kSweepAtLeast{5};
 constexpr milliseconds kSweepDraining{5};
 constexpr int kRoundsATurn = 16;
+constexpr int kToldATurn = 4;
 constexpr std::size_t kManyReady = 4;
 constexpr int kAcceptsATurn = 64;              // others want their turn
 constexpr std::size_t kTurnedAwayAtOnce = 64;  // those that get a 503 and linger; beyond, they are just closed
@@ -47,8 +48,12 @@ Loop::Loop(Shared& shared)
       context_(BOOST_ASIO_CONCURRENCY_HINT_UNSAFE_IO),
       ready_(context_, ready_set_.fd()),
       sweep_timer_(context_),
-      intake_(shared.config.tracker, {shared.config.max_event_bytes, shared.config.max_request_bytes}, shared.budget),
+      slots_(shared.budget),
+      intake_(shared.config.submit, {shared.config.max_event_bytes, shared.config.max_request_bytes}, shared.budget),
       scratch_(new char[kScratch]) {
+  // Known by its null among the connections. By edges: a wake-up then costs one write, and no read.
+  if (!ready_set_.try_watch(slots_.wake_fd(), nullptr, EPOLLIN | EPOLLET))
+    throw std::system_error(errno, std::generic_category(), "epoll");
   wait_for_ready();
 }
 
@@ -60,17 +65,26 @@ Loop::~Loop() {
 }
 
 void Loop::run() {
+  slots_.belong_to_this_thread();
   const auto work = boost::asio::make_work_guard(context_);
-  for (;;) {
+  for (bool cut_short = false;; cut_short = true) {
     try {
+      if (cut_short) recover();
       context_.run();
       return;
     } catch (const std::exception& error) {  // memory: the connection at hand is left to the sweep
-      out_.clear();
-      answers_in_out = 0;
       if (shared_.config.log) shared_.config.log(sluice::LogLevel::error, fmt::format("http: {}", error.what()));
     }
   }
+}
+
+// What a turn that was cut short would have done at its end.
+void Loop::recover() {
+  out_.clear();
+  answers_in_out = 0;
+  slots_.wake();
+  if (!ready_waited_) wait_for_ready();
+  arm_sweep();
 }
 
 void Loop::post(std::function<void()> job) { boost::asio::post(context_, std::move(job)); }
@@ -78,7 +92,9 @@ void Loop::post(std::function<void()> job) { boost::asio::post(context_, std::mo
 // ---- serving
 
 void Loop::wait_for_ready() {
+  ready_waited_ = true;
   ready_.async_wait(boost::asio::posix::descriptor_base::wait_read, [this](const boost::system::error_code& error) {
+    ready_waited_ = false;
     if (error) return;
     serve_ready();
     wait_for_ready();
@@ -89,9 +105,31 @@ void Loop::wait_for_ready() {
 void Loop::serve_ready() {
   for (int rounds = kRoundsATurn; rounds > 0; --rounds) {
     const auto ready = ready_set_.ready();
-    for (const epoll_event& event : ready) static_cast<Connection*>(event.data.ptr)->on_ready(event.events);
+    bool woken = false;
+    for (const epoll_event& event : ready) {
+      if (event.data.ptr == nullptr) {
+        woken = true;
+      } else {
+        static_cast<Connection*>(event.data.ptr)->on_ready(event.events);
+      }
+    }
+    if (woken) serve_told();  // last: whom it forgets may be among those that are ready
     if (ready.size() < kManyReady) return;
   }
+}
+
+// A turn for each connection that the committer has answered, and again for what it has answered meanwhile.
+void Loop::serve_told() {
+  wake_ups_.store(wake_ups_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);  // as owed_
+  for (int rounds = kToldATurn; rounds > 0; --rounds) {
+    for (ToldLink* next = slots_.take_told(); next != nullptr;) {
+      Connection& connection = static_cast<Slot*>(next)->queue->connection();
+      next = next->next_told;  // the turn ends the slot
+      connection.on_told();
+    }
+    if (slots_.try_sleep()) return;
+  }
+  slots_.wake();  // others want their turn
 }
 
 // ---- accepting

@@ -1,5 +1,5 @@
 // One io thread: an event loop, its connections, and what they share because only one of them has its turn at a time.
-// All but post(), stop() and the atomics belong to the thread that runs it.
+// All but post(), stop() and the atomics belong to the thread that runs it; receipts that come late wake it (slots.h).
 #pragma once
 
 #include <array>
@@ -21,6 +21,7 @@
 #include "http/listener.h"
 #include "http/ready_set.h"
 #include "http/shared.h"
+#include "http/slots.h"
 
 namespace sluiced::http {
 
@@ -51,6 +52,7 @@ class Loop {
   [[nodiscard]] ReadySet& ready_set() noexcept { return ready_set_; }
   [[nodiscard]] Shared& shared() noexcept { return shared_; }
   [[nodiscard]] Intake& intake() noexcept { return intake_; }
+  [[nodiscard]] Slots& slots() noexcept { return slots_; }
   [[nodiscard]] std::string_view date() { return date_.now(); }
   [[nodiscard]] std::string& out() noexcept { return out_; }  // answers of the turn at hand
   std::uint32_t answers_in_out = 0;
@@ -65,6 +67,7 @@ class Loop {
 
   // Statistics, any thread.
   [[nodiscard]] std::size_t owed() const noexcept { return owed_.load(std::memory_order_relaxed); }
+  [[nodiscard]] std::uint64_t wake_ups() const noexcept { return wake_ups_.load(std::memory_order_relaxed); }
   void add_answered(std::map<int, std::uint64_t>& to) const;
 
  private:
@@ -77,8 +80,10 @@ class Loop {
     bool complained = false;  // and once is enough
   };
 
+  void recover();
   void wait_for_ready();
   void serve_ready();
+  void serve_told();
   void wait_for_clients(Acceptor& acceptor);
   [[nodiscard]] bool accept_some(Acceptor& acceptor, int most);
   void stop_listening();
@@ -93,11 +98,13 @@ class Loop {
   Descriptor ready_;  // of the set, which closes it
   boost::asio::steady_timer sweep_timer_;
   std::deque<Acceptor> acceptors_;
+  Slots slots_;
   Intake intake_;
   DateLine date_;
   std::string out_;
   std::unique_ptr<char[]> scratch_;
   std::list<Connection> connections_;
+  bool ready_waited_ = false;
   bool sweep_armed_ = false;
   bool draining_ = false;     // new requests are refused
   bool drain_begun_ = false;  // and every connection knows it
@@ -106,6 +113,7 @@ class Loop {
   Clock::time_point reading_{};
   std::size_t settling_ = 0;  // connections whose last answer is on its way
   std::atomic<std::size_t> owed_{0};
+  std::atomic<std::uint64_t> wake_ups_{0};
   std::array<std::atomic<std::uint64_t>, 600> answered_{};  // by status
 };
 

@@ -22,7 +22,8 @@ struct Server::Impl {
       loops.front().accept_on(listener, [this](int fd, bool tcp, bool too_many) { hand_over(fd, tcp, too_many); });
     }
     try {
-      for (std::size_t i = 0; i < loops.size(); ++i) threads.emplace_back([this, i] { serve(i); });
+      // Who accepts comes last: if a thread is not to be had, nothing was taken yet.
+      for (std::size_t i = loops.size(); i-- > 0;) threads.emplace_back([this, i] { serve(i); });
     } catch (...) {
       stop();
       throw;
@@ -99,6 +100,7 @@ Counters Server::counters() const {
   counters.connections = impl_->shared.connections;
   for (const Loop& loop : impl_->loops) {
     counters.answers_owed += loop.owed();
+    counters.wake_ups += loop.wake_ups();
     loop.add_answered(counters.answered);
   }
   return counters;

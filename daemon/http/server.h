@@ -9,15 +9,13 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "sluice/options.h"
-
-namespace sluice {
-class Tracker;
-}
+#include "sluice/tracker.h"
 
 namespace sluiced::http {
 
@@ -41,15 +39,24 @@ struct Page {
 };
 using Pages = std::map<std::string, std::function<Page()>, std::less<>>;
 
+// What a POST to an action is answered with; the target is the client's, with its query, the body is not looked at.
+// Called on a server's thread, which serves nobody else meanwhile.
+using Actions = std::map<std::string, std::function<Page(std::string_view target)>, std::less<>>;
+
+// Takes the events of a request: Tracker::track with a receipt, and its contract. Only on `accepted` will the receipt
+// be called, once; before this returns on this thread, or whenever it likes on any other.
+using Submit = std::function<sluice::Admit(std::span<const sluice::Event> events, const sluice::Receipt& receipt)>;
+
 struct Config {
   std::vector<Address> listen;
-  Pages pages;                         // path -> GET handler: /healthz, /readyz, /status ...
-  sluice::Tracker* tracker = nullptr;  // takes POST /v1/events; none: an admin server. Outlives the server.
-  std::string thread_name = "http";    // threads are NAME-0 … (at most 15 bytes)
+  Pages pages;                       // path -> GET handler: /healthz, /readyz, /status ...
+  Actions actions = {};              // path -> POST handler: /dead-letter/requeue ...
+  Submit submit = {};                // takes POST /v1/events; none: an admin server. What it calls outlives the server.
+  std::string thread_name = "http";  // threads are NAME-0 … (at most 15 bytes)
   std::size_t threads = 1;
   std::size_t max_event_bytes = 256U << 10U;
   std::size_t max_request_bytes = std::size_t{8} << 20U;
-  std::size_t receive_bytes = std::size_t{16} << 20U;  // for all that is being received and unsent answers together
+  std::size_t receive_bytes = std::size_t{16} << 20U;  // for all that is being received, and answers owed or unsent
   std::size_t max_connections = 1024;
   std::chrono::nanoseconds request_timeout = std::chrono::seconds{10};
   sluice::LogHook log;
@@ -57,7 +64,8 @@ struct Config {
 
 struct Counters {
   std::size_t connections = 0;            // open now
-  std::size_t answers_owed = 0;           // requests in hand, answers not yet handed to the kernel
+  std::size_t answers_owed = 0;           // requests in hand or with the committer, answers the kernel has not yet
+  std::uint64_t wake_ups = 0;             // of its threads, by receipts that came late
   std::map<int, std::uint64_t> answered;  // by status, since the start
 };
 
@@ -65,7 +73,9 @@ class Server {
  public:
   // Throws StartError: in_use for an address that is taken, unusable for one that cannot be listened on.
   explicit Server(Config config);
-  // Closes what is still open, without lingering, and joins its threads. Never blocks on a client.
+  // Closes what is still open, without lingering, and joins its threads. Never blocks on a client. Every receipt of
+  // what was accepted must have come by then: a tracker that is shut down calls no more. Where that cannot be had (a
+  // committer that hangs on a dead disk) the process has to exit without this.
   ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
@@ -75,13 +85,14 @@ class Server {
 
   // Begins the stop and returns at once: takes what waits in the listen queues, then stops listening; closes idle
   // connections; finishes requests being read, but gives them no longer than until `reading`; answers new ones with
-  // 503 and `Connection: close`. Closes linger (see README). Idempotent.
+  // 503 and `Connection: close`, behind those that the committer still owes. Closes linger (see README). Idempotent.
   void drain(Clock::time_point reading);
 
   // Waits until no request is in hand and no answer is owed, or the deadline. True if so. A drained server stays so.
   [[nodiscard]] bool wait_drained(Clock::time_point deadline);
 
-  // Gives up clients that have not read their answers: they are owed nothing any more.
+  // Gives up clients that have not read their answers, and those whose answers the committer still owes (what becomes
+  // of their events is the tracker's as before): they are owed nothing any more.
   void give_up();
 
   [[nodiscard]] Counters counters() const;

@@ -26,113 +26,16 @@
 #include <vector>
 
 #include "http/server.h"
+#include "http_support.h"
 #include "sluice/error.h"
 #include "sluice/tracker.h"
 
 namespace {
 
 using namespace std::chrono_literals;
-using sluiced::http::Clock;
+using namespace http_support;
 using sluiced::http::Config;
 using sluiced::http::Server;
-
-constexpr auto kPatience = 5000ms;  // far more than anything here takes
-
-bool eventually(const std::function<bool()>& holds) {
-  for (const auto end = Clock::now() + kPatience; Clock::now() < end;) {
-    if (holds()) return true;
-    std::this_thread::yield();
-  }
-  return holds();
-}
-
-struct Answer {
-  int status = 0;  // 0: the connection ended without one
-  std::string head, body;
-
-  [[nodiscard]] bool has(const std::string& line) const {
-    return head.find("\r\n" + line + "\r\n") != std::string::npos;
-  }
-};
-
-// One client's socket.
-class Client {
- public:
-  explicit Client(const std::string& address) {
-    if (address.starts_with("unix:")) {
-      sockaddr_un to{};
-      to.sun_family = AF_UNIX;
-      address.substr(5).copy(to.sun_path, sizeof to.sun_path - 1);
-      fd_ = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-      connected_ = ::connect(fd_, reinterpret_cast<sockaddr*>(&to), sizeof to) == 0;
-    } else {
-      sockaddr_in to{};
-      to.sin_family = AF_INET;
-      to.sin_port = htons(static_cast<std::uint16_t>(std::stoi(address.substr(address.rfind(':') + 1))));
-      to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-      fd_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-      connected_ = ::connect(fd_, reinterpret_cast<sockaddr*>(&to), sizeof to) == 0;
-    }
-  }
-  explicit Client(int connected) : fd_(connected), connected_(true) {}
-  ~Client() { ::close(fd_); }
-  Client(const Client&) = delete;
-  Client& operator=(const Client&) = delete;
-
-  [[nodiscard]] bool connected() const { return connected_; }
-  [[nodiscard]] int fd() const { return fd_; }
-
-  void send(std::string_view bytes) const {
-    while (!bytes.empty()) {
-      const ssize_t sent = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
-      if (sent <= 0) return;
-      bytes.remove_prefix(static_cast<std::size_t>(sent));
-    }
-  }
-
-  // The next answer, or status 0 when the server has closed.
-  Answer receive(bool with_body = true) {
-    Answer answer;
-    std::size_t end = 0;
-    while ((end = buffer_.find("\r\n\r\n")) == std::string::npos) {
-      if (!fill()) return answer;
-    }
-    answer.head = buffer_.substr(0, end + 2);
-    buffer_.erase(0, end + 4);
-    answer.status = std::stoi(answer.head.substr(9, 3));
-    const std::size_t at = answer.head.find("Content-Length: ");
-    const std::size_t size = at == std::string::npos || !with_body ? 0 : std::stoul(answer.head.substr(at + 16));
-    while (buffer_.size() < size) {
-      if (!fill()) return {};
-    }
-    answer.body = buffer_.substr(0, size);
-    buffer_.erase(0, size);
-    return answer;
-  }
-
-  Answer ask(std::string_view request) {
-    send(request);
-    return receive();
-  }
-
-  // The server closes, and has nothing more to say.
-  bool ends() { return buffer_.empty() && !fill() && buffer_.empty(); }
-
- private:
-  bool fill() {
-    pollfd waited{fd_, POLLIN, 0};
-    if (::poll(&waited, 1, static_cast<int>(kPatience.count())) != 1) return false;
-    std::array<char, 65536> bytes;
-    const ssize_t size = ::recv(fd_, bytes.data(), bytes.size(), 0);
-    if (size <= 0) return false;
-    buffer_.append(bytes.data(), static_cast<std::size_t>(size));
-    return true;
-  }
-
-  int fd_ = -1;
-  bool connected_ = false;
-  std::string buffer_;
-};
 
 // A tracker that keeps what it delivers, and a server in front of it.
 struct House {
@@ -151,7 +54,7 @@ struct House {
       payloads.emplace_back(event.text());
       types.emplace_back(event.content_type);
     });
-    config.tracker = tracker.get();
+    config.submit = [to = tracker.get()](auto events, const auto& receipt) { return to->track(events, receipt); };
     server = std::make_unique<Server>(std::move(config));
   }
   ~House() {
@@ -176,13 +79,6 @@ struct House {
   std::unique_ptr<sluice::Tracker> tracker;
   std::unique_ptr<Server> server;
 };
-
-std::string post(std::string_view body, const std::string& type = "text/plain", const std::string& fields = "") {
-  return "POST /v1/events HTTP/1.1\r\nHost: a\r\n" + (type.empty() ? "" : "Content-Type: " + type + "\r\n") + fields +
-         "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + std::string(body);
-}
-
-std::string get(const std::string& path) { return "GET " + path + " HTTP/1.1\r\nHost: a\r\n\r\n"; }
 
 std::string chunked(const std::vector<std::string>& parts, const std::string& type = "text/plain") {
   std::string text =
@@ -396,6 +292,8 @@ TEST_CASE("http: staying open is as version and Connection say") {
     Client client(house.address());
     CHECK(client.ask("GET /healthz HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").has("Connection: keep-alive"));
     CHECK(client.ask(get("/healthz?x=1")).status == 200);
+    client.send("HEAD /nothing HTTP/1.1\r\nHost: a\r\n\r\n");
+    CHECK(client.receive(false).status == 404);
     client.send("HEAD /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     CHECK(client.receive(false).has("Content-Length: 3"));  // and no body
     CHECK(client.ends());
