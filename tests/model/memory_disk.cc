@@ -350,8 +350,9 @@ struct MemoryDisk::World {
   mutable std::mutex mutex;
   // All guarded by mutex.
   Tree tree;
-  std::optional<Tree> next;  // there once the world has ended
-  bool removed = false;      // the directory, and nobody has made a new one
+  std::optional<Tree> next;     // there once the world has ended
+  std::optional<End> ended_by;  // likewise
+  bool removed = false;         // the directory, and nobody has made a new one
   std::vector<Plan> plans;
   std::vector<Fault> faults;  // nth counts down to 0
   std::array<std::uint64_t, kCalls> calls{};
@@ -369,6 +370,7 @@ struct MemoryDisk::World {
   void end(End how) {
     if (next) return;
     next = how == End::power_cut ? tree.after_power_cut() : tree.after_kill();
+    ended_by = how;
   }
 
   Fate begin(Call call, std::string_view name) {
@@ -626,9 +628,9 @@ void MemoryDisk::forget_ends() {
   world_->plans.clear();
 }
 
-bool MemoryDisk::ended() const {
+std::optional<End> MemoryDisk::ended_by() const {
   const std::scoped_lock lock(world_->mutex);
-  return world_->next.has_value();
+  return world_->ended_by;
 }
 
 std::unique_ptr<MemoryDisk> MemoryDisk::reboot() const {
@@ -653,14 +655,14 @@ void MemoryDisk::heal() {
   world_->tree.capacity = kNoLimit;
 }
 
-void MemoryDisk::remove_directory() {
+void MemoryDisk::remove_directory(const std::string& but_for) {
   const std::scoped_lock lock(world_->mutex);
   Tree& tree = world_->tree;
-  for (const auto& [name, number] : tree.visible) tree.inodes.at(number).links = 0;
-  tree.visible.clear();
-  tree.durable.clear();
-  tree.changes.clear();
-  tree.collect();
+  std::erase_if(tree.visible, [&](const auto& entry) {
+    if (entry.first != but_for) tree.inodes.at(entry.second).links = 0;
+    return entry.first != but_for;
+  });
+  tree.sync_names();
   world_->removed = true;
 }
 

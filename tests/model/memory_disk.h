@@ -25,6 +25,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -100,7 +101,8 @@ class MemoryDisk final : public sluice::Disk {
   void end_at(End how, sluice::Instant when, std::uint64_t nth = 1);
   void end_at_call(End how, std::uint64_t nth, Moment moment);  // counts the calls that change something
   void forget_ends();                                           // what was planned is not
-  [[nodiscard]] bool ended() const;
+  [[nodiscard]] bool ended() const { return ended_by().has_value(); }
+  [[nodiscard]] std::optional<End> ended_by() const;
 
   // The world after the end, the same whenever it is asked for. After a power cut all that is in it is durable. The
   // capacity stays, faults and plans do not.
@@ -111,8 +113,9 @@ class MemoryDisk final : public sluice::Disk {
   void fail(Fault fault);
   void set_capacity(std::uint64_t bytes);  // of all files together, in whole blocks; then ENOSPC
   void heal();                             // no faults, no capacity
-  // Somebody removes the directory for good. Open files go on working, with no links; hold() makes a new one.
-  void remove_directory();
+  // Somebody removes the directory for good. Open files go on working, with no links; hold() makes a new one. The
+  // file that is named, if any, is taken for one of another directory.
+  void remove_directory(const std::string& but_for = {});
 
   // Called before each call does its work, on its thread and without the lock: a test may count there, look, or wait
   // (a disk that hangs). To be set before there is a second thread.

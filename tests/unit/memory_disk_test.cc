@@ -428,11 +428,26 @@ TEST_CASE("memory_disk: files of a removed directory go on working, without link
   CHECK_FALSE(has(*disk.reboot(), "a"));
 }
 
+TEST_CASE("memory_disk: a file that is not in the removed directory keeps its name") {
+  MemoryDisk disk(1);
+  const auto here = synced(disk, "here", "x");
+  const auto elsewhere = synced(disk, "elsewhere", "y");
+  disk.remove_directory("elsewhere");
+  CHECK(disk.names() == std::vector<std::string>{"elsewhere"});
+  DiskFile::Stat stat;
+  REQUIRE_FALSE(elsewhere->stat(stat));
+  CHECK(stat.links == 1);
+  REQUIRE_FALSE(here->stat(stat));
+  CHECK(stat.links == 0);
+}
+
 TEST_CASE("memory_disk: a dead world refuses everything and changes nothing") {
   for (const End how : {End::power_cut, End::kill}) {
     MemoryDisk disk(1);
     const auto file = synced(disk, "a", "x");
     disk.end(how);
+    disk.end(End::kill);  // there is one end
+    CHECK(disk.ended_by() == how);
     const auto next = disk.reboot();
     DiskFile::Stat stat;
     std::size_t got = 0;
