@@ -1,0 +1,87 @@
+// The seam through which the journal touches files, all of it: what is not here it does not do. PosixDisk is the real
+// one; tests have a twin in memory that loses what was not synced. Names are relative to the journal's directory.
+// Any thread, but one writer a file; every call may block as long as the disk does.
+// Errors are values, with the system's code; a call that failed may have done a part of its work.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <vector>
+
+namespace sluice {
+
+// The moments at which a crash hurts most. The journal names them as it passes; a test ends the world at each.
+enum class Instant : std::uint8_t {
+  after_append,   // a commit is written and not synced
+  before_sync,    // of a segment
+  after_sync,     // and before anybody is told
+  at_rotation,    // the old segment is sealed, the new one is not there
+  after_create,   // a new segment is there, and its name is synced
+  before_settle,  // settles are known and not written
+  after_settle,   // and not synced
+  before_unlink,  // of a finished segment
+  after_unlink,   // its settled file is still there
+  after_copy,     // unfinished events stand in two segments
+  at_recovery,    // segments were read, nothing was changed yet
+};
+inline constexpr std::size_t kInstants = static_cast<std::size_t>(Instant::at_recovery) + 1;
+
+class DiskFile {
+ public:
+  struct Stat {
+    std::uint64_t size = 0;
+    std::uint64_t links = 0;  // 0: somebody removed it, and what is written goes nowhere
+  };
+
+  DiskFile() = default;
+  DiskFile(const DiskFile&) = delete;
+  DiskFile& operator=(const DiskFile&) = delete;
+  virtual ~DiskFile() = default;  // closes; syncs nothing
+
+  // All of the pieces, one behind the other, from this offset on. A write that was cut short is an error.
+  [[nodiscard]] virtual std::error_code write(std::uint64_t offset,
+                                              std::span<const std::span<const std::byte>> pieces) = 0;
+  // Up to to.size() bytes; fewer only at the end of the file. `got`: how many.
+  [[nodiscard]] virtual std::error_code read(std::uint64_t offset, std::span<std::byte> to, std::size_t& got) = 0;
+  // What was written survives a power cut once this has succeeded; after a failure nobody knows what does.
+  [[nodiscard]] virtual std::error_code sync() = 0;
+  // The file is at least this long from here, filled up with zeros, and writing there needs no more room on the disk.
+  [[nodiscard]] virtual std::error_code preallocate(std::uint64_t size) = 0;
+  [[nodiscard]] virtual std::error_code truncate(std::uint64_t size) = 0;
+  [[nodiscard]] virtual std::error_code stat(Stat& to) = 0;
+};
+
+class Disk {
+ public:
+  enum class Open : std::uint8_t {
+    read,    // there must be one
+    write,   // likewise; for reading too
+    create,  // there must be none; for reading too
+  };
+
+  Disk() = default;
+  Disk(const Disk&) = delete;
+  Disk& operator=(const Disk&) = delete;
+  virtual ~Disk() = default;
+
+  // The directory is there, and ours: made if it is missing, locked if it is not the one that we hold.
+  [[nodiscard]] virtual std::error_code hold() = 0;
+
+  [[nodiscard]] virtual std::error_code open(const std::string& name, Open how, std::unique_ptr<DiskFile>& file) = 0;
+  [[nodiscard]] virtual std::error_code rename(const std::string& from, const std::string& to) = 0;  // replaces
+  [[nodiscard]] virtual std::error_code unlink(const std::string& name) = 0;
+  // Names that were made, changed or removed survive a power cut once this has succeeded.
+  [[nodiscard]] virtual std::error_code sync_directory() = 0;
+  [[nodiscard]] virtual std::error_code list(std::vector<std::string>& names) = 0;
+
+  // For tests: the journal passes this moment.
+  virtual void pass(Instant /*now*/) noexcept {}
+};
+
+}  // namespace sluice

@@ -1,0 +1,410 @@
+// The steps of a life, and how often each is thrown. The shares are wide on purpose: a run that never delivers reaches
+// the limit, one that keeps an event back makes the journal copy, one that ends at once hits the recovery.
+#include "model/scenario.h"
+
+#include <algorithm>
+#include <exception>
+#include <memory>
+#include <ostream>
+
+#include "model/dice.h"
+#include "model/oracle.h"
+#include "model/sink_file.h"
+
+namespace model {
+namespace {
+
+constexpr std::size_t kMostRequests = 4;  // in a commit
+constexpr std::size_t kMostEvents = 9;    // in a request
+constexpr std::size_t kMostTries = 200;   // of what must come to an end once nothing goes wrong any more
+
+class Scenario {
+ public:
+  Scenario(std::uint64_t seed, const Starter& start, Menu menu, std::ostream* trace)
+      : dice_(seed), start_(start), menu_(menu), trace_(trace), disk_(std::make_unique<MemoryDisk>(dice_.next())) {
+    setup_.segment_bytes = std::uint64_t{16384} << dice_.below(3);  // small, so that a few events fill it
+    setup_.journal_bytes = setup_.segment_bytes * 8;
+    setup_.ack = dice_.one_in(3) ? sluice::Ack::written : sluice::Ack::synced;
+    eagerness_ = dice_.below(5);
+  }
+
+  Judgement run() {
+    SinkFile::create(*disk_);
+    say("segment", setup_.segment_bytes, "journal", setup_.journal_bytes,
+        setup_.ack == sluice::Ack::synced ? "synced" : "written");
+    const std::size_t lives = dice_.between(1, 5);
+    for (std::size_t i = 0; i < lives && oracle_.complaints().empty(); ++i) one_life();
+    if (oracle_.complaints().empty()) last_life();
+    judgement_.acknowledged = oracle_.acknowledged();
+    judgement_.complaints = oracle_.complaints();
+    return judgement_;
+  }
+
+ private:
+  template <typename... Words>
+  void say(const Words&... words) {
+    if (trace_ == nullptr) return;
+    *trace_ << "  " << judgement_.lives << '/' << disk_->changing_calls() << ':';
+    ((*trace_ << ' ' << words), ...);
+    *trace_ << std::endl;  // a run that crashes must have said where
+  }
+
+  // ---- lives
+
+  void one_life() {
+    plan_an_end();
+    if (dice_.one_in(6)) misfortune();
+    kept_back_ = dice_.one_in(3) ? dice_.between(1, 3) : 0;
+    if (begin()) {
+      const std::size_t steps = dice_.below(std::size_t{1} << dice_.between(2, 7));
+      for (std::size_t i = 0; i < steps && !disk_->ended(); ++i) step();
+      if (!disk_->ended() && dice_.one_in(4)) {
+        say("close");
+        life_->close();
+      }
+    } else if (disk_->ended()) {
+      ++judgement_.cut_in_recovery;
+    }
+    end();
+  }
+
+  void plan_an_end() {
+    const End how = dice_.one_in(3) ? End::kill : End::power_cut;
+    switch (dice_.below(4)) {
+      case 0:
+        break;  // it will end where its steps end
+      case 1: {
+        const auto when = static_cast<sluice::Instant>(dice_.below(sluice::kInstants));
+        const std::size_t nth = dice_.between(1, 4);
+        say("will end", how == End::kill ? "by kill" : "by cut", "at instant", static_cast<int>(when), "passed", nth);
+        disk_->end_at(how, when, nth);
+        break;
+      }
+      default: {
+        const std::size_t nth = 1 + dice_.below(std::size_t{1} << dice_.between(1, 9));
+        const auto moment = static_cast<Moment>(dice_.below(3));
+        say("will end", how == End::kill ? "by kill" : "by cut", "at call", nth, "moment", static_cast<int>(moment));
+        disk_->end_at_call(how, nth, moment);
+      }
+    }
+  }
+
+  // The journal opens; false: the world ended meanwhile, or the journal broke its promise to open.
+  bool begin() {
+    for (bool again = true;; again = false) {
+      const std::uint64_t life = judgement_.lives++;
+      try {
+        sink_ = std::make_unique<SinkFile>(*disk_);
+        life_ = start_(*disk_, setup_, life, dice_.next());
+        say("open");
+        lost_ = life_->lost();
+        if (lost_ > 0 && !damaged_) oracle_.complain("lost " + std::to_string(lost_) + ", though nothing was damaged");
+        if (disk_->ended()) life_->close();
+        return !disk_->ended();
+      } catch (const std::exception& failed) {
+        say("does not open:", failed.what());
+        life_.reset();
+        if (disk_->ended()) return false;
+        if (!again || !misfortunes_) {
+          oracle_.complain(std::string("does not open: ") + failed.what());
+          return false;
+        }
+        heal();
+      }
+    }
+  }
+
+  // However it goes: the process is gone, and with it what only memory held.
+  void end() {
+    if (!disk_->ended()) {
+      say("ends here");
+      disk_->end(dice_.one_in(3) ? End::kill : End::power_cut);
+    }
+    life_.reset();
+    sink_.reset();
+    hand_.clear();
+    settling_.clear();
+    cut_ = disk_->ended_by() == End::power_cut;
+    say(cut_ ? "power is lost" : "killed");
+    ++(cut_ ? judgement_.power_cuts : judgement_.kills);
+    oracle_.next_life(cut_);
+    for (std::size_t i = 0; i < sluice::kInstants; ++i) {
+      judgement_.passed[i] += disk_->passed(static_cast<sluice::Instant>(i));
+    }
+    disk_ = disk_->reboot();
+    misfortunes_ = full_;
+  }
+
+  // Nothing goes wrong any more: everything is delivered, the journal takes events again, and what is finished never
+  // comes back.
+  void last_life() {
+    heal();
+    kept_back_ = 0;
+    if (menu_.damage && dice_.one_in(12)) damage();
+    if (!begin()) return;
+    if (damaged_) oracle_.excuse(lost_);
+    drain();
+    bool taken = false;
+    for (std::size_t i = 0; i < kMostTries && !taken; ++i) {
+      taken = commit({{payload(0)}}) == 1;
+      life_->maintain();
+    }
+    if (!taken) oracle_.complain("takes nothing, though it is empty and the disk is well");
+    drain();
+    say("close");
+    life_->close();
+    end();
+    oracle_.drained(SinkFile::parse(disk_->bytes(std::string(SinkFile::kName))).first);
+
+    // What an earlier life settled and nobody synced may come again, but only after a power cut.
+    if (!begin()) return;
+    const std::uint64_t before = judgement_.handed_out;
+    take(1000);
+    if (!cut_ && judgement_.handed_out > before) oracle_.complain("events come again after a drain and an orderly end");
+    life_->close();
+  }
+
+  void drain() {
+    say("drain");
+    for (std::size_t i = 0; i < kMostTries; ++i) {
+      take(1000);
+      deliver(deliverable());
+      sync_settles();
+      life_->maintain();
+      if (life_->all_taken() && hand_.empty()) return;
+    }
+    oracle_.complain("a drain does not end");
+  }
+
+  // ---- steps
+
+  void step() {
+    const std::size_t thrown = dice_.below(100);
+    if (thrown < 40) {
+      commit_some();
+    } else if (thrown < 52 + 2 * eagerness_) {
+      take(dice_.between(1, 12));
+    } else if (thrown < 64 + 3 * eagerness_) {
+      deliver(dice_.below(deliverable() + 1));
+    } else if (thrown < 80) {
+      life_->write_settles();
+    } else if (thrown < 84) {
+      sync_settles();
+    } else if (thrown < 88) {
+      if (life_->sync()) oracle_.synced();
+    } else if (thrown < 95) {
+      say("maintain");
+      life_->maintain();
+    } else if (thrown < 97) {
+      misfortune();
+    } else {
+      heal();
+    }
+  }
+
+  void commit_some() {
+    std::vector<Asked> requests(dice_.between(1, kMostRequests));
+    std::uint64_t number = requests_;
+    for (Asked& asked : requests) {
+      const std::size_t events = dice_.one_in(3) ? dice_.between(2, kMostEvents) : 1;
+      for (std::size_t i = 0; i < events; ++i) asked.push_back(payload(i, number));
+      ++number;
+    }
+    commit(requests);
+  }
+
+  // How many were acknowledged.
+  std::size_t commit(const std::vector<Asked>& requests) {
+    std::vector<std::uint64_t> numbers;
+    for (const Asked& asked : requests) numbers.push_back(oracle_.send(asked));
+    requests_ += requests.size();
+    const std::vector<Answer> answers = life_->commit(requests);
+    std::size_t acknowledged = 0;
+    for (std::size_t i = 0; i < answers.size(); ++i) {
+      switch (answers[i].kind) {
+        case Answer::acknowledged:
+          ++acknowledged;
+          say("request", numbers[i], "of", requests[i].size(), "acknowledged from", to_string(answers[i].first));
+          oracle_.acknowledge(numbers[i], answers[i].first,
+                              setup_.ack == sluice::Ack::synced ? Promise::survives_power : Promise::survives_kill);
+          break;
+        case Answer::refused:
+          ++judgement_.refused;
+          say("request", numbers[i], "refused");
+          oracle_.refuse(numbers[i]);
+          break;
+        case Answer::unknown:
+          ++judgement_.unknown;
+          say("request", numbers[i], "of", requests[i].size(), "unknown");
+          break;
+      }
+    }
+    return acknowledged;
+  }
+
+  void take(std::size_t most) {
+    for (Handed& event : life_->take(most)) {
+      ++judgement_.handed_out;
+      say("handed out", to_string(event.id));
+      oracle_.handed_out(event.id, event.payload);
+      hand_.push_back(std::move(event));
+    }
+  }
+
+  [[nodiscard]] std::size_t deliverable() const { return hand_.size() - std::min(kept_back_, hand_.size()); }
+
+  // Some of those in hand, in any order: workers are several, and some events are slow.
+  void deliver(std::size_t count) {
+    if (count == 0) return;
+    for (std::size_t i = 0; i < count; ++i) {
+      std::swap(hand_[hand_.size() - 1 - i], hand_[kept_back_ + dice_.below(deliverable() - i)]);
+    }
+    const std::span<const Handed> batch = std::span(hand_).last(count);
+    if (!sink_->append(batch)) return say("the sink failed");
+    std::vector<sluice::EventId> ids;
+    for (const Handed& event : batch) {
+      say("delivered", to_string(event.id));
+      oracle_.delivered(event.id);
+      ids.push_back(event.id);
+    }
+    settling_.insert(settling_.end(), ids.begin(), ids.end());
+    life_->settle(ids);
+    hand_.resize(hand_.size() - count);
+  }
+
+  void sync_settles() {
+    life_->write_settles();
+    if (!life_->sync_settles()) return say("settles are not synced");
+    say("settles are synced");
+    for (const sluice::EventId& id : settling_) oracle_.settled_for_good(id);
+    settling_.clear();
+  }
+
+  // ---- what goes wrong
+
+  void misfortune() {
+    misfortunes_ = true;
+    if (menu_.removed_directory && dice_.one_in(12)) return remove_directory();
+    if (dice_.one_in(4)) {
+      const std::uint64_t room = disk_->used() + dice_.below(setup_.journal_bytes);
+      say("the disk has room for", room);
+      full_ = true;
+      return disk_->set_capacity(room);
+    }
+    Fault fault;
+    fault.call = static_cast<Call>(dice_.below(static_cast<std::size_t>(Call::hold)));
+    if (dice_.one_in(8)) fault.call = static_cast<Call>(dice_.below(kCalls));
+    fault.nth = dice_.between(1, 6);
+    fault.error = dice_.coin() ? std::errc::io_error : std::errc::no_space_on_device;
+    fault.lasts = dice_.one_in(3);
+    const bool of_the_sink = dice_.one_in(6);
+    fault.where = [of_the_sink](std::string_view name) { return (name == SinkFile::kName) == of_the_sink; };
+    say("call", static_cast<int>(fault.call), "will fail, the next but", fault.nth - 1, fault.lasts ? "and on" : "once",
+        of_the_sink ? "at the sink" : "");
+    disk_->fail(std::move(fault));
+  }
+
+  void heal() {
+    say("the disk is well again");
+    full_ = false;
+    disk_->heal();
+  }
+
+  void remove_directory() {
+    say("somebody removes the directory");
+    disk_->remove_directory(std::string(SinkFile::kName));
+    oracle_.write_off();
+  }
+
+  // A byte that was durable is another now. Whatever had no successor yet may pass for torn, so the last commit does
+  // not count.
+  void damage() {
+    std::vector<std::string> names = disk_->names();
+    std::erase(names, SinkFile::kName);
+    if (names.empty()) return;
+    const std::string& name = names[dice_.below(names.size())];
+    std::string bytes = disk_->bytes(name);
+    if (bytes.empty()) return;
+    const std::size_t at = dice_.below(bytes.size());
+    say("damage", name, "at", at);
+    bytes[at] = static_cast<char>(bytes[at] ^ static_cast<char>(1U << dice_.below(8)));
+    disk_->replace(name, bytes);
+    damaged_ = true;
+    oracle_.forget_settles();
+    oracle_.excuse(kMostRequests * kMostEvents);
+  }
+
+  // ---- payloads
+
+  std::string payload(std::size_t index) { return payload(index, requests_); }
+
+  std::string payload(std::size_t index, std::uint64_t request) {
+    std::string text = 'r' + std::to_string(request) + '.' + std::to_string(index) + ';';
+    switch (dice_.below(12)) {
+      case 0:
+        return text;
+      case 1:
+        return text + piece_of_the_journal();
+      case 2:
+        return text + std::string(dice_.between(3000, 9000), 'b');
+      case 3:
+        if (dice_.one_in(6)) return text + std::string(setup_.segment_bytes + dice_.below(5000), 'h');
+        [[fallthrough]];
+      default:
+        return text + std::string(dice_.below(300), 's');
+    }
+  }
+
+  // A payload that looks like records: what stands on the disk, at each of the offsets from a multiple of eight.
+  std::string piece_of_the_journal() {
+    std::vector<std::string> names = disk_->names();
+    const std::string bytes = disk_->bytes(names[dice_.below(names.size())]);
+    const std::size_t from = dice_.below(std::min<std::size_t>(bytes.size(), 12000) / 8 + 1) * 8;
+    return std::string(dice_.below(8), 'p') + bytes.substr(from, dice_.below(800));
+  }
+
+  Dice dice_;
+  const Starter& start_;
+  const Menu menu_;
+  std::ostream* const trace_;
+  std::unique_ptr<MemoryDisk> disk_;
+  Setup setup_;
+  std::size_t eagerness_ = 0;  // to deliver
+  Oracle oracle_;
+  Judgement judgement_;
+  std::uint64_t requests_ = 0;
+  std::uint64_t lost_ = 0;
+  bool misfortunes_ = false;   // in this life
+  bool full_ = false;          // the disk, perhaps; a reboot makes no room
+  std::size_t kept_back_ = 0;  // so many of the first are not delivered in this life
+  bool damaged_ = false;
+  bool cut_ = false;  // is how the last life ended
+
+  // Of this life; the life goes first.
+  std::vector<Handed> hand_;               // taken and not delivered
+  std::vector<sluice::EventId> settling_;  // settled, and not for good yet
+  std::unique_ptr<SinkFile> sink_;
+  std::unique_ptr<Life> life_;
+};
+
+}  // namespace
+
+Judgement& Judgement::operator+=(const Judgement& other) {
+  complaints.insert(complaints.end(), other.complaints.begin(), other.complaints.end());
+  lives += other.lives;
+  power_cuts += other.power_cuts;
+  kills += other.kills;
+  cut_in_recovery += other.cut_in_recovery;
+  acknowledged += other.acknowledged;
+  refused += other.refused;
+  unknown += other.unknown;
+  handed_out += other.handed_out;
+  for (std::size_t i = 0; i < passed.size(); ++i) passed[i] += other.passed[i];
+  return *this;
+}
+
+Judgement run_scenario(std::uint64_t seed, const Starter& start, Menu menu, std::ostream* trace) {
+  return Scenario(seed, start, menu, trace).run();
+}
+
+}  // namespace model

@@ -1,0 +1,38 @@
+// One run of the power-loss model: a few lives over one disk, each with its own end and its own misfortunes, then one
+// in which nothing goes wrong, a full drain, and the oracle's judgement. All of it follows from the seed. One thread.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <iosfwd>
+#include <string>
+#include <vector>
+
+#include "model/life.h"
+
+namespace model {
+
+struct Judgement {
+  std::vector<std::string> complaints;  // none: every promise was kept
+  // What the run was like; a run in which nothing happens proves nothing.
+  std::uint64_t lives = 0;
+  std::uint64_t power_cuts = 0, kills = 0;
+  std::uint64_t cut_in_recovery = 0;
+  std::uint64_t acknowledged = 0, refused = 0, unknown = 0;  // requests
+  std::uint64_t handed_out = 0;                              // events, again and again
+  std::array<std::uint64_t, sluice::kInstants> passed{};
+
+  Judgement& operator+=(const Judgement& other);
+};
+
+// What a kind of journal is not asked to withstand.
+struct Menu {
+  bool damage = true;  // bytes that were durable have changed; it must say how many events it lost
+  bool removed_directory = true;
+};
+
+// `trace`, if any, is told each step.
+[[nodiscard]] Judgement run_scenario(std::uint64_t seed, const Starter& start, Menu menu = {},
+                                     std::ostream* trace = nullptr);
+
+}  // namespace model
