@@ -14,6 +14,7 @@
 #include <cctype>
 #include <cstring>
 #include <stdexcept>
+#include <thread>
 
 namespace test {
 namespace {
@@ -161,6 +162,15 @@ std::size_t status_number(const std::string& admin, std::string_view name) {
   const auto at = body.find(key);
   if (at == std::string::npos) throw std::runtime_error(fmt::format("no {} in /status: {}", name, body));
   return std::stoul(body.substr(at + key.size()));
+}
+
+bool wait_status_number(const std::string& admin, std::string_view name, std::size_t wanted, milliseconds limit) {
+  const auto until = Clock::now() + limit;
+  while (status_number(admin, name) != wanted) {
+    if (Clock::now() > until) return false;
+    std::this_thread::sleep_for(milliseconds(2));  // between looks
+  }
+  return true;
 }
 
 }  // namespace test

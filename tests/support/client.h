@@ -68,4 +68,8 @@ class Client {
 // A number in the admin's /status, such as the first of `"accepted":N`.
 [[nodiscard]] std::size_t status_number(const std::string& admin, std::string_view name);
 
+// Waits until that number is `wanted`; false at the limit.
+[[nodiscard]] bool wait_status_number(const std::string& admin, std::string_view name, std::size_t wanted,
+                                      milliseconds limit);
+
 }  // namespace test

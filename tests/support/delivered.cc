@@ -81,6 +81,19 @@ Disagreement compare(const Fates& told, const std::vector<std::uint8_t>& deliver
   return found;
 }
 
+void add(Fates& told, const Fates& later) {
+  if (told.of.size() < later.of.size()) told.of.resize(later.of.size(), Fate::unsent);
+  for (std::size_t k = 0; k < later.of.size(); ++k) {
+    if (later.of[k] != Fate::unsent) told.of[k] = later.of[k];
+  }
+  told.acknowledged += later.acknowledged;
+  told.refused += later.refused;
+  told.unknown += later.unknown;
+  for (const auto& [status, requests] : later.answers) told.answers[status] += requests;
+  told.resets += later.resets;
+  told.oddities.insert(told.oddities.end(), later.oddities.begin(), later.oddities.end());
+}
+
 std::vector<std::string> sqlite_column(const std::filesystem::path& path, const std::string& column) {
   std::vector<std::string> rows;
   each_row(path, column, [&](std::string_view text) { rows.emplace_back(text); });

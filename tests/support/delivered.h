@@ -25,6 +25,9 @@ struct Disagreement {
 };
 [[nodiscard]] Disagreement compare(const Fates& told, const std::vector<std::uint8_t>& delivered);
 
+// Adds what the clients of a later load were told: the two share no number.
+void add(Fates& told, const Fates& later);
+
 // All rows of `SELECT column FROM events ORDER BY id`.
 [[nodiscard]] std::vector<std::string> sqlite_column(const std::filesystem::path& path, const std::string& column);
 

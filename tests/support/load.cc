@@ -57,6 +57,8 @@ class Load::Loop {
   Loop(Load& load, LoadPlan plan) : load_(load), plan_(std::move(plan)), connections_(plan_.connections) {
     epoll_ = Fd(must(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1"));
     load_.fates_.of.assign(plan_.most_events, Fate::unsent);
+    next_ = plan_.first_event;
+    end_ = plan_.padding == 0 ? "}" : fmt::format(R"(,"p":"{}"}})", std::string(plan_.padding, 'x'));
     for (std::size_t i = 0; i < connections_.size(); ++i) open(i);
   }
 
@@ -168,7 +170,7 @@ class Load::Loop {
     ++load_.fates_.answers[status];
     it.served = true;
     if (status == 202 && number_after(text.substr(head_size + 4, length), "\"accepted\":") != sent.count) odd(text);
-    decide(sent, status == 202 ? Fate::acknowledged : Fate::refused);
+    decide(sent, status == 202 ? Fate::acknowledged : status == 500 ? Fate::unknown : Fate::refused);
     if (head.find("\r\nConnection: close\r\n") != std::string_view::npos) it.closing = true;
     return head_size + 4 + length;
   }
@@ -203,7 +205,7 @@ class Load::Loop {
       next_ += sent.count;
       body_.clear();
       for (std::size_t k = sent.first; k < sent.first + sent.count; ++k) {
-        fmt::format_to(std::back_inserter(body_), "{{\"k\":{}}}", k);
+        fmt::format_to(std::back_inserter(body_), "{{\"k\":{}{}", k, end_);
         if (plan_.mode == Mode::ndjson) body_ += '\n';
       }
       it.out += post(plan_.mode == Mode::ndjson ? "application/x-ndjson" : "application/json", body_);
@@ -235,6 +237,7 @@ class Load::Loop {
   std::vector<Connection> connections_;
   std::size_t open_ = 0;
   std::size_t next_ = 0;  // the first event that was not sent
+  std::string end_;       // of each payload
   std::string body_;
 };
 

@@ -1,6 +1,7 @@
 // A load of many connections that remembers the fate of each event. One thread of its own with epoll; it keeps sending
 // until it has sent all, is told to stop, or finds nobody listening any more. Events are numbered from 0, and their
-// payload is the JSON `{"k":NUMBER}`, by which a sink's reader (delivered.h) knows them again.
+// payload is the JSON `{"k":NUMBER}` (perhaps with padding behind it), by which a sink's reader (delivered.h) knows
+// them again.
 #pragma once
 
 #include <atomic>
@@ -21,15 +22,17 @@ struct LoadPlan {
   std::string address;
   Mode mode = Mode::single;
   std::size_t connections = 32;
-  std::size_t batch = 20;  // events a request with `ndjson`
-  std::size_t depth = 16;  // requests under way with `pipelined`
-  int receive_bytes = 0;   // as SO_RCVBUF: with little, answers wait at the daemon; 0 for the system's own
-  std::size_t most_events = 2'000'000;
+  std::size_t batch = 20;               // events a request with `ndjson`
+  std::size_t depth = 16;               // requests under way with `pipelined`
+  int receive_bytes = 0;                // as SO_RCVBUF: with little, answers wait at the daemon; 0 for the system's own
+  std::size_t first_event = 0;          // their numbers begin here, so that several loads can feed one sink
+  std::size_t most_events = 2'000'000;  // and end before this
+  std::size_t padding = 0;              // bytes more in each payload
 };
 
 enum class Fate : std::uint8_t {
   unsent,
-  unknown,       // sent, and no answer
+  unknown,       // sent, and no answer or a 500
   acknowledged,  // 202, read to its last byte
   refused,       // any other answer
 };
