@@ -315,6 +315,16 @@ void Tracker::hasten(Deadline deadline) {
   engine_->door.hasten(end);
 }
 
+DeadLettersMoved Tracker::requeue_dead_letters(std::size_t at_most) {
+  if (!engine_->dead_letters) return {.moved = 0, .left = 0, .error = "there is no state directory"};
+  return engine_->dead_letters->requeue(at_most, [this](std::span<const Event> events) { return track(events); });
+}
+
+DeadLettersMoved Tracker::drop_dead_letters(std::size_t at_most) {
+  if (!engine_->dead_letters) return {.moved = 0, .left = 0, .error = "there is no state directory"};
+  return engine_->dead_letters->drop(at_most);
+}
+
 std::chrono::nanoseconds Tracker::least_drain() const noexcept { return engine_->least_drain(); }
 
 Books Tracker::books() const noexcept { return engine_->books(); }

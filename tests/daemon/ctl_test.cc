@@ -156,4 +156,50 @@ TEST_SUITE("daemon.ctl") {
     for (const char* what : {"ls", "verify", "dump"}) CHECK(ctl({"journal", what, "-d", state + "/none"}).code == 74);
     CHECK(ctl({"dead-letter", "ls", "-d", state + "/none"}).code == 74);
   }
+
+  TEST_CASE("ctl: dead letters are listed, become new events, and are thrown away") {
+    const test::TempDir dir;
+    const std::string state = (dir.path() / "state").string();
+    {
+      Daemon refusing({"--state-dir", state, "--sink", "null:?refuse=1"});
+      CHECK(ctl({"send", file_of(dir, "1\n2\n3\n"), "--to", refusing.address()}).code == 0);
+      CHECK(refusing.stop().report->dead == 3);
+    }
+    const Said list = ctl({"dead-letter", "ls", "--state-dir", state});
+    CHECK(list.code == 0);
+    CHECK(std::count(list.output.begin(), list.output.end(), '\n') == 3);
+    CHECK(ctl({"dead-letter", "ls", "--json", "-d", state}).output == test::text_of(state + "/dead-letter.ndjson"));
+
+    const std::string sink = (dir.path() / "sink").string();
+    Daemon daemon({"--state-dir", state, "--sink", "file:" + sink});
+    const std::string admin = daemon.admin();
+    CHECK(ctl({"dead-letter", "requeue", "--limit", "1", "--admin", admin}).output == "requeued=1 left=2\n");
+    CHECK(ctl({"dead-letter", "drop", "--limit", "1", "--admin", admin}).output == "dropped=1 left=1\n");
+    const Said rest = ctl({"dead-letter", "requeue", "--admin", admin});
+    CHECK(rest.code == 0);
+    CHECK(rest.output == "requeued=1 left=0\n");
+    CHECK(ctl({"dead-letter", "ls", "-d", state}).output.empty());
+    CHECK(test::ask_once(admin, "POST /dead-letter/drop?all HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n").status ==
+          400);
+    const test::Ended ended = daemon.stop();
+    CHECK(ended.report->accepted == 2);
+    CHECK(ended.report->delivered == 2);
+    const std::string delivered = test::text_of(sink);
+    const std::string first = list.output.substr(0, list.output.find(' '));
+    CHECK(has(delivered, "\"datacontenttype\":\"application/json; requeued=" + first + "\",\"data\":1}"));
+    CHECK(ctl({"dead-letter", "drop", "--all", "--admin", admin}).code == 69);
+  }
+
+  TEST_CASE("ctl: a requeue does not go round in circles where all are refused once more") {
+    const test::TempDir dir;
+    Daemon daemon({"--sink", "null:?refuse=1"});
+    CHECK(ctl({"send", file_of(dir, "1\n2\n3\n"), "--to", daemon.address()}).code == 0);
+    const auto dead = [&daemon] { return test::status_number(daemon.admin(), "dead"); };
+    for (const auto until = test::Clock::now() + 5s; dead() < 3 && test::Clock::now() < until;) {
+    }
+    const Said said = ctl({"dead-letter", "requeue", "--admin", daemon.admin()});
+    CHECK(said.code == 0);
+    CHECK(said.output.starts_with("requeued=3 "));
+    CHECK(daemon.stop().report->dead == 6);
+  }
 }
