@@ -86,6 +86,7 @@ sluice::Options tracker_options(const options::Options& options, const log::Log&
   to.ack = options.ack;
   to.overflow = options.overflow;
   to.state_dir = options.state_dir;
+  to.journal_bytes = options.journal_bytes;
   to.batch_events = options.batch_events;
   to.batch_linger = options.batch_linger;
   to.retry_min = options.retry_min;
@@ -108,13 +109,15 @@ class AtEnd {
 };
 
 // Health and readiness, on every listener; the status on the admin address alone.
-http::Pages health_pages(const Life& life) {
+http::Pages health_pages(const Life& life, const sluice::Tracker& tracker) {
   http::Pages pages;
   pages["/healthz"] = [] { return http::Page{200, "text/plain", admin::healthz_body()}; };
-  pages["/readyz"] = [&life] {
+  pages["/readyz"] = [&life, &tracker] {
     const sluice::Phase phase = life.phase();
-    const bool ready = phase == sluice::Phase::running;
-    return http::Page{ready ? 200 : 503, "text/plain", admin::readyz_body(ready, to_string(phase))};
+    const bool running = phase == sluice::Phase::running;
+    const bool ready = running && !tracker.disk_failed();
+    return http::Page{ready ? 200 : 503, "text/plain",
+                      admin::readyz_body(ready, running ? "the disk has failed" : to_string(phase))};
   };
   return pages;
 }
@@ -169,12 +172,12 @@ int run(const options::Options& options) {
   const auto started = std::chrono::system_clock::now();
   const auto began = std::chrono::steady_clock::now();
   http::Config admin_config{
-      .listen = admin_listen, .pages = health_pages(life), .thread_name = "admin", .log = log.hook()};
+      .listen = admin_listen, .pages = health_pages(life, tracker), .thread_name = "admin", .log = log.hook()};
   std::atomic<const http::Server*> shown{nullptr};
   admin_config.pages["/status"] = [&] {
     const http::Server* const server = shown.load();
     const http::Counters http = server != nullptr ? server->counters() : http::Counters();
-    const bool ready = life.phase() == sluice::Phase::running;
+    const bool ready = life.phase() == sluice::Phase::running && !tracker.disk_failed();
     sluice::Status status = tracker.status();
     status.phase = std::max(status.phase, life.phase());  // the intake closes before the tracker does
     if (life.phase() == sluice::Phase::starting) status.phase = sluice::Phase::starting;
@@ -186,6 +189,7 @@ int run(const options::Options& options) {
                                                   .uptime = std::chrono::steady_clock::now() - began,
                                                   .events_limit = options.queue_events,
                                                   .bytes_limit = options.window_bytes(),
+                                                  .journal_limit = options.journal_bytes,
                                                   .connections = http.connections,
                                                   .answers_owed = http.answers_owed,
                                                   .answered = http.answered})};
@@ -198,7 +202,7 @@ int run(const options::Options& options) {
   // it.
   const auto submit = [&tracker](auto events, const auto& receipt) { return tracker.track(events, receipt); };
   http::Config intake_config{.listen = listen,
-                             .pages = health_pages(life),
+                             .pages = health_pages(life, tracker),
                              .submit = submit,
                              .thread_name = "intake",
                              .threads = options.io_threads,

@@ -96,7 +96,7 @@ class Stop {
   // 7 The account, to whoever wants to hear it; the line on stderr is the last one there.
   Stopped report() {
     const sluice::Books& books = report_.books;
-    const int code = books.lost > 0 ? 4 : report_.timed_out() ? 3 : 0;
+    const int code = books.lost > 0 ? 4 : report_.disk_failed ? 74 : report_.timed_out() ? 3 : 0;
     host::decide_exit(code);
     const auto elapsed = Clock::now() - running_.signals.first_signal();
     running_.manager.status(fmt::format("stopped, {}: {} delivered, {} dead, {} kept, {} lost",

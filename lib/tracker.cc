@@ -6,12 +6,22 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <condition_variable>
 #include <cstdio>
 #include <exception>
+#include <filesystem>
+#include <mutex>
+#include <optional>
+#include <thread>
 #include <utility>
 #include <variant>
 
+#include "journal/committer.h"
+#include "journal/feeder.h"
+#include "journal/journal.h"
+#include "journal/posix_disk.h"
 #include "journal/state_dir.h"
+#include "journal/unrecorded.h"
 #include "lifecycle/admission.h"
 #include "lifecycle/shutdown.h"
 #include "queue/event_queue.h"
@@ -32,6 +42,8 @@ constexpr nanoseconds kLeastDrain = milliseconds{100};
 constexpr nanoseconds kDrainPerMiB = milliseconds{2};
 // Past the deadline a sink that heeds its stop token may come back within this, and be joined instead of let go.
 constexpr nanoseconds kGrace = milliseconds{10};
+// And behind the deadline a disk has this long for the checkpoint; what it does not settle by then comes once more.
+constexpr nanoseconds kCheckpoint = milliseconds{30};
 // So many waiting events wake the napping worker early: enough to be worth a wake-up, and never the whole window.
 constexpr std::size_t kLot = 4096;
 
@@ -55,13 +67,9 @@ Options checked(Options options) {
   require(options.batch_linger >= nanoseconds::zero(), "batch_linger: not negative");
   require(options.retry_min >= nanoseconds::zero(), "retry_min: not negative");
   require(options.retry_max >= options.retry_min, "retry_max: not less than retry_min");
-  if (options.ack != Ack::queued) {
-    throw StartError(StartError::Kind::unusable,
-                     "ack: written and synced need the journal, which this version does not have");
-  }
-  if (options.overflow != Overflow::reject) {
-    throw StartError(StartError::Kind::unusable, "overflow: disk needs the journal, which this version does not have");
-  }
+  require(options.state_dir || options.ack == Ack::queued, "ack: written and synced need a state_dir");
+  require(options.state_dir || options.overflow == Overflow::reject, "overflow: disk needs a state_dir");
+  require(options.journal_bytes >= std::uint64_t{1} << 20U, "journal_bytes: at least 1 MiB");
   if (!options.log) {
     options.log = [](LogLevel level, std::string_view line) {
       if (level == LogLevel::error || level == LogLevel::warn) {
@@ -101,19 +109,75 @@ SinkFactory sinks_from(Handler handler) {
       [shared = std::make_shared<const Handler>(std::move(handler))] { return std::make_unique<HandlerSink>(shared); };
 }
 
+// Who waits in a track() for what becomes of his request. Shared with the receipt: a dead disk may never answer, and
+// then the one who waits goes first.
+class Waiter {
+ public:
+  void tell(const Outcome& outcome) {
+    const std::lock_guard lock(mutex_);
+    outcome_ = outcome;
+    told_.notify_all();
+  }
+  // `failed` if nobody will tell any more.
+  [[nodiscard]] Admit wait(const std::atomic<bool>& abandoned) {
+    std::unique_lock lock(mutex_);
+    while (!outcome_) {
+      if (abandoned.load()) return Admit::failed;
+      told_.wait_for(lock, milliseconds{100});
+    }
+    return outcome_->answer;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable told_;
+  std::optional<Outcome> outcome_;  // guarded by mutex_
+};
+
+// What stands on disk behind the queue, if there is a state directory.
+struct Disked {
+  Disked(const Options& options, const RunId& run, StateDir& state_dir, EventQueue& queue, Admission& door,
+         journal::Unrecorded& unrecorded, journal::Feeder::Hooks feeder_hooks,
+         journal::Committer::Hooks committer_hooks)
+      : disk(state_dir),
+        journal(disk, {.run = run,
+                       .limit_bytes = options.journal_bytes,
+                       .spill_bytes = options.ack == Ack::queued ? spill_bytes(options) : 0,
+                       .log = feeder_hooks.log}),
+        feeder(journal, queue, door, std::move(feeder_hooks)),
+        committer(journal, feeder, queue, unrecorded,
+                  {.run = run, .sync_each = options.ack == Ack::synced, .most_unsynced = options.queue_bytes / 8},
+                  std::move(committer_hooks)) {}
+
+  // What is in memory, as records: small events are larger on disk.
+  static std::uint64_t spill_bytes(const Options& options) { return options.queue_bytes + 64 * options.queue_events; }
+
+  PosixDisk disk;
+  journal::Journal journal;
+  journal::Feeder feeder;
+  journal::Committer committer;
+};
+
 }  // namespace
 
-// All that a worker touches. Dies in reverse: the pool, what is left in the queue, the door last.
+// All that a worker touches. Dies in reverse: the pool, the journal, what is left in the queue, the door last.
 struct Tracker::Engine {
   explicit Engine(Options from)
       : options(checked(std::move(from))),
         run(RunId::draw()),
-        door(options.queue_events, options.queue_bytes),
+        door(options.queue_events, options.queue_bytes,
+             options.overflow == Overflow::disk ? options.queue_bytes / 4 : 0),
         queue(run, std::max<std::size_t>(1, std::min(kLot, options.queue_events / 4)), options.batch_events) {
-    if (options.state_dir) {
-      state_dir.emplace(*options.state_dir);
-      dead_letters.emplace(*options.state_dir);
-    }
+    if (!options.state_dir) return;
+    state_dir.emplace(*options.state_dir);
+    dead_letters.emplace(*options.state_dir);
+    const LogHook hook = [this](LogLevel level, std::string_view line) { log(level, line); };
+    disked.emplace(
+        options, run, *state_dir, queue, door, unrecorded,
+        journal::Feeder::Hooks{.lost = [this](std::uint64_t n) { ledger.add_lost(n); }, .log = hook},
+        journal::Committer::Hooks{.accepted = [this](std::uint64_t n) { ledger.add_accepted(n); }, .log = hook});
+    ledger.add_replayed(disked->journal.replayed());
+    charge_dead_letters();
   }
 
   void log(LogLevel level, std::string_view line) const {
@@ -126,29 +190,57 @@ struct Tracker::Engine {
     std::vector<DeadLetter> letters;
     letters.reserve(dead.size());
     for (const DeadEvent& event : dead) letters.push_back({*event.event, event.reason});
-    return dead_letters->append(letters);
+    const std::error_code error = dead_letters->append(letters);
+    charge_dead_letters();
+    return error;
+  }
+
+  // They may pass the limit of the disk, and then count against new events.
+  void charge_dead_letters() {
+    std::error_code none;
+    const auto bytes = std::filesystem::file_size(*options.state_dir / "dead-letter.ndjson", none);
+    if (!none) disked->journal.charge_others(bytes);
+  }
+
+  // A worker has finished these: on disk they are settled, in memory they need no record any more.
+  void settle(Block& block, std::uint64_t first_sequence, std::uint32_t count) {
+    std::uint64_t home = block.home();
+    if (home == 0) {
+      home = unrecorded.finish(block, static_cast<std::uint32_t>(first_sequence - block.first_sequence()), count);
+    }
+    if (home != 0) disked->committer.settle(home, first_sequence, count);
   }
 
   [[nodiscard]] Deadline at_least(Deadline deadline) const noexcept {
     return std::max(deadline, std::chrono::steady_clock::now() + least_drain());
   }
   [[nodiscard]] nanoseconds least_drain() const noexcept {
+    if (options.ack != Ack::queued) return kLeastDrain;  // what is in memory has its record
     return kLeastDrain + kDrainPerMiB * static_cast<std::int64_t>(door.bytes_out() >> 20U);
   }
 
   [[nodiscard]] Books books() const noexcept {
     const Ledger::Finished finished = ledger.finished();  // before `accepted`, or more might be finished than accepted
-    return Ledger::books(finished, queue.accepted());
+    return Ledger::books(finished, queue.accepted() + ledger.accepted(), ledger.replayed());
+  }
+  // Of what is kept, that which no disk holds.
+  [[nodiscard]] std::uint64_t on_no_disk(const Books& books) const noexcept {
+    return disked ? std::min(books.kept, unrecorded.events()) : books.kept;
   }
 
-  void refuse(Admit why, std::size_t events) noexcept {
+  Admit refuse(Admit why, std::size_t events) noexcept {
     if (why == Admit::full) refused_full.fetch_add(events);
     if (why == Admit::too_large) refused_too_large.fetch_add(events);
     if (why == Admit::closed) refused_closed.fetch_add(events);
+    return why;
   }
 
-  [[nodiscard]] Admit enter(std::span<const Event> events, std::variant<Ticket, Admit> answer, Outcome& outcome);
+  [[nodiscard]] Admit take(std::span<const Event> events, const Receipt& receipt);
+  [[nodiscard]] Admit take_in_memory(std::span<const Event> events, Ticket ticket, const Receipt& receipt);
+  [[nodiscard]] Admit take_by_disk(std::span<const Event> events, const Receipt& receipt);
+  [[nodiscard]] std::variant<Ticket, Admit> admit_by_disk(std::span<const Event> events, std::size_t bytes);
   void name_who_holds_it_up();
+  [[nodiscard]] bool wait_drained();
   [[nodiscard]] Report drain();
 
   const Options options;
@@ -156,52 +248,135 @@ struct Tracker::Engine {
   std::optional<StateDir> state_dir;
   std::optional<DeadLetterFile> dead_letters;
   Admission door;
+  journal::Unrecorded unrecorded;  // the blocks in the queue know it
   EventQueue queue;
   ShutdownCoordinator stop;
   Ledger ledger;
   std::atomic<std::uint64_t> refused_full{0}, refused_too_large{0}, refused_closed{0};
   std::atomic<bool> muted{false};
+  std::atomic<bool> abandoned{false};  // the committer was let go: it answers nobody any more
+  std::optional<Disked> disked;
   std::unique_ptr<Pool> pool;
 };
 
-// The way in, for all kinds of track: the ticket, the block, the queue.
-Admit Tracker::Engine::enter(std::span<const Event> events, std::variant<Ticket, Admit> answer, Outcome& outcome) {
-  if (const Admit* const refusal = std::get_if<Admit>(&answer)) {
-    refuse(*refusal, events.size());
-    return *refusal;
-  }
-  Block::Owner block = Block::make(events, std::move(std::get<Ticket>(answer)));
-  switch (queue.push(block, outcome.first)) {
-    case EventQueue::Push::done:
-      break;
-    case EventQueue::Push::closed:  // the deadline passed between the door and the queue
-      block.reset();
-      door.give_back_events(events.size());
-      refuse(Admit::closed, events.size());
-      return Admit::closed;
-    case EventQueue::Push::no_memory:
-      block.reset();
-      door.give_back_events(events.size());
-      refuse(Admit::full, events.size());
-      return Admit::full;
+// The way in, for all kinds of track.
+Admit Tracker::Engine::take(std::span<const Event> events, const Receipt& receipt) {
+  const std::size_t most = options.max_event_bytes;
+  const bool fits = std::ranges::all_of(events, [most](const Event& event) { return event.payload.size() <= most; });
+  if (!fits) return refuse(Admit::too_large, events.size());
+  if (disked) return take_by_disk(events, receipt);
+  auto answer = door.try_admit(events.size(), Block::bytes_for(events, {}));
+  if (const Admit* const refusal = std::get_if<Admit>(&answer)) return refuse(*refusal, events.size());
+  return take_in_memory(events, std::get<Ticket>(std::move(answer)), receipt);
+}
+
+// The ticket, the block, the queue.
+Admit Tracker::Engine::take_in_memory(std::span<const Event> events, Ticket ticket, const Receipt& receipt) {
+  Block::Owner block = Block::make(events, std::move(ticket), {});
+  block->ticket().hand_over_events();
+  Outcome outcome;
+  const EventQueue::Push pushed = queue.push(block, outcome.first);
+  if (pushed != EventQueue::Push::done) {  // the deadline passed between the door and the queue, or there is no memory
+    block.reset();
+    door.give_back_events(events.size());
+    return refuse(pushed == EventQueue::Push::closed ? Admit::closed : Admit::full, events.size());
   }
   outcome.answer = Admit::accepted;
   outcome.last = {outcome.first.run, outcome.first.sequence + events.size() - 1};
+  if (receipt) receipt(outcome);
+  return Admit::accepted;
+}
+
+// Into the window if there is room and nothing waits on disk; else, where the disk takes what memory does not, past it.
+std::variant<Ticket, Admit> Tracker::Engine::admit_by_disk(std::span<const Event> events, std::size_t bytes) {
+  if (options.overflow == Overflow::reject) return door.try_admit(events.size(), bytes);
+  if (disked->journal.caught_up()) {
+    auto answer = door.try_admit(events.size(), bytes);
+    const Admit* const refusal = std::get_if<Admit>(&answer);
+    if (refusal == nullptr || *refusal == Admit::closed) return answer;
+  }
+  return door.try_pass(events.size(), bytes);
+}
+
+// The ticket, room on disk, the block; then the committer, or under `queued` straight into the queue.
+Admit Tracker::Engine::take_by_disk(std::span<const Event> events, const Receipt& receipt) {
+  const bool is_queued = options.ack == Ack::queued;
+  if (!is_queued && disked->journal.failed()) return Admit::failed;
+  const Block::Layout layout{.frame = journal::kEventFrame, .own_marks = false, .watched = is_queued};
+  const std::size_t bytes = Block::bytes_for(events, layout);
+  auto answer = admit_by_disk(events, bytes);
+  if (const Admit* const refusal = std::get_if<Admit>(&answer)) return refuse(*refusal, events.size());
+  Block::Owner block = Block::make(events, std::get<Ticket>(std::move(answer)), layout);
+
+  const auto straight = [&](Outcome& outcome) {
+    unrecorded.watch(*block);
+    Block& watched = *block;
+    const auto went = disked->feeder.try_straight(block, outcome.first);
+    if (went != journal::Feeder::Straight::done) unrecorded.unwatch(watched);
+    return went;
+  };
+  if (is_queued && !block->ticket().passes()) {
+    Outcome outcome;
+    switch (straight(outcome)) {
+      case journal::Feeder::Straight::done:
+        outcome.answer = Admit::accepted;
+        outcome.last = {outcome.first.run, outcome.first.sequence + events.size() - 1};
+        if (receipt) receipt(outcome);
+        return Admit::accepted;
+      case journal::Feeder::Straight::closed:
+        return refuse(Admit::closed, events.size());
+      case journal::Feeder::Straight::no_memory:
+        return refuse(Admit::full, events.size());
+      case journal::Feeder::Straight::behind:
+        break;
+    }
+  } else {
+    disked->feeder.expect_commit(1);
+  }
+
+  const std::uint64_t cost = journal::Journal::cost(block->body().size(), events.size());
+  const auto room = disked->journal.failed() ? journal::Journal::Room::full : disked->journal.try_reserve(cost);
+  if (room != journal::Journal::Room::reserved) {
+    disked->feeder.gave_up(1);
+    if (disked->journal.failed()) return Admit::failed;
+    return refuse(room == journal::Journal::Room::never ? Admit::too_large : Admit::full, events.size());
+  }
+  journal::Committer::Told told;
+  if (receipt) {
+    told = [receipt](bool committed, const EventId& first, const EventId& last) {
+      receipt({committed ? Admit::accepted : Admit::failed, first, last});
+    };
+  }
+  disked->committer.submit({.block = std::move(block), .reserved = cost, .told = std::move(told)});
   return Admit::accepted;
 }
 
 Tracker::Tracker(Options options, SinkFactory sinks) : engine_(std::make_shared<Engine>(std::move(options))) {
   if (!sinks) throw StartError(StartError::Kind::usage, "sinks: the factory must not be empty");
   Engine& engine = *engine_;
-  engine.pool =
-      std::make_unique<Pool>(Flow{.door = engine.door,
-                                  .queue = engine.queue,
-                                  .stop = engine.stop,
-                                  .ledger = engine.ledger,
-                                  .options = engine.options,
-                                  .log = [&engine](LogLevel level, std::string_view line) { engine.log(level, line); },
-                                  .bury = [&engine](std::span<const DeadEvent> dead) { return engine.bury(dead); }},
-                             sinks, engine_);
+  Flow flow{.door = engine.door,
+            .queue = engine.queue,
+            .stop = engine.stop,
+            .ledger = engine.ledger,
+            .options = engine.options,
+            .log = [&engine](LogLevel level, std::string_view line) { engine.log(level, line); },
+            .settle = {},
+            .bury = [&engine](std::span<const DeadEvent> dead) { return engine.bury(dead); }};
+  if (engine.disked) {
+    flow.settle = [&engine](Block& block, std::uint64_t first, std::uint32_t count) {
+      engine.settle(block, first, count);
+    };
+  }
+  engine.pool = std::make_unique<Pool>(std::move(flow), sinks, engine_);
+  if (engine.disked) {
+    try {
+      engine.disked->committer.run(engine_);
+      engine.disked->feeder.run(engine_);
+    } catch (...) {  // the system has no more threads to give
+      static_cast<void>(shutdown(std::chrono::steady_clock::now()));
+      throw;
+    }
+  }
   static_cast<void>(engine.stop.on(Happening::ready));
 }
 
@@ -216,52 +391,65 @@ Tracker::~Tracker() {
 
 Admit Tracker::track(const Event& event) { return track(std::span(&event, 1)); }
 
-Admit Tracker::track(std::span<const Event> events) { return track(events, Receipt()); }
+Admit Tracker::track(std::span<const Event> events) {
+  if (events.empty()) return Admit::accepted;
+  if (!engine_->disked) return engine_->take(events, Receipt());
+  const auto waiter = std::make_shared<Waiter>();  // owners: we, and the receipt
+  const Admit admit = engine_->take(events, [waiter](const Outcome& outcome) { waiter->tell(outcome); });
+  return admit == Admit::accepted ? waiter->wait(engine_->abandoned) : admit;
+}
 
 Admit Tracker::track(std::span<const Event> events, const Receipt& receipt) {
-  Outcome outcome;
-  if (!events.empty()) {
-    const std::size_t most = engine_->options.max_event_bytes;
-    const bool fits = std::ranges::all_of(events, [most](const Event& event) { return event.payload.size() <= most; });
-    std::variant<Ticket, Admit> answer = Admit::too_large;
-    if (fits) answer = engine_->door.try_admit(events.size(), Block::bytes_for(events));
-    const Admit admit = engine_->enter(events, std::move(answer), outcome);
-    if (admit != Admit::accepted) return admit;
-  } else {
-    outcome.answer = Admit::accepted;
-  }
-  if (receipt) receipt(outcome);
+  if (!events.empty()) return engine_->take(events, receipt);
+  if (receipt) receipt({Admit::accepted, {}, {}});
   return Admit::accepted;
 }
 
 Admit Tracker::wait_track(std::span<const Event> events, Deadline deadline) {
   if (events.empty()) return Admit::accepted;
-  const std::size_t most = engine_->options.max_event_bytes;
-  const bool fits = std::ranges::all_of(events, [most](const Event& event) { return event.payload.size() <= most; });
-  std::variant<Ticket, Admit> answer = Admit::too_large;
-  if (fits) answer = engine_->door.wait_admit(events.size(), Block::bytes_for(events), deadline);
-  Outcome outcome;
-  return engine_->enter(events, std::move(answer), outcome);
+  Engine& engine = *engine_;
+  if (!engine.disked) {
+    const std::size_t most = engine.options.max_event_bytes;
+    const bool fits = std::ranges::all_of(events, [most](const Event& event) { return event.payload.size() <= most; });
+    if (!fits) return engine.refuse(Admit::too_large, events.size());
+    auto answer = engine.door.wait_admit(events.size(), Block::bytes_for(events, {}), deadline);
+    if (const Admit* const refusal = std::get_if<Admit>(&answer)) return engine.refuse(*refusal, events.size());
+    return engine.take_in_memory(events, std::get<Ticket>(std::move(answer)), Receipt());
+  }
+  // Room is wanted in memory and on disk, and comes from two sides: who can wait may as well look again.
+  for (;;) {
+    const Admit admit = track(events);
+    if (admit != Admit::full || std::chrono::steady_clock::now() >= deadline) return admit;
+    std::this_thread::sleep_until(std::min(deadline, std::chrono::steady_clock::now() + milliseconds{2}));
+  }
+}
+
+// Until no ticket is out, or the deadline. Half way, what has no record is written down; a while before the end it is
+// said who holds it up.
+bool Tracker::Engine::wait_drained() {
+  const Deadline begin = std::chrono::steady_clock::now();
+  const Deadline end = stop.deadline();
+  if (door.wait_empty(begin + (end - begin) / 2)) return true;
+  if (disked && options.ack == Ack::queued) disked->committer.spill();
+  if (door.wait_empty(end - (end - begin) / 10)) return true;
+  name_who_holds_it_up();
+  return door.wait_empty(stop.deadline());
 }
 
 // The stop, as it is read aloud.
 Report Tracker::Engine::drain() {
-  // 1 Close the door: from here nobody gets a ticket, and no worker lingers for a fuller batch.
+  // 1 Close the door: from here nobody gets a ticket, the feeder brings no more, and no worker lingers for a fuller
+  //   batch.
   static_cast<void>(stop.on(Happening::term));
   door.close();
+  if (disked) disked->feeder.stop();
   queue.hurry();
   static_cast<void>(stop.on(Happening::door_closed));
 
-  // 2 Wait until no ticket is out, or the deadline. A while before it, say who holds it up.
-  const Deadline end = stop.deadline();
-  const Deadline name_at = end - (end - std::chrono::steady_clock::now()) / 10;
-  bool drained = door.wait_empty(name_at);
-  if (!drained) {
-    name_who_holds_it_up();
-    drained = door.wait_empty(stop.deadline());
-  }
+  // 2 Wait until no ticket is out, or the deadline.
+  const bool drained = wait_drained();
 
-  // 3 Close the queue: the workers go, and `accepted` is final.
+  // 3 Close the queue: the workers go.
   queue.close();
   static_cast<void>(stop.on(drained ? Happening::drained : Happening::deadline));
 
@@ -271,14 +459,25 @@ Report Tracker::Engine::drain() {
   Report report;
   report.held_up_by = pool->join(drained ? std::max(stop.deadline(), join_until) : join_until);
 
-  // 5 The account. No disk stands behind this queue: what is neither delivered nor dead is lost.
-  const std::uint64_t left = books().kept;
+  // 5 Checkpoint the journal: what was delivered is settled, what was not is kept.
+  if (disked) {
+    const Deadline checkpoint_until = std::max(stop.deadline(), std::chrono::steady_clock::now()) + kCheckpoint;
+    const bool fed = disked->feeder.join(std::max(join_until, std::chrono::steady_clock::now()));
+    const bool checkpointed = disked->committer.stop(checkpoint_until);
+    report.disk_stuck = !fed || !checkpointed;
+    report.disk_failed = disked->journal.failed();
+    if (!checkpointed) abandoned.store(true);
+  }
+
+  // 6 The account. What no disk holds is lost.
+  const std::uint64_t left = on_no_disk(books());
   ledger.add_lost(left);
   if (left > 0) log(LogLevel::error, fmt::format("events are lost, the deadline has cut them off events={}", left));
   report.books = books();
-  report.reason = drained && report.held_up_by.empty() ? Reason::drained
-                  : stop.hastened()                    ? Reason::signal
-                                                       : Reason::deadline;
+  report.reason = drained && report.held_up_by.empty()
+                      ? (report.disk_stuck || report.disk_failed ? Reason::fault : Reason::drained)
+                  : stop.hastened() ? Reason::signal
+                                    : Reason::deadline;
   report.elapsed = stop.elapsed();
   static_cast<void>(stop.on(Happening::reported));
   return report;
@@ -313,16 +512,23 @@ void Tracker::hasten(Deadline deadline) {
   const Deadline end = engine_->at_least(deadline);
   engine_->stop.hasten(end);
   engine_->door.hasten(end);
+  if (engine_->disked && engine_->options.ack == Ack::queued && engine_->door.closed())
+    engine_->disked->committer.spill();
 }
 
 DeadLettersMoved Tracker::requeue_dead_letters(std::size_t at_most) {
   if (!engine_->dead_letters) return {.moved = 0, .left = 0, .error = "there is no state directory"};
-  return engine_->dead_letters->requeue(at_most, [this](std::span<const Event> events) { return track(events); });
+  const auto take = [this](std::span<const Event> events) { return track(events); };
+  const DeadLettersMoved moved = engine_->dead_letters->requeue(at_most, take);
+  engine_->charge_dead_letters();
+  return moved;
 }
 
 DeadLettersMoved Tracker::drop_dead_letters(std::size_t at_most) {
   if (!engine_->dead_letters) return {.moved = 0, .left = 0, .error = "there is no state directory"};
-  return engine_->dead_letters->drop(at_most);
+  const DeadLettersMoved moved = engine_->dead_letters->drop(at_most);
+  engine_->charge_dead_letters();
+  return moved;
 }
 
 std::chrono::nanoseconds Tracker::least_drain() const noexcept { return engine_->least_drain(); }
@@ -331,9 +537,13 @@ Books Tracker::books() const noexcept { return engine_->books(); }
 
 Books Tracker::books_at_exit() const noexcept {
   Books books = engine_->books();
-  books.lost += std::exchange(books.kept, 0);
+  const std::uint64_t lost = engine_->on_no_disk(books);
+  books.lost += lost;
+  books.kept -= lost;
   return books;
 }
+
+bool Tracker::disk_failed() const noexcept { return engine_->disked && engine_->disked->journal.failed(); }
 
 Status Tracker::status() const {
   const Engine& engine = *engine_;
@@ -345,6 +555,11 @@ Status Tracker::status() const {
   status.refused_full = engine.refused_full.load();
   status.refused_too_large = engine.refused_too_large.load();
   status.refused_closed = engine.refused_closed.load();
+  if (engine.disked) {
+    status.journal_bytes = engine.disked->journal.bytes();
+    status.disk_failed = engine.disked->journal.failed();
+    if (status.disk_failed) status.disk_cause = engine.disked->journal.cause();
+  }
   status.workers = engine.pool->status();
   for (const WorkerStatus& worker : status.workers) {
     if (worker.state == WorkerState::in_sink) status.in_flight += worker.events;

@@ -13,6 +13,7 @@ folders='daemon lib tests systemd scripts'  # at the top, besides those that beg
 third_party_rooms() {
   case $1 in
     concurrentqueue/* | *concurrentqueue.h) echo 'lib/queue/*' ;;
+    xxhash.h) echo 'lib/journal/format.cc' ;;
     sqlite3*.h) echo 'lib/sinks/sqlite_sink.cc' ;;
     boost/* | asio*) echo 'daemon/http/*' ;;
     simdjson*) echo 'daemon/@(http|ctl)/*' ;;
@@ -38,7 +39,7 @@ own_rooms() {
     lib/sinks/*) echo sinks ;;
     lib/queue/*) echo queue lifecycle ;;
     lib/workers/*) echo workers queue lifecycle ;;
-    lib/journal/*) echo journal ;;
+    lib/journal/*) echo journal queue lifecycle ;;
     lib/tracker.cc) rooms_in lib ;;
     lib/*/*) echo 'no rule for this room' ;;
     lib/*) ;;

@@ -58,6 +58,8 @@ std::string status_json(const sluice::Status& status, const About& about) {
                  status.refused_too_large, status.refused_closed);
   fmt::format_to(to, R"(,"queue":{{"events":{},"bytes":{},"events_limit":{},"bytes_limit":{},"in_flight":{}}})",
                  status.queue_events, status.queue_bytes, about.events_limit, about.bytes_limit, status.in_flight);
+  fmt::format_to(to, R"(,"journal":{{"bytes":{},"bytes_limit":{},"failed":{},"cause":{}}})", status.journal_bytes,
+                 about.journal_limit, status.disk_failed, quoted(status.disk_cause));
   json += ",\"workers\":[";
   std::string_view comma;
   for (const sluice::WorkerStatus& worker : status.workers) {

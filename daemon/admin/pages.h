@@ -21,9 +21,10 @@ struct About {
   bool ready = false;
   std::chrono::system_clock::time_point started;
   std::chrono::nanoseconds uptime{};
-  std::size_t events_limit = 0;  // --queue-events
-  std::size_t bytes_limit = 0;   // what --queue-bytes leaves for admitted events
-  std::size_t connections = 0;   // of the intake, open now
+  std::size_t events_limit = 0;     // --queue-events
+  std::size_t bytes_limit = 0;      // what --queue-bytes leaves for admitted events
+  std::uint64_t journal_limit = 0;  // --journal-bytes
+  std::size_t connections = 0;      // of the intake, open now
   std::size_t answers_owed = 0;
   std::map<int, std::uint64_t> answered;  // answers by HTTP status, since the start
 };
@@ -35,7 +36,9 @@ struct About {
 //   books                   {accepted delivered dead kept lost replayed}; accepted = delivered + dead + kept + lost
 //   refused                 {full too_large closed}: events not taken, by answer
 //   queue                   {events bytes events_limit bytes_limit in_flight}: admitted and not finished; in workers'
-//   hands workers                 [{worker sink state events first attempt seconds delivered busy_seconds}]: the batch
+//   hands
+//   journal                 {bytes bytes_limit failed cause}: on disk and reserved there; whether the disk has failed
+//   workers                 [{worker sink state events first attempt seconds delivered busy_seconds}]: the batch
 //   in hand (its
 //                           first sequence number, its attempt), how long in this state; delivered and in the sink so
 //                           far

@@ -54,6 +54,9 @@ int status(const Arguments& arguments) {
     fmt::print("books:{}\n", members(page, "books", {"accepted", "delivered", "dead", "kept", "lost", "replayed"}));
     fmt::print("refused:{}\n", members(page, "refused", {"full", "too_large", "closed", "failed"}));
     fmt::print("queue:{}\n", members(page, "queue", {"events", "events_limit", "bytes", "bytes_limit", "in_flight"}));
+    const std::string cause = page.text("/journal/cause").value_or("");
+    fmt::print("journal:{}{}\n", members(page, "journal", {"bytes", "bytes_limit"}),
+               cause.empty() ? "" : " failed: " + cause);
     fmt::print("http:{}\n", members(page, "http", {"connections", "answers_owed"}));
     print_workers(page);
   }

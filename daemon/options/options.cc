@@ -50,10 +50,6 @@ struct Group {
 
 Answer wrong(std::string allowed) { return Complaint{kUsage, std::move(allowed)}; }
 
-Answer needs_journal(std::string_view allowed) {
-  return Complaint{kUnusable, fmt::format("needs the journal, which this version does not have; allowed: {}", allowed)};
-}
-
 // Takes `value` if it is one and within the range.
 template <typename T>
 Answer take(T& target, const std::optional<T>& value, T least, T most, std::string allowed) {
@@ -211,38 +207,6 @@ Flag state_dir() {
           }};
 }
 
-Flag overflow() {
-  Flag flag = choice<sluice::Overflow>("overflow", "when memory is full (reject alone so far)", &Options::overflow,
-                                       {{"disk", sluice::Overflow::disk}, {"reject", sluice::Overflow::reject}});
-  flag.set = [take_word = flag.set](Options& options, std::string_view text) {
-    if (Answer complaint = take_word(options, text)) return complaint;
-    return options.overflow == sluice::Overflow::disk ? needs_journal("reject") : Answer{};
-  };
-  return flag;
-}
-
-Flag ack() {
-  Flag flag = choice<sluice::Ack>(
-      "ack", "what an answer promises (queued alone so far)", &Options::ack,
-      {{"queued", sluice::Ack::queued}, {"written", sluice::Ack::written}, {"synced", sluice::Ack::synced}});
-  flag.set = [take_word = flag.set](Options& options, std::string_view text) {
-    if (Answer complaint = take_word(options, text)) return complaint;
-    return options.ack != sluice::Ack::queued ? needs_journal("queued") : Answer{};
-  };
-  return flag;
-}
-
-Flag journal_bytes() {
-  return {.name = "journal-bytes",
-          .argument = "SIZE",
-          .meaning = "most disk for the journal (not yet there)",
-          .fallback = {},
-          .set = [](Options&, std::string_view text) {
-            if (!parse_size(text)) return wrong("a size: an integer, bare or with B KiB MiB GiB");
-            return needs_journal("to leave it out");
-          }};
-}
-
 // Each range with its reason; where it is only the tracker's own, see sluice/options.h.
 std::vector<Group> table() {
   return {
@@ -268,8 +232,11 @@ std::vector<Group> table() {
            // 64 KiB: below it not even one step of a body being received fits into its quarter. 1 TiB: sums of a few
            // such values stay far from overflow.
            size("queue-bytes", "most bytes of events in memory", &Options::queue_bytes, 64 * kKiB, 1024 * kGiB),
-           overflow(),
-           ack(),
+           choice<sluice::Overflow>("overflow", "when memory is full", &Options::overflow,
+                                    {{"disk", sluice::Overflow::disk}, {"reject", sluice::Overflow::reject}}),
+           choice<sluice::Ack>(
+               "ack", "what an answer promises: queued, written, synced", &Options::ack,
+               {{"queued", sluice::Ack::queued}, {"written", sluice::Ack::written}, {"synced", sluice::Ack::synced}}),
        }},
       {"Delivery",
        {
@@ -291,7 +258,9 @@ std::vector<Group> table() {
       {"Life",
        {
            state_dir(),
-           journal_bytes(),
+           // 1 MiB: eight segments of 128 KiB. 1 TiB: each segment of 64 MiB holds two descriptors.
+           size("journal-bytes", "most disk for journal and dead letters", &Options::journal_bytes, 1024 * kKiB,
+                1024 * kGiB),
            // 24 h: somebody wants the machine back by then. 0: what is left over is counted at once.
            with_letter('t',
                        duration("drain-timeout", "the hard deadline of a stop", &Options::drain_timeout, 0ns, 24h)),
@@ -374,6 +343,18 @@ std::optional<Exit> settle_state_and_sink(Options& options, const Given& given, 
           kUnusable,
           "--state-dir: no default without STATE_DIRECTORY, XDG_STATE_HOME or HOME; allowed: a directory or none");
     }
+  }
+  if (!options.state_dir) {
+    // Nothing but memory stands behind an answer then.
+    if (given.contains("ack") && options.ack != sluice::Ack::queued) {
+      return refusal("ack", given.at("ack"), {kUnusable, "needs a state directory; with --state-dir none: queued"});
+    }
+    if (given.contains("overflow") && options.overflow != sluice::Overflow::reject) {
+      return refusal("overflow", given.at("overflow"),
+                     {kUnusable, "needs a state directory; with --state-dir none: reject"});
+    }
+    options.ack = sluice::Ack::queued;
+    options.overflow = sluice::Overflow::reject;
   }
   if (given.contains("sink")) return std::nullopt;
   if (!options.state_dir) {

@@ -31,9 +31,10 @@ struct Options {
   std::size_t io_threads = 1;
   std::size_t queue_events = 65536;
   std::size_t queue_bytes = std::size_t{64} << 20U;
-  sluice::Overflow overflow = sluice::Overflow::reject;
-  sluice::Ack ack = sluice::Ack::queued;
-  std::optional<std::filesystem::path> state_dir;  // nothing: `none`
+  sluice::Overflow overflow = sluice::Overflow::disk;  // without a state directory: reject
+  sluice::Ack ack = sluice::Ack::synced;               // without a state directory: queued
+  std::optional<std::filesystem::path> state_dir;      // nothing: `none`
+  std::uint64_t journal_bytes = std::uint64_t{1} << 30U;
   std::chrono::nanoseconds drain_timeout = std::chrono::seconds{5};
   std::size_t batch_events = 512;
   std::chrono::nanoseconds batch_linger{0};

@@ -15,22 +15,33 @@ Ticket& Ticket::operator=(Ticket&& other) noexcept {
     door_ = std::exchange(other.door_, nullptr);
     events_ = std::exchange(other.events_, 0);
     bytes_ = std::exchange(other.bytes_, 0);
+    passes_ = std::exchange(other.passes_, false);
   }
   return *this;
 }
 
 void Ticket::give_back() noexcept {
   if (door_ == nullptr) return;
-  Admission* const door = std::exchange(door_, nullptr);
   // Bytes first: giving back the events is what lets a shutdown go on.
-  if (bytes_ > 0) door->give_back_bytes(std::exchange(bytes_, 0));
-  if (events_ > 0) door->give_back_events(std::exchange(events_, 0));
+  if (bytes_ > 0) door_->give_back_bytes(std::exchange(bytes_, 0));
+  give_back_events();
+  door_ = nullptr;
 }
 
-bool Admission::charge(std::size_t bytes) noexcept {
+void Ticket::give_back_events() noexcept {
+  const std::size_t events = std::exchange(events_, 0);
+  if (events == 0) return;
+  if (std::exchange(passes_, false)) {
+    door_->give_back_passing(events);
+  } else {
+    door_->give_back_events(events);
+  }
+}
+
+bool Admission::charge(std::size_t bytes, std::size_t limit) noexcept {
   std::size_t now = bytes_.load();
   do {
-    if (bytes > byte_limit_ - now) return false;
+    if (now > limit || bytes > limit - now) return false;
   } while (!bytes_.compare_exchange_weak(now, now + bytes));
   return true;
 }
@@ -43,12 +54,12 @@ template <typename GiveBack>
 std::variant<Ticket, Admit> Admission::enter(std::size_t events, std::size_t bytes, GiveBack give_back) noexcept {
   std::uint64_t now = state_.load();
   if ((now & kClosed) != 0) return Admit::closed;
-  if (events > event_limit_ || bytes > byte_limit_) return Admit::too_large;
-  if (events > event_limit_ - (now & kEvents)) return Admit::full;
-  if (!charge(bytes)) return Admit::full;
+  if (events > event_limit_ || bytes > window_bytes_) return Admit::too_large;
+  const auto room = [&] { return (now & kEvents) <= event_limit_ && events <= event_limit_ - (now & kEvents); };
+  if (!room() || !charge(bytes, window_bytes_)) return Admit::full;
   while (!state_.compare_exchange_weak(now, now + events)) {
     const bool is_closed = (now & kClosed) != 0;
-    if (is_closed || events > event_limit_ - (now & kEvents)) {
+    if (is_closed || !room()) {
       give_back(bytes);
       return is_closed ? Admit::closed : Admit::full;
     }
@@ -82,15 +93,59 @@ std::variant<Ticket, Admit> Admission::wait_admit(std::size_t events, std::size_
   return answer;
 }
 
+std::variant<Ticket, Admit> Admission::try_pass(std::size_t events, std::size_t bytes) noexcept {
+  std::uint64_t now = state_.load();
+  if ((now & kClosed) != 0) return Admit::closed;
+  if (events > kMostPassing / 2 || bytes > byte_limit_) return Admit::too_large;
+  const auto room = [&] { return events <= kMostPassing - passing(now); };
+  if (!room() || !charge(bytes, byte_limit_)) return Admit::full;
+  while (!state_.compare_exchange_weak(now, now + events * kOnePasses)) {
+    const bool is_closed = (now & kClosed) != 0;
+    if (is_closed || !room()) {
+      give_back_bytes(bytes);
+      return is_closed ? Admit::closed : Admit::full;
+    }
+  }
+  return Ticket(*this, events, bytes, true);
+}
+
+bool Admission::try_move_in(Ticket& ticket) noexcept {
+  assert(ticket.passes_ && "only who passes can move in");
+  // Its bytes are charged already; they must only not be those that the window leaves to others.
+  if (bytes_.load() > window_bytes_) return false;
+  std::uint64_t now = state_.load();
+  do {
+    if ((now & kEvents) > event_limit_ || ticket.events_ > event_limit_ - (now & kEvents)) return false;
+  } while (!state_.compare_exchange_weak(now, now - ticket.events_ * kOnePasses + ticket.events_));
+  ticket.passes_ = false;
+  return true;
+}
+
+std::variant<Ticket, Admit> Admission::admit_beyond(std::size_t events, std::size_t bytes) noexcept {
+  std::uint64_t now = state_.load();
+  do {
+    if ((now & kClosed) != 0) return Admit::closed;
+  } while (!state_.compare_exchange_weak(now, now + events));
+  bytes_.fetch_add(bytes);
+  return Ticket(*this, events, bytes);
+}
+
 std::optional<Ticket> Admission::try_charge(std::size_t bytes) noexcept {
-  if (bytes > byte_limit_ || !charge(bytes)) return std::nullopt;
+  if (!charge(bytes, byte_limit_)) return std::nullopt;
   return Ticket(*this, 0, bytes);
 }
 
 void Admission::give_back_events(std::size_t n) noexcept {
   const std::uint64_t before = state_.fetch_sub(n);
   assert((before & kEvents) >= n && "more events given back than are out");
-  const bool last = (before & kEvents) == n;
+  const bool last = (before & kEvents) == n && passing(before) == 0;
+  if ((before & kWaiting) != 0 || (last && (before & kClosed) != 0)) wake();
+}
+
+void Admission::give_back_passing(std::size_t n) noexcept {
+  const std::uint64_t before = state_.fetch_sub(n * kOnePasses);
+  assert(passing(before) >= n && "more events given back than pass");
+  const bool last = passing(before) == n && (before & kEvents) == 0;
   if ((before & kWaiting) != 0 || (last && (before & kClosed) != 0)) wake();
 }
 

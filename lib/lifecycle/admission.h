@@ -2,6 +2,10 @@
 // and holding it, or between closing and waiting, there is no gap: closed flag and count live in one atomic word.
 // Producers enter on any thread (two compare-exchanges); workers give back by runs (one fetch_sub). It never queues:
 // who finds no room is told so, or waits here until a deadline.
+//
+// Behind the door is the window: events that wait for a worker, bounded in number and bytes. Where a disk takes what
+// the window does not, there is a passage as well: those who only pass on their way to the disk. They are bounded by
+// bytes alone, of which the window leaves them a part; they count as out like all others.
 #pragma once
 
 #include <atomic>
@@ -28,7 +32,8 @@ class Ticket {
   Ticket(Ticket&& other) noexcept
       : door_(std::exchange(other.door_, nullptr)),
         events_(std::exchange(other.events_, 0)),
-        bytes_(std::exchange(other.bytes_, 0)) {}
+        bytes_(std::exchange(other.bytes_, 0)),
+        passes_(std::exchange(other.passes_, false)) {}
   Ticket& operator=(Ticket&& other) noexcept;
   Ticket() = default;  // holds nothing
   ~Ticket() {
@@ -46,24 +51,31 @@ class Ticket {
     other.door_ = nullptr;
   }
 
+  // Its events are not in the window: see Admission::try_pass.
+  [[nodiscard]] bool passes() const noexcept { return passes_; }
+
   // From here the events return by Admission::give_back_events, the bytes still with this ticket.
   void hand_over_events() noexcept { events_ = 0; }
+  // They are out no more; the bytes still are.
+  void give_back_events() noexcept;
 
  private:
   friend class Admission;
-  Ticket(Admission& door, std::size_t events, std::size_t bytes) noexcept
-      : door_(&door), events_(events), bytes_(bytes) {}
+  Ticket(Admission& door, std::size_t events, std::size_t bytes, bool passes = false) noexcept
+      : door_(&door), events_(events), bytes_(bytes), passes_(passes) {}
   void give_back() noexcept;
 
   Admission* door_ = nullptr;
   std::size_t events_ = 0;
   std::size_t bytes_ = 0;
+  bool passes_ = false;
 };
 
 class Admission {
  public:
-  // `events` at most 2^30.
-  Admission(std::size_t events, std::size_t bytes) noexcept : event_limit_(events), byte_limit_(bytes) {}
+  // `events` at most 2^30. `passage`: how many of the bytes the window leaves to those who pass.
+  Admission(std::size_t events, std::size_t bytes, std::size_t passage = 0) noexcept
+      : event_limit_(events), byte_limit_(bytes), window_bytes_(bytes - passage) {}
   Admission(const Admission&) = delete;
   Admission& operator=(const Admission&) = delete;
 
@@ -73,6 +85,14 @@ class Admission {
   // The same, waiting for room until the deadline (then `full`). Waiters are not served in order.
   [[nodiscard]] std::variant<Ticket, Admit> wait_admit(std::size_t events, std::size_t bytes,
                                                        std::chrono::steady_clock::time_point deadline);
+
+  // Into the passage, where only bytes are bounded. Refusals as above.
+  [[nodiscard]] std::variant<Ticket, Admit> try_pass(std::size_t events, std::size_t bytes) noexcept;
+  // From the passage into the window, if there is room. Open also once closed.
+  [[nodiscard]] bool try_move_in(Ticket& ticket) noexcept;
+  // Into the window, whatever its bounds say: for an event that is too large for it, of an earlier run. Refusal:
+  // closed.
+  [[nodiscard]] std::variant<Ticket, Admit> admit_beyond(std::size_t events, std::size_t bytes) noexcept;
 
   // Bytes for events that are admitted already (a copy that outlives its block). Open also once closed.
   [[nodiscard]] std::optional<Ticket> try_charge(std::size_t bytes) noexcept;
@@ -90,29 +110,39 @@ class Admission {
   // Moves the deadline of every wait_empty forward, never back.
   void hasten(std::chrono::steady_clock::time_point deadline);
 
-  [[nodiscard]] std::size_t events_out() const noexcept { return state_.load() & kEvents; }
+  [[nodiscard]] std::size_t events_out() const noexcept {
+    const std::uint64_t now = state_.load();
+    return (now & kEvents) + passing(now);
+  }
+  [[nodiscard]] std::size_t window_events_out() const noexcept { return state_.load() & kEvents; }
   [[nodiscard]] std::size_t bytes_out() const noexcept { return bytes_.load(); }
   [[nodiscard]] std::size_t event_limit() const noexcept { return event_limit_; }
   [[nodiscard]] std::size_t byte_limit() const noexcept { return byte_limit_; }
+  [[nodiscard]] std::size_t window_bytes() const noexcept { return window_bytes_; }
 
  private:
   friend class Ticket;
-  static constexpr std::uint64_t kClosed = std::uint64_t{1} << 63U;   // never returns to 0
-  static constexpr std::uint64_t kWaiting = std::uint64_t{1} << 62U;  // somebody waits for room
-  static constexpr std::uint64_t kEvents = kWaiting - 1;              // how many are out: <= event_limit_
+  static constexpr std::uint64_t kClosed = std::uint64_t{1} << 63U;        // never returns to 0
+  static constexpr std::uint64_t kWaiting = std::uint64_t{1} << 62U;       // somebody waits for room
+  static constexpr std::uint64_t kEvents = (std::uint64_t{1} << 31U) - 1;  // how many are out: <= event_limit_
+  static constexpr std::uint64_t kOnePasses = kEvents + 1;                 // and how many pass, counted in these
+  static constexpr std::uint64_t kMostPassing = kEvents;
+  static constexpr std::uint64_t passing(std::uint64_t state) noexcept { return (state & (kWaiting - 1)) / kOnePasses; }
 
   // The door itself; `give_back` returns bytes that were charged in vain.
   template <typename GiveBack>
   [[nodiscard]] std::variant<Ticket, Admit> enter(std::size_t events, std::size_t bytes, GiveBack give_back) noexcept;
-  [[nodiscard]] bool charge(std::size_t bytes) noexcept;
+  [[nodiscard]] bool charge(std::size_t bytes, std::size_t limit) noexcept;
+  void give_back_passing(std::size_t n) noexcept;
   void give_back_bytes(std::size_t n) noexcept;
   void wake() noexcept;
 
   const std::size_t event_limit_;
   const std::size_t byte_limit_;
+  const std::size_t window_bytes_;  // <= byte_limit_
   // On cache lines of their own: producers and workers meet here.
   alignas(64) std::atomic<std::uint64_t> state_{0};
-  alignas(64) std::atomic<std::size_t> bytes_{0};  // <= byte_limit_
+  alignas(64) std::atomic<std::size_t> bytes_{0};  // <= byte_limit_, but for what was admitted beyond
 
   alignas(64) std::mutex mutex_;
   std::condition_variable changed_;

@@ -1,9 +1,11 @@
-// How a block lies in memory: Block, Entry × count, then content types and payloads, each event's behind the last
-// one's.
+// How a block lies in memory: Block, Entry × count, then, where the layout has them, Mark × count and a bit an event;
+// then content types and payloads, each event's behind the last one's, with a frame before it if the journal wants one.
 #include "queue/block.h"
 
 #include <time.h>
 
+#include <algorithm>
+#include <cassert>
 #include <cstring>
 #include <limits>
 #include <new>
@@ -13,6 +15,10 @@ namespace sluice {
 namespace {
 
 constexpr std::size_t kMostType = 255;
+constexpr std::size_t kAlign = 8;
+
+std::size_t aligned(std::size_t size) noexcept { return (size + kAlign - 1) & ~(kAlign - 1); }
+
 // The allocator's own header, and an element of the queue with its share of the queue's bookkeeping.
 constexpr std::size_t kAllocatorBytes = 16;
 constexpr std::size_t kSliceBytes = sizeof(Slice) + 8;
@@ -26,47 +32,78 @@ bool same_type(std::span<const Event> events, std::size_t i) noexcept {
   return type.size() == last.size() && (type.data() == last.data() || type == last);
 }
 
-std::size_t allocation_for(std::span<const Event> events, std::size_t entry) noexcept {
-  std::size_t bytes = sizeof(Block) + events.size() * entry;
+}  // namespace
+
+std::size_t Block::table_bytes(std::size_t events, Layout layout) noexcept {
+  return sizeof(Block) + events * (sizeof(Entry) + (layout.own_marks ? sizeof(Mark) : 0)) +
+         (layout.watched ? (events + 63) / 64 * sizeof(std::uint64_t) : 0);
+}
+
+std::size_t Block::allocation_for(std::span<const Event> events, Layout layout) noexcept {
+  std::size_t bytes = table_bytes(events.size(), layout);
   for (std::size_t i = 0; i < events.size(); ++i) {
-    if (events[i].content_type.size() > kMostType) return std::numeric_limits<std::size_t>::max();
-    bytes += events[i].payload.size() + (same_type(events, i) ? 0 : events[i].content_type.size());
+    const std::size_t type = events[i].content_type.size();
+    if (type > kMostType) return std::numeric_limits<std::size_t>::max();
+    if (layout.frame != 0) {
+      bytes += layout.frame + aligned(type + events[i].payload.size());
+    } else {
+      bytes += events[i].payload.size() + (same_type(events, i) ? 0 : type);
+    }
   }
   return bytes <= std::numeric_limits<std::uint32_t>::max() ? bytes : std::numeric_limits<std::size_t>::max();
 }
 
-}  // namespace
-
-std::size_t Block::bytes_for(std::span<const Event> events) noexcept {
-  const std::size_t bytes = allocation_for(events, sizeof(Entry));
+std::size_t Block::bytes_for(std::span<const Event> events, Layout layout) noexcept {
+  const std::size_t bytes = allocation_for(events, layout);
   if (bytes == std::numeric_limits<std::size_t>::max()) return bytes;
   const std::size_t slices = (events.size() + Slice::kMost - 1) / Slice::kMost;
   return bytes + kAllocatorBytes + slices * kSliceBytes;
 }
 
-Block::Owner Block::make(std::span<const Event> events, Ticket ticket) {
-  void* const room = ::operator new(allocation_for(events, sizeof(Entry)));
-  Owner block(new (room) Block(std::move(ticket), static_cast<std::uint32_t>(events.size())));
-  block->ticket_.hand_over_events();
+Block::Owner Block::make(std::span<const Event> events, Ticket ticket, Layout layout) {
+  static_assert(sizeof(Block) % kAlign == 0 && sizeof(Entry) % kAlign == 0 && sizeof(Mark) % kAlign == 0);
+  void* const room = ::operator new(allocation_for(events, layout));
+  Owner block(new (room) Block(std::move(ticket), static_cast<std::uint32_t>(events.size()), layout));
 
   auto* const base = static_cast<std::byte*>(room);
-  std::size_t at = sizeof(Block) + events.size() * sizeof(Entry);
+  std::size_t at = table_bytes(events.size(), layout);
   const auto put = [&](const void* from, std::size_t size) {
     if (size > 0) std::memcpy(base + at, from, size);
     const auto begin = static_cast<std::uint32_t>(at);
     at += size;
     return begin;
   };
+  if (layout.watched) std::ranges::fill(block->finished_bits(), 0);
+  block->body_at_ = static_cast<std::uint32_t>(at);
   Entry* const entries = block->entries();
   for (std::size_t i = 0; i < events.size(); ++i) {
     const Event& event = events[i];
-    const std::uint32_t type_at =
-        same_type(events, i) ? entries[i - 1].type_at : put(event.content_type.data(), event.content_type.size());
+    at += layout.frame;
+    const std::uint32_t type_at = layout.frame == 0 && same_type(events, i)
+                                      ? entries[i - 1].type_at
+                                      : put(event.content_type.data(), event.content_type.size());
     const std::uint32_t payload_at = put(event.payload.data(), event.payload.size());
     new (entries + i) Entry{payload_at, static_cast<std::uint32_t>(event.payload.size()), type_at,
                             static_cast<std::uint32_t>(event.content_type.size())};
+    if (layout.frame == 0) continue;
+    const std::size_t padding = aligned(at - block->body_at_) - (at - block->body_at_);
+    std::memset(base + at, 0, padding);
+    at += padding;
   }
+  block->body_size_ = static_cast<std::uint32_t>(at) - block->body_at_;
   return block;
+}
+
+std::span<std::byte> Block::body() noexcept {
+  assert(framed() && "a block without frames is no part of a journal");
+  return {reinterpret_cast<std::byte*>(this) + body_at_, body_size_};
+}
+
+std::span<std::uint64_t> Block::finished_bits() noexcept {
+  assert(layout_.watched && "only a watched block knows which of its events are finished");
+  auto* const behind =
+      reinterpret_cast<std::byte*>(entries() + count_) + (layout_.own_marks ? count_ * sizeof(Mark) : 0);
+  return {reinterpret_cast<std::uint64_t*>(behind), (std::size_t{count_} + 63) / 64};
 }
 
 std::chrono::system_clock::time_point Block::coarse_now() noexcept {
@@ -77,6 +114,7 @@ std::chrono::system_clock::time_point Block::coarse_now() noexcept {
 }
 
 void Block::destroy(Ticket& freed) noexcept {
+  if (watch_.by != nullptr) watch_.by->forget(*this);
   // The bytes return only once the memory has: the ticket leaves the block first.
   Ticket bytes = std::move(ticket_);
   this->~Block();

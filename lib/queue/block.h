@@ -16,6 +16,17 @@
 
 namespace sluice {
 
+class Block;
+
+// Somebody who wants to know of a block until it goes. Told on the thread that finished its last event.
+class BlockWatcher {
+ public:
+  virtual void forget(Block& block) noexcept = 0;
+
+ protected:
+  ~BlockWatcher() = default;
+};
+
 class Block {
  public:
   struct Release {
@@ -24,12 +35,20 @@ class Block {
   // For a block that no slice points into yet.
   using Owner = std::unique_ptr<Block, Release>;
 
+  // How the events lie in it.
+  struct Layout {
+    std::size_t frame = 0;   // bytes left free before each event, which then begins at a multiple of 8: for the journal
+    bool own_marks = false;  // each event has its own id and time, instead of the block's
+    bool watched = false;    // which of its events are finished is written down in it
+  };
+
   // What a block of these events is charged: all it allocates, and its share of the queue. More than a block can
   // address (4 GiB), or a content type of over 255 bytes: SIZE_MAX, which no door admits.
-  [[nodiscard]] static std::size_t bytes_for(std::span<const Event> events) noexcept;
+  [[nodiscard]] static std::size_t bytes_for(std::span<const Event> events, Layout layout) noexcept;
 
-  // Copies the events. The ticket's bytes stay with the block; its events are given back by the workers.
-  [[nodiscard]] static Owner make(std::span<const Event> events, Ticket ticket);
+  // Copies the events. The ticket stays with the block: its bytes until the block is freed; its events are handed over
+  // by whoever puts the block into the queue, and then given back by the workers.
+  [[nodiscard]] static Owner make(std::span<const Event> events, Ticket ticket, Layout layout);
 
   [[nodiscard]] std::uint32_t count() const noexcept { return count_; }
   [[nodiscard]] std::size_t payload_size(std::uint32_t i) const noexcept { return entries()[i].payload_size; }
@@ -48,6 +67,11 @@ class Block {
     to.payload = {base + entry.payload_at, entry.payload_size};
     to.content_type = {reinterpret_cast<const char*>(base + entry.type_at), entry.type_size};
     to.id.run = run_;
+    if (layout_.own_marks) {
+      to.id.sequence = marks()[i].sequence;
+      to.received = marks()[i].received;
+      return;
+    }
     to.id.sequence = first_sequence_ + i;
     to.received = received_;
   }
@@ -57,8 +81,52 @@ class Block {
     run_ = run;
     first_sequence_ = first_sequence;
   }
+  // The id and time of one event, in a block whose events have their own; `number` gives them their run.
+  void mark(std::uint32_t i, std::uint64_t sequence, std::chrono::system_clock::time_point received) noexcept {
+    marks()[i] = {sequence, received};
+  }
   [[nodiscard]] std::uint64_t first_sequence() const noexcept { return first_sequence_; }
+  [[nodiscard]] std::uint64_t sequence(std::uint32_t i) const noexcept {
+    return layout_.own_marks ? marks()[i].sequence : first_sequence_ + i;
+  }
+  [[nodiscard]] std::chrono::system_clock::time_point received() const noexcept { return received_; }
   [[nodiscard]] const RunId& run() const noexcept { return run_; }
+
+  // All events with their frames, in one piece, and where in it the frame of an event begins. Only with a frame.
+  [[nodiscard]] std::span<std::byte> body() noexcept;
+  [[nodiscard]] std::size_t frame_at(std::uint32_t i) const noexcept {
+    return entries()[i].type_at - layout_.frame - body_at_;
+  }
+  [[nodiscard]] std::size_t type_size(std::uint32_t i) const noexcept { return entries()[i].type_size; }
+  [[nodiscard]] bool framed() const noexcept { return layout_.frame != 0; }
+
+  // In which segment of the journal its events have their records; 0: in none.
+  [[nodiscard]] std::uint64_t home() const noexcept { return home_.load(); }
+  void settle_in(std::uint64_t segment) noexcept { home_.store(segment); }
+
+  // The ticket it holds, which may be exchanged or given back while nobody else sees the block.
+  [[nodiscard]] Ticket& ticket() noexcept { return ticket_; }
+
+  // Somebody holds it besides its events; let go by release(1). `try_hold`: not if it is on its way out already.
+  void hold() noexcept { pointing_.fetch_add(1); }
+  [[nodiscard]] bool try_hold() noexcept {
+    std::uint32_t now = pointing_.load();
+    while (now != 0 && !pointing_.compare_exchange_weak(now, now + 1)) {
+    }
+    return now != 0;
+  }
+
+  // Of a watched block: the watcher's own, under the watcher's lock.
+  struct Watch {
+    BlockWatcher* by = nullptr;
+    Block* previous = nullptr;
+    Block* next = nullptr;
+    std::uint32_t unfinished = 0;
+  };
+  [[nodiscard]] bool watched() const noexcept { return layout_.watched; }
+  [[nodiscard]] Watch& watch() noexcept { return watch_; }
+  // A bit an event, set once it is finished.
+  [[nodiscard]] std::span<std::uint64_t> finished_bits() noexcept;
 
   // How many events still need the block. Exact only for who holds some of them.
   [[nodiscard]] std::uint32_t pointing() const noexcept { return pointing_.load(); }
@@ -82,8 +150,15 @@ class Block {
     std::uint32_t type_size;
   };
 
-  Block(Ticket ticket, std::uint32_t count) noexcept
-      : ticket_(std::move(ticket)), received_(coarse_now()), count_(count), pointing_(count) {}
+  struct Mark {
+    std::uint64_t sequence;
+    std::chrono::system_clock::time_point received;
+  };
+
+  Block(Ticket ticket, std::uint32_t count, Layout layout) noexcept
+      : ticket_(std::move(ticket)), received_(coarse_now()), layout_(layout), count_(count), pointing_(count) {}
+  static std::size_t table_bytes(std::size_t events, Layout layout) noexcept;
+  static std::size_t allocation_for(std::span<const Event> events, Layout layout) noexcept;
   ~Block() = default;
   // The kernel's coarse clock: at most a tick (1 to 4 ms) behind, and nearly free; the exact one was a sixth of a
   // track().
@@ -91,11 +166,18 @@ class Block {
   void destroy(Ticket& freed) noexcept;
   [[nodiscard]] Entry* entries() noexcept { return reinterpret_cast<Entry*>(this + 1); }
   [[nodiscard]] const Entry* entries() const noexcept { return reinterpret_cast<const Entry*>(this + 1); }
+  [[nodiscard]] Mark* marks() noexcept { return reinterpret_cast<Mark*>(entries() + count_); }
+  [[nodiscard]] const Mark* marks() const noexcept { return reinterpret_cast<const Mark*>(entries() + count_); }
 
   Ticket ticket_;
   RunId run_;
   std::uint64_t first_sequence_ = 0;
   std::chrono::system_clock::time_point received_;
+  std::atomic<std::uint64_t> home_{0};
+  Watch watch_;
+  const Layout layout_;
+  std::uint32_t body_at_ = 0;    // only with a frame: where the first one begins
+  std::uint32_t body_size_ = 0;  // likewise
   std::uint32_t count_;
   std::atomic<std::uint32_t> pointing_;
 };

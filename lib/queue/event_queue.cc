@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <utility>
 
 #ifdef SLUICE_TSAN
 #include <deque>
@@ -124,12 +125,40 @@ EventQueue::Push EventQueue::push(Block::Owner& block, EventId& first) {
     // Only written here, under the lock. Release: pairs with accepted(); who saw an event finished sees it accepted.
     const std::uint64_t accepted_before = accepted_.load(std::memory_order_relaxed);
     accepted_.store(accepted_before + count, std::memory_order_release);
-    if (!slices_->put(SliceIterator(block.get(), slice_events_), (count + slice_events_ - 1) / slice_events_)) {
+    if (!put(*block)) {
       accepted_.store(accepted_before, std::memory_order_release);
       return Push::no_memory;
     }
     static_cast<void>(block.release());  // the queue's now, and perhaps a worker's already
   }
+  tell(count);
+  return Push::done;
+}
+
+std::uint64_t EventQueue::take_numbers(std::uint64_t count) {
+  const std::lock_guard lock(push_mutex_);
+  return std::exchange(next_sequence_, next_sequence_ + count);
+}
+
+EventQueue::Push EventQueue::push_numbered(Block::Owner& block) {
+  const std::uint32_t count = block->count();
+  {
+    const std::lock_guard lock(push_mutex_);
+    if (closed_.load()) return Push::closed;
+    if (!put(*block)) return Push::no_memory;
+    static_cast<void>(block.release());
+  }
+  tell(count);
+  return Push::done;
+}
+
+// Under push_mutex_.
+bool EventQueue::put(Block& block) {
+  return slices_->put(SliceIterator(&block, slice_events_), (block.count() + slice_events_ - 1) / slice_events_);
+}
+
+// Behind a push: wakes whom it must.
+void EventQueue::tell(std::int64_t count) {
   const std::int64_t waiting = ready_.fetch_add(count) + count;
   if (napping_.load()) {
     // Once, as the mark is passed.
@@ -141,7 +170,6 @@ EventQueue::Push EventQueue::push(Block::Owner& block, EventId& first) {
   } else if (parked_.load() > 0) {
     ring_one();
   }
-  return Push::done;
 }
 
 std::size_t EventQueue::try_pop(std::span<Slice> slices) noexcept {

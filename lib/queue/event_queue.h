@@ -36,6 +36,11 @@ class EventQueue {
   // `done` the block is still its owner's, and nothing was taken; its ids are used up all the same. Any thread.
   [[nodiscard]] Push push(Block::Owner& block, EventId& first);
 
+  // The two halves of it, for who numbers earlier than he pushes: the first of `count` ids; and a block that has its
+  // ids and was accepted before, so that it is not counted again.
+  [[nodiscard]] std::uint64_t take_numbers(std::uint64_t count);
+  [[nodiscard]] Push push_numbered(Block::Owner& block);
+
   // Up to slices.size() slices, in order; 0 if there are none, or once closed. Workers only; never waits.
   [[nodiscard]] std::size_t try_pop(std::span<Slice> slices) noexcept;
 
@@ -52,7 +57,7 @@ class EventQueue {
 
   [[nodiscard]] std::size_t slice_events() const noexcept { return slice_events_; }
 
-  // Events that were put in, so far. Signal safe.
+  // Events that were put in by push(), so far. Signal safe.
   [[nodiscard]] std::uint64_t accepted() const noexcept { return accepted_.load(); }
   // Events in it now. At an instant of the past.
   [[nodiscard]] std::size_t size_approx() const noexcept;
@@ -61,6 +66,8 @@ class EventQueue {
   class Slices;  // the only place that knows what is below
 
   void ring_one();
+  void tell(std::int64_t count);
+  [[nodiscard]] bool put(Block& block);
 
   const RunId run_;
   const std::int64_t lot_;

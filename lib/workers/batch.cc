@@ -66,12 +66,16 @@ void Batch::keep_unfinished(Admission& door) {
 }
 
 void Batch::copy_out(std::size_t from, std::size_t to, Admission& door) {
+  // What has no record yet is looked for in its block by a stop that writes it down.
+  Block* const old = blocks_[from];
+  if (old->watched() && old->home() == 0) return;
   std::vector<Event> events;
   events.reserve(to - from);
   for (std::size_t i = from; i < to; ++i) events.push_back({deliveries_[i].payload, deliveries_[i].content_type});
-  auto ticket = door.try_charge(Block::bytes_for(events));
+  auto ticket = door.try_charge(Block::bytes_for(events, {}));
   if (!ticket) return;
-  Block* const copy = Block::make(events, std::move(*ticket)).release();
+  Block* const copy = Block::make(events, std::move(*ticket), {}).release();
+  copy->settle_in(old->home());
   const auto count = static_cast<std::uint32_t>(to - from);
   for (std::size_t i = from; i < to; ++i) {
     // Id and time stay as they were; only the bytes move.
@@ -79,7 +83,6 @@ void Batch::copy_out(std::size_t from, std::size_t to, Admission& door) {
     deliveries_[i].payload = moved.payload;
     deliveries_[i].content_type = moved.content_type;
   }
-  Block* const old = blocks_[from];
   std::fill(blocks_.begin() + static_cast<std::ptrdiff_t>(from), blocks_.begin() + static_cast<std::ptrdiff_t>(to),
             copy);
   old->release(count);

@@ -35,6 +35,26 @@ class Batch {
   // All verdicts as a batch begins.
   void clear_verdicts();
 
+  // tell(block, first sequence, how many), for each run of events with a final verdict.
+  template <typename Tell>
+  void each_finished(Tell tell) const {
+    const auto finished = [this](std::size_t i) { return verdicts_[i].kind() != Verdict::try_again; };
+    for (std::size_t i = 0; i < blocks_.size();) {
+      if (!finished(i)) {
+        ++i;
+        continue;
+      }
+      const std::uint64_t first = deliveries_[i].id.sequence;
+      std::size_t end = i + 1;
+      while (end < blocks_.size() && blocks_[end] == blocks_[i] && finished(end) &&
+             deliveries_[end].id.sequence == first + (end - i)) {
+        ++end;
+      }
+      tell(*blocks_[i], first, static_cast<std::uint32_t>(end - i));
+      i = end;
+    }
+  }
+
   // Drops the events that have a final verdict and gives their blocks back; the rest is a batch of its own, one attempt
   // older. Events that stay behind in a block which others have left are copied out of it, if `door` has room.
   void keep_unfinished(Admission& door);

@@ -16,6 +16,15 @@ class Ledger {
   void add_dead(std::uint64_t n) noexcept { dead_.fetch_add(n); }
   void add_lost(std::uint64_t n) noexcept { lost_.fetch_add(n); }
 
+  // What is accepted by way of the disk: before a worker can see it.
+  void add_accepted(std::uint64_t n) noexcept { accepted_.fetch_add(n); }
+  void add_replayed(std::uint64_t n) noexcept {
+    replayed_.fetch_add(n);
+    accepted_.fetch_add(n);
+  }
+  [[nodiscard]] std::uint64_t accepted() const noexcept { return accepted_.load(); }
+  [[nodiscard]] std::uint64_t replayed() const noexcept { return replayed_.load(); }
+
   // `accepted` must be read after this: what is finished was accepted before.
   struct Finished {
     std::uint64_t delivered, dead, lost;
@@ -24,19 +33,21 @@ class Ledger {
   [[nodiscard]] Finished finished() const noexcept { return {delivered_.load(), dead_.load(), lost_.load()}; }
 
   // The rest is kept, whatever it is: the books balance by construction, and tests hold `kept` against the tickets out.
-  [[nodiscard]] static Books books(Finished finished, std::uint64_t accepted) noexcept {
+  [[nodiscard]] static Books books(Finished finished, std::uint64_t accepted, std::uint64_t replayed) noexcept {
     return {.accepted = accepted,
             .delivered = finished.delivered,
             .dead = finished.dead,
             .kept = accepted - finished.all(),
             .lost = finished.lost,
-            .replayed = 0};
+            .replayed = replayed};
   }
 
  private:
   alignas(64) std::atomic<std::uint64_t> delivered_{0};
   std::atomic<std::uint64_t> dead_{0};
   std::atomic<std::uint64_t> lost_{0};
+  alignas(64) std::atomic<std::uint64_t> accepted_{0};
+  std::atomic<std::uint64_t> replayed_{0};
 };
 
 }  // namespace sluice

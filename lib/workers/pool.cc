@@ -191,6 +191,7 @@ bool Pool::finish(Worker& worker, Sink& sink, Batch& batch) {
     flow_.ledger.add_delivered(delivered);
     flow_.ledger.add_dead(dead);
     worker.delivered.fetch_add(delivered);
+    if (flow_.settle && delivered + dead > 0) batch.each_finished(flow_.settle);
     if (delivered == batch.size()) {
       batch.release_all();
     } else {

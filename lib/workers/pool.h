@@ -43,6 +43,8 @@ struct Flow {
   Ledger& ledger;
   const Options& options;
   std::function<void(LogLevel, std::string_view)> log;
+  // These events of the block are finished; told before their tickets go back. Empty: nobody wants to know.
+  std::function<void(Block&, std::uint64_t first_sequence, std::uint32_t count)> settle;
   // Keeps them aside, durably, all or none; an error means "try again". Called by several workers at a time.
   std::function<std::error_code(std::span<const DeadEvent>)> bury;
 };

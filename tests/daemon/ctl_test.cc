@@ -202,4 +202,45 @@ TEST_SUITE("daemon.ctl") {
     CHECK(said.output.starts_with("requeued=3 "));
     CHECK(daemon.stop().report->dead == 6);
   }
+
+  TEST_CASE(
+      "ctl: the journal of a daemon that was killed is shown, replayed elsewhere in its order, and seen damaged") {
+    const test::TempDir dir;
+    const std::string state = (dir.path() / "state").string();
+    std::string lines;
+    for (int i = 0; i < 200; ++i) lines += fmt::format("{{\"k\":{}}}\n", i);
+    {
+      Daemon hung({"--state-dir", state, "--sink", "null:?hang=true"});
+      CHECK(ctl({"send", file_of(dir, lines), "--to", hung.address(), "--batch", "50"}).code == 0);
+      // Beside the daemon at work.
+      CHECK(has(ctl({"journal", "verify", "-d", state}).output, "unfinished=200 broken=0"));
+      hung.process().signal(9);
+      static_cast<void>(hung.process().wait_exit(20s));
+    }
+    CHECK(has(ctl({"journal", "ls", "--json", "-d", state}).output, "\"events\":200,\"settled\":0,\"unfinished\":200"));
+    const Said dump = ctl({"journal", "dump", "--json", "-d", state});
+    CHECK(std::count(dump.output.begin(), dump.output.end(), '\n') == 200);
+    CHECK(has(dump.output, "-200\",\"time\":"));
+
+    const std::string sink = (dir.path() / "sink").string();
+    Daemon other({"--sink", "file:" + sink + "?format=raw", "--workers", "1"});
+    const Said replayed = ctl({"journal", "replay-to", "http://" + other.address(), "-d", state});
+    CHECK(replayed.code == 0);
+    CHECK(replayed.output == "accepted=200 refused=0 unknown=0 unsent=0\n");
+    CHECK(other.stop().code == 0);
+    CHECK(test::text_of(sink) == lines);
+    CHECK(ctl({"journal", "replay-to", nowhere(dir), "-d", state, "--retry-for", "0"}).code == 69);
+
+    // One payload in the midst, written over.
+    const std::string segment = state + "/journal/segment-000001";
+    const std::size_t at = test::text_of(segment).find("{\"k\":7}");
+    REQUIRE(at != std::string::npos);
+    std::fstream file(segment, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(static_cast<std::streamoff>(at)).put('x');
+    file.close();
+    const Said verify = ctl({"journal", "verify", "-d", state});
+    CHECK(verify.code == 1);
+    CHECK(has(verify.output, "broken segment=segment-000001 offset="));
+    CHECK(has(verify.output, "unfinished=199 broken=1"));
+  }
 }

@@ -28,7 +28,8 @@ enum class Admit : std::uint8_t {
   full,       // no room now; come back later
   too_large,  // more than the limits, or an empty queue, could ever take
   closed,     // a shutdown has begun
-  failed,     // the disk failed under this request: taken whole or not at all, unknown which
+  failed,     // from a receipt: the disk failed under this request, it is taken whole or not at all; at the door: the
+              // disk has failed, and nothing was taken
 };
 [[nodiscard]] std::string_view to_string(Admit answer) noexcept;
 

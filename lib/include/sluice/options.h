@@ -32,9 +32,12 @@ struct Options {
   std::size_t queue_events = 65536;                  // 1 … 2^30, admitted and not finished
   std::size_t queue_bytes = std::size_t{64} << 20U;  // payloads, attributes and overhead of those
   std::size_t max_event_bytes = 256U << 10U;         // one event's payload; a larger one is `too_large`
-  Ack ack = Ack::queued;                             // the others need the journal, which this version does not have
-  Overflow overflow = Overflow::reject;              // likewise
-  std::optional<std::filesystem::path> state_dir;    // for dead letters; made if missing, held by one process at a time
+  Ack ack = Ack::queued;                             // the others need a state_dir
+  Overflow overflow = Overflow::reject;              // disk needs one too; then a quarter of queue_bytes is for passing
+  // Where the journal and dead letters are; made if missing, held by one process at a time. Without it, what the
+  // deadline cuts off is lost; with it, it is kept, and the next tracker there takes it over.
+  std::optional<std::filesystem::path> state_dir;
+  std::uint64_t journal_bytes = std::uint64_t{1} << 30U;  // at least 1 MiB: most disk for journal and dead letters
 
   std::size_t batch_events = 512;                                       // 1 … 65536: most events a sink sees at once
   std::chrono::nanoseconds batch_linger{0};                             // how long a worker waits for a fuller batch

@@ -50,6 +50,9 @@ struct Status {
   std::size_t queue_bytes = 0;                                                // charged for them
   std::size_t in_flight = 0;                                                  // of those, in workers' hands
   std::uint64_t refused_full = 0, refused_too_large = 0, refused_closed = 0;  // events not taken, by answer
+  std::uint64_t journal_bytes = 0;                                            // on disk, and reserved there
+  bool disk_failed = false;  // new events are refused until it works again
+  std::string disk_cause;    // why
   std::vector<WorkerStatus> workers;
 };
 
@@ -58,6 +61,8 @@ struct Report {
   Books books;
   std::chrono::nanoseconds elapsed{};    // since the first shutdown()
   std::vector<WorkerStatus> held_up_by;  // workers that had to be left behind
+  bool disk_failed = false;              // what is kept is on a disk that failed
+  bool disk_stuck = false;               // a thread was left behind in a disk that does not answer
 
   [[nodiscard]] bool timed_out() const noexcept { return reason != Reason::drained; }
 };

@@ -49,8 +49,9 @@ class Tracker {
   // The same, waiting for room until the deadline; then `full`.
   [[nodiscard]] Admit wait_track(std::span<const Event> events, Deadline deadline);
 
-  // The same without ever waiting: on `accepted` the receipt will be called exactly once, with what became of it (under
-  // Ack::queued before this returns, on this thread); on any other answer it is never called. It must not throw.
+  // The same without ever waiting: on `accepted` the receipt will be called exactly once, with what became of it: under
+  // Ack::queued before this returns, on this thread, unless the events go by way of the disk; otherwise by the
+  // committer, on its thread, which waits meanwhile. On any other answer it is never called. It must not throw.
   [[nodiscard]] Admit track(std::span<const Event> events, const Receipt& receipt);
 
   // Closes the door, waits until every accepted event is finished or the deadline has passed, and accounts for all.
@@ -69,7 +70,7 @@ class Tracker {
   [[nodiscard]] DeadLettersMoved requeue_dead_letters(std::size_t at_most);
   [[nodiscard]] DeadLettersMoved drop_dead_letters(std::size_t at_most);
 
-  // What even a shutdown(now) gets: 100 ms, and 2 ms for each MiB in memory.
+  // What even a shutdown(now) gets: 100 ms, and 2 ms for each MiB in memory that has no record on disk.
   [[nodiscard]] std::chrono::nanoseconds least_drain() const noexcept;
 
   // The books of this instant, balanced. Reads atomics only: may be called in a signal handler.
@@ -77,6 +78,9 @@ class Tracker {
 
   // The books as they would be if the process ended at this instant: what no disk holds is lost, not kept. Signal safe.
   [[nodiscard]] Books books_at_exit() const noexcept;
+
+  // The disk has failed and does not work again yet: new events are refused. Reads an atomic.
+  [[nodiscard]] bool disk_failed() const noexcept;
 
   [[nodiscard]] Status status() const;
   [[nodiscard]] const RunId& run() const noexcept;

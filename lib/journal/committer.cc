@@ -1,0 +1,304 @@
+// The committer's loop, read from work() down.
+#include "journal/committer.h"
+
+#include <fmt/format.h>
+#include <pthread.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace sluice::journal {
+
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr std::size_t kMostACommit = std::size_t{16} << 20U;  // bytes, unless one request alone is more
+constexpr std::chrono::seconds kSyncEvery{1};
+constexpr milliseconds kLeastBackoff{50};
+constexpr milliseconds kMostBackoff{5000};
+constexpr milliseconds kIdleLook{200};  // to remove what is finished, and give room back
+
+}  // namespace
+
+Committer::Committer(Journal& journal, Feeder& feeder, EventQueue& queue, Unrecorded& unrecorded, Config config,
+                     Hooks hooks)
+    : journal_(journal),
+      feeder_(feeder),
+      queue_(queue),
+      unrecorded_(unrecorded),
+      config_(config),
+      hooks_(std::move(hooks)) {}
+
+Committer::~Committer() {
+  if (thread_.joinable()) thread_.detach();
+  let_go_unsynced();
+}
+
+void Committer::run(std::shared_ptr<const void> keeps_alive) {
+  thread_ = std::jthread([this, alive = std::move(keeps_alive)] {
+    ::pthread_setname_np(::pthread_self(), "committer");
+    work();
+    const std::lock_guard lock(mutex_);
+    ended_ = true;
+    changed_.notify_all();
+  });
+}
+
+void Committer::submit(Request request) {
+  const std::lock_guard lock(mutex_);
+  waiting_.push_back(std::move(request));
+  if (asleep_) wanted_.notify_one();
+}
+
+void Committer::settle(std::uint64_t segment, std::uint64_t first, std::uint64_t count) {
+  const std::lock_guard lock(mutex_);
+  if (!settles_.empty() && settles_.back().segment == segment &&
+      settles_.back().first + settles_.back().count == first) {
+    settles_.back().count += count;
+    return;
+  }
+  settles_.push_back({segment, first, count});
+  if (settles_.size() == 1 && asleep_) wanted_.notify_one();
+}
+
+void Committer::spill() {
+  const std::lock_guard lock(mutex_);
+  spill_wanted_ = true;
+  wanted_.notify_one();
+}
+
+bool Committer::wait_spilled(Clock::time_point until) {
+  std::unique_lock lock(mutex_);
+  return changed_.wait_until(lock, until, [this] { return spilled_ || ended_; });
+}
+
+bool Committer::stop(Clock::time_point until) {
+  if (!thread_.joinable()) return true;
+  {
+    std::unique_lock lock(mutex_);
+    stopping_ = true;
+    wanted_.notify_one();
+    if (!changed_.wait_until(lock, until, [this] { return ended_; })) {
+      thread_.detach();
+      return false;
+    }
+  }
+  thread_.join();
+  return true;
+}
+
+Committer::Clock::time_point Committer::next_due() const {
+  return std::min({sync_due_, settle_due_, settle_sync_due_, recover_due_, Clock::now() + kIdleLook});
+}
+
+void Committer::work() {
+  std::vector<Request> requests;
+  for (;;) {
+    bool spill_asked = false;
+    {
+      std::unique_lock lock(mutex_);
+      const auto something = [&] {
+        return !waiting_.empty() || stopping_ || (spill_wanted_ && !spilled_) ||
+               (!settles_.empty() && settle_due_ == Clock::time_point::max());
+      };
+      asleep_ = true;
+      wanted_.wait_until(lock, next_due(), something);
+      asleep_ = false;
+      if (waiting_.empty() && stopping_) break;
+      requests.swap(waiting_);
+      spill_asked = spill_wanted_ && !spilled_;
+      if (!settles_.empty() && settle_due_ == Clock::time_point::max())
+        settle_due_ = Clock::now() + config_.settle_every;
+    }
+    commit(requests);
+    requests.clear();
+    if (spill_asked) spill_now();
+    const auto now = Clock::now();
+    if (journal_.failed() && now >= recover_due_) try_recover();
+    if (now >= settle_due_ || now >= settle_sync_due_) flush_settles();
+    if (now >= sync_due_ || unsynced_bytes_ > config_.most_unsynced) sync_now();
+    journal_.maintain();
+  }
+  checkpoint();
+}
+
+// ---- commits
+
+void Committer::commit(std::vector<Request>& requests) {
+  for (std::size_t first = 0; first < requests.size();) {
+    std::size_t bytes = requests[first].block->body().size();
+    std::size_t end = first + 1;
+    while (end < requests.size() && bytes + requests[end].block->body().size() <= kMostACommit) {
+      bytes += requests[end++].block->body().size();
+    }
+    commit_some(std::span(requests).subspan(first, end - first));
+    first = end;
+    if (unsynced_bytes_ > config_.most_unsynced) sync_now();
+  }
+}
+
+void Committer::commit_some(std::span<Request> requests) {
+  std::vector<Block::Owner> blocks;
+  std::vector<Block*> raw;
+  std::uint64_t reserved = 0;
+  std::uint64_t events = 0;
+  for (Request& request : requests) {
+    reserved += request.reserved;
+    events += request.block->count();
+    raw.push_back(request.block.get());
+  }
+  // A number is used up by the attempt. One commit's are taken at once, so they follow each other.
+  std::uint64_t sequence = queue_.take_numbers(events);
+  for (Block* const block : raw) {
+    block->number(config_.run, sequence);
+    sequence += block->count();
+  }
+  Journal::Place place;
+  const bool failed_before = journal_.failed();
+  if (failed_before || journal_.commit(raw, reserved, config_.sync_each, place)) {
+    if (!failed_before) {
+      backoff_ = kLeastBackoff;
+      recover_due_ = Clock::now() + backoff_;
+    }
+    journal_.give_back(reserved);
+    feeder_.gave_up(requests.size());
+    for (Request& request : requests) answer(request, false);
+    return;
+  }
+  hooks_.accepted(events);
+  const bool hold = !config_.sync_each;
+  for (Request& request : requests) {
+    request.block->settle_in(place.segment);
+    if (hold) {
+      request.block->hold();
+      unsynced_.push_back(request.block.get());
+      unsynced_bytes_ += request.block->body().size();
+    }
+    blocks.push_back(std::move(request.block));
+  }
+  if (hold && sync_due_ == Clock::time_point::max()) sync_due_ = Clock::now() + kSyncEvery;
+  std::vector<std::pair<EventId, EventId>> ids;
+  ids.reserve(blocks.size());
+  for (const Block::Owner& block : blocks) {
+    ids.emplace_back(EventId{config_.run, block->first_sequence()},
+                     EventId{config_.run, block->first_sequence() + block->count() - 1});
+  }
+  feeder_.committed(blocks, place);
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    if (blocks[i] && hold) blocks[i]->ticket().give_back_events();  // its bytes go with the next sync
+    blocks[i].reset();
+    if (requests[i].told) requests[i].told(true, ids[i].first, ids[i].second);
+  }
+}
+
+void Committer::answer(Request& request, bool committed) {
+  const EventId first{config_.run, request.block->first_sequence()};
+  const EventId last{config_.run, request.block->first_sequence() + request.block->count() - 1};
+  request.block.reset();
+  if (request.told) request.told(committed, first, last);
+}
+
+// ---- what is done between them
+
+void Committer::let_go_unsynced() {
+  for (Block* const block : unsynced_) block->release(1);
+  unsynced_.clear();
+  unsynced_bytes_ = 0;
+  sync_due_ = Clock::time_point::max();
+}
+
+void Committer::sync_now() {
+  if (journal_.failed()) {
+    sync_due_ = Clock::time_point::max();  // recover() writes them anew
+    return;
+  }
+  if (journal_.sync()) {
+    backoff_ = kLeastBackoff;
+    recover_due_ = Clock::now() + backoff_;
+    sync_due_ = Clock::time_point::max();
+    return;
+  }
+  let_go_unsynced();
+}
+
+void Committer::flush_settles() {
+  std::vector<Settle> settles;
+  {
+    const std::lock_guard lock(mutex_);
+    settles.swap(settles_);
+  }
+  for (const Settle& one : settles) journal_.settle(one.segment, one.first, one.count);
+  settle_due_ = Clock::time_point::max();
+  const auto now = Clock::now();
+  std::error_code error;
+  if (now >= settle_sync_due_) {
+    error = journal_.sync_settles();
+    settle_sync_due_ = Clock::time_point::max();
+  } else {
+    error = journal_.write_settles();
+    if (settle_sync_due_ == Clock::time_point::max()) settle_sync_due_ = now + kSyncEvery;
+  }
+  if (error && !settles_failed_) {
+    hooks_.log(LogLevel::warn, fmt::format("settles cannot be written, kept in memory: {}", error.message()));
+  }
+  settles_failed_ = static_cast<bool>(error);
+  if (error) settle_sync_due_ = now + kSyncEvery;  // delivery goes on meanwhile
+}
+
+void Committer::try_recover() {
+  flush_settles();
+  if (!journal_.recover(unsynced_)) {
+    let_go_unsynced();
+    recover_due_ = Clock::time_point::max();
+    feeder_.wake();
+    return;
+  }
+  backoff_ = std::min(2 * std::max(backoff_, kLeastBackoff), kMostBackoff);
+  recover_due_ = Clock::now() + backoff_;
+}
+
+void Committer::spill_now() {
+  std::vector<Block*> held = unrecorded_.hold_all();
+  std::ranges::sort(held, {}, &Block::first_sequence);
+  std::vector<Journal::Loose> loose;
+  for (Block* const block : held) {
+    unrecorded_.each_unfinished(*block, [&](std::uint32_t i) {
+      const Delivery event = block->delivery(i);
+      loose.push_back({event.id.sequence, event.received, event.content_type, event.payload});
+    });
+  }
+  std::uint64_t segment = 0;
+  const std::error_code error = journal_.spill(loose, segment);
+  for (Block* const block : held) {
+    if (!error && segment != 0) {
+      unrecorded_.recorded(*block, segment, [&](std::uint32_t i) { settle(segment, block->first_sequence() + i, 1); });
+    }
+    block->release(1);
+  }
+  if (error) {
+    hooks_.log(LogLevel::error,
+               fmt::format("events in memory could not be written down events={}: {}", loose.size(), error.message()));
+  } else if (!loose.empty()) {
+    hooks_.log(LogLevel::info, fmt::format("events in memory are written down events={}", loose.size()));
+  }
+  const std::lock_guard lock(mutex_);
+  spilled_ = true;
+  changed_.notify_all();
+}
+
+void Committer::checkpoint() {
+  if (journal_.failed()) try_recover();
+  settle_sync_due_ = Clock::time_point::min();
+  flush_settles();
+  const std::error_code error = journal_.close();
+  if (error) {
+    hooks_.log(LogLevel::error, fmt::format("the journal was not closed well: {}",
+                                            journal_.failed() ? journal_.cause() : error.message()));
+  } else {
+    let_go_unsynced();
+    checkpointed_.store(true);
+  }
+}
+
+}  // namespace sluice::journal

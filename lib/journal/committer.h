@@ -1,0 +1,116 @@
+// The committer: the one thread that writes the journal. Whoever has a request hands it over; it takes all that wait,
+// makes them one commit, waits for the disk once, and answers each by its receipt. Between commits it writes settles
+// (every 50 ms), syncs (every second, or when much is not synced), removes what is finished, and, while the journal has
+// failed, tries to get it going again by itself.
+// It refuses nothing that was handed over: a request is answered `accepted` or `failed`, unless a dead disk holds this
+// thread; then it is never answered.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "journal/feeder.h"
+#include "journal/journal.h"
+#include "journal/unrecorded.h"
+#include "queue/block.h"
+#include "queue/event_queue.h"
+#include "sluice/event.h"
+#include "sluice/options.h"
+
+namespace sluice::journal {
+
+class Committer {
+ public:
+  struct Config {
+    RunId run;
+    bool sync_each = true;          // Ack::synced
+    std::size_t most_unsynced = 0;  // bytes after which a sync does not wait for its second
+    bool is_queued = false;         // Ack::queued: ids are given under the feeder's eyes
+    std::chrono::milliseconds settle_every{50};
+  };
+  struct Hooks {
+    std::function<void(std::uint64_t)> accepted;  // before a worker can see them
+    LogHook log;
+  };
+  // `failed`: taken whole or not at all, nobody knows. Called once, on this thread, with no lock held.
+  using Told = std::function<void(bool committed, const EventId& first, const EventId& last)>;
+  struct Request {
+    Block::Owner block;          // framed
+    std::uint64_t reserved = 0;  // of the journal's room
+    Told told;
+  };
+
+  Committer(Journal& journal, Feeder& feeder, EventQueue& queue, Unrecorded& unrecorded, Config config, Hooks hooks);
+  ~Committer();
+  Committer(const Committer&) = delete;
+  Committer& operator=(const Committer&) = delete;
+  void run(std::shared_ptr<const void> keeps_alive);  // as the feeder's
+
+  void submit(Request request);
+  // These events are finished, their tickets not back yet. Any thread; never waits for the disk.
+  void settle(std::uint64_t segment, std::uint64_t first, std::uint64_t count);
+
+  // Writes down what has no record, as soon as the thread comes to it. `wait_spilled`: false, the deadline came first.
+  void spill();
+  [[nodiscard]] bool wait_spilled(std::chrono::steady_clock::time_point until);
+
+  // The door is closed and nothing is on its way any more: checkpoint, then end. False: not in time; the thread is let
+  // go, and owns what it touches.
+  [[nodiscard]] bool stop(std::chrono::steady_clock::time_point until);
+  // stop() was in time, or it was not: whether everything that was said to be on disk is.
+  [[nodiscard]] bool checkpointed() const noexcept { return checkpointed_.load(); }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  struct Settle {
+    std::uint64_t segment, first, count;
+  };
+
+  void work();
+  void commit(std::vector<Request>& requests);
+  void commit_some(std::span<Request> requests);
+  void answer(Request& request, bool committed);
+  void flush_settles();
+  void sync_now();
+  void try_recover();
+  void spill_now();
+  void checkpoint();
+  void let_go_unsynced();
+  [[nodiscard]] Clock::time_point next_due() const;
+
+  Journal& journal_;
+  Feeder& feeder_;
+  EventQueue& queue_;
+  Unrecorded& unrecorded_;
+  const Config config_;
+  const Hooks hooks_;
+
+  std::mutex mutex_;
+  std::condition_variable wanted_;   // of the thread
+  std::condition_variable changed_;  // for who waits for it
+  std::vector<Request> waiting_;     // guarded by mutex_, as all down to `ended_`
+  std::vector<Settle> settles_;
+  bool spill_wanted_ = false, spilled_ = false;
+  bool stopping_ = false, ended_ = false;
+  bool asleep_ = false;
+  std::atomic<bool> checkpointed_{false};
+
+  // The thread's.
+  std::vector<Block*> unsynced_;  // held
+  std::size_t unsynced_bytes_ = 0;
+  Clock::time_point sync_due_ = Clock::time_point::max();
+  Clock::time_point settle_due_ = Clock::time_point::max();
+  Clock::time_point settle_sync_due_ = Clock::time_point::max();
+  Clock::time_point recover_due_ = Clock::time_point::max();
+  std::chrono::milliseconds backoff_{0};
+  bool settles_failed_ = false;
+  std::jthread thread_;
+};
+
+}  // namespace sluice::journal

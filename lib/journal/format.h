@@ -1,0 +1,191 @@
+// The format of the journal on disk, version 1: this page is the format, and the code below it is this page again.
+// Values only: any thread. It refuses what does not fit its checksum.
+//
+// STATE/journal/ holds pairs of files, NNNNNN counting up from 000001:
+//   segment-NNNNNN          events, in commits; never changed but at its end
+//   segment-NNNNNN.settled  which of them are finished
+//   segment-NNNNNN.damaged  a segment that had broken events, set aside after its intact ones were finished; nobody
+//                           reads it any more, it may be looked at and removed
+// Numbers are little endian, offsets count from the begin of the file.
+//
+// segment  = header ... header ... commit* [footer] zeros*         headers at 0 and 4096, the first commit at 8192
+// commit   = begin event+ end                                      one write; a request never spans two
+// settled  = settles*                                              from offset 0, zeros behind
+//
+// header (88 bytes, written twice)
+//    0  8  "SLUICEJ\n"                         48  8  ordinal: runs that wrote here count up, older ones first
+//    8  4  version, 1                          56  8  sequence of the first event, or of what comes next
+//   12  4  kind: 0 as taken, 1 copies          64  8  number of the segment before this one, 0: none
+//   16  8  seed, random                        72  8  offset where what that one has acknowledged ends: behind it
+//   24 16  run                                        is what was answered "unknown", and does not count
+//   40  8  offset in that one before which            80  8  XXH3-64 of bytes 0..79
+//          everything was synced
+// `copies` are events that stand in an older segment of the same run too, or stood there: the copy counts, the older
+// record does not.
+//
+// record = 16 bytes of head, a body, zeros up to a multiple of 8. Every record begins at a multiple of 8.
+//    0  2  0x4A53, "SJ"                         4  4  size: head and body
+//    2  1  kind, in an event with flags         8  8  XXH3-64 of the body, seeded with
+//    3  1  event: length of its content type          seed + offset * 0x9E3779B97F4A7C15 + bytes 0..7 of the head
+// So neither an older record nor a payload that looks like one fits anywhere but where it was written.
+//
+//   event   kind 1, +0x10: begins a request, +0x20: ends it. Of a request that is not whole nothing counts
+//           body: 8 sequence, 8 nanoseconds since 1970 at which it was received, content type, payload
+//   begin   kind 2, end: kind 3, of a commit, alike
+//           body: 8 sequence of the first event, 4 events, 4 requests, 8 bytes from begin to end, both included,
+//           8 offset before which everything was synced when this was written
+//   footer  kind 4, ends the file: the segment is complete and synced
+//           body: 8 first sequence, 8 last sequence, 8 events, 8 commits, 8 its own offset
+//   settles kind 5, in settled files, whose seed is the segment's + 1
+//           body: ranges, each 8 first sequence, 8 how many
+//
+// Example: event 7, "hi" of type "text/plain", alone in its request, the first of a segment with seed 1, so at 8240
+// (8192 + 48 for the begin of its commit), received 2026-11-24T00:00:00Z. 44 bytes, padded to 48:
+//   53 4A 31 0A 2C 00 00 00   magic, event + begins + ends, 10 bytes of type, size 44
+//   F8 03 84 78 1C 56 D5 65   checksum
+//   07 00 00 00 00 00 00 00   sequence
+//   00 00 E3 89 17 D2 EA 18   time
+//   74 65 78 74 2F 70 6C 61 69 6E 68 69 00 00 00 00   "text/plain" "hi"
+#pragma once
+
+#include <array>
+#include <bit>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "sluice/event.h"
+
+namespace sluice::journal {
+
+static_assert(std::endian::native == std::endian::little, "the format is the memory of a little endian machine");
+
+constexpr std::uint32_t kVersion = 1;
+constexpr std::size_t kHeaderSize = 88;
+constexpr std::uint64_t kSecondHeader = 4096;
+constexpr std::uint64_t kFirstCommit = 8192;
+constexpr std::size_t kHeadSize = 16;
+constexpr std::size_t kEventFrame = kHeadSize + 8 + 8;               // what stands before an event's type and payload
+constexpr std::size_t kCommitFrame = kHeadSize + 8 + 4 + 4 + 8 + 8;  // begin and end, each
+constexpr std::size_t kFooterSize = kHeadSize + 5 * 8;
+constexpr std::size_t kRangeSize = 16;
+constexpr std::size_t kAlign = 8;
+// What an event may cost in a settled file: a record of its own with one range.
+constexpr std::uint64_t kSettleBytes = kHeadSize + kRangeSize;
+
+[[nodiscard]] constexpr std::uint64_t aligned(std::uint64_t size) noexcept {
+  return (size + kAlign - 1) & ~(kAlign - 1);
+}
+
+enum class SegmentKind : std::uint32_t { taken = 0, copies = 1 };
+
+struct Header {
+  std::uint32_t version = kVersion;
+  SegmentKind kind = SegmentKind::taken;
+  std::uint64_t seed = 0;
+  RunId run;
+  std::uint64_t ordinal = 0;
+  std::uint64_t first_sequence = 0;
+  std::uint64_t predecessor = 0;
+  std::uint64_t predecessor_end = 0;
+  std::uint64_t predecessor_synced = 0;
+};
+using HeaderBytes = std::array<std::byte, kHeaderSize>;
+[[nodiscard]] HeaderBytes encode(const Header& header) noexcept;
+// Nothing if the checksum does not fit. A newer version is told by `version`; then nothing else may be believed.
+[[nodiscard]] std::optional<Header> decode_header(std::span<const std::byte> bytes) noexcept;
+
+enum class RecordKind : std::uint8_t { event = 1, begin = 2, end = 3, footer = 4, settles = 5 };
+constexpr std::uint8_t kBeginsRequest = 0x10;
+constexpr std::uint8_t kEndsRequest = 0x20;
+
+// The first 8 bytes of a record, whose checksum nobody has looked at yet.
+struct Head {
+  RecordKind kind{};
+  bool begins_request = false, ends_request = false;
+  std::uint8_t type_size = 0;
+  std::uint32_t size = 0;  // of the record, without padding
+};
+// Nothing if this cannot be the head of a record.
+[[nodiscard]] std::optional<Head> peek(std::span<const std::byte> bytes) noexcept;
+// `record` is the whole of it, without padding, as it lies at `offset`.
+[[nodiscard]] bool fits(std::span<const std::byte> record, std::uint64_t seed, std::uint64_t offset) noexcept;
+
+// The same for a record that is too long to be looked at in one piece.
+class LongCheck {
+ public:
+  LongCheck(std::span<const std::byte> head, std::uint64_t seed, std::uint64_t offset) noexcept;
+  ~LongCheck();
+  LongCheck(const LongCheck&) = delete;
+  LongCheck& operator=(const LongCheck&) = delete;
+  void add(std::span<const std::byte> body) noexcept;
+  [[nodiscard]] bool fits() const noexcept;
+
+ private:
+  void* state_;
+  std::uint64_t expected_;
+};
+
+// Fills in the frame of an event whose type and payload stand behind it already, `padding` zeros behind those.
+struct EventMark {
+  std::uint64_t sequence = 0;
+  std::chrono::system_clock::time_point received;
+  bool begins_request = true, ends_request = true;
+};
+void frame_event(std::byte* record, std::size_t type_size, std::size_t payload_size, const EventMark& mark,
+                 std::uint64_t seed, std::uint64_t offset) noexcept;
+
+struct CommitFrame {
+  std::uint64_t first_sequence = 0;
+  std::uint32_t events = 0;
+  std::uint32_t requests = 0;
+  std::uint64_t length = 0;
+  std::uint64_t synced = 0;
+};
+using CommitFrameBytes = std::array<std::byte, kCommitFrame>;
+[[nodiscard]] CommitFrameBytes encode(RecordKind begin_or_end, const CommitFrame& frame, std::uint64_t seed,
+                                      std::uint64_t offset) noexcept;
+
+struct Footer {
+  std::uint64_t first_sequence = 0, last_sequence = 0;
+  std::uint64_t events = 0, commits = 0;
+  std::uint64_t offset = 0;
+};
+using FooterBytes = std::array<std::byte, kFooterSize>;
+[[nodiscard]] FooterBytes encode(const Footer& footer, std::uint64_t seed) noexcept;
+
+struct Range {
+  std::uint64_t first = 0, count = 0;
+};
+// A record of settles, with its padding.
+[[nodiscard]] std::string encode(std::span<const Range> ranges, std::uint64_t seed, std::uint64_t offset);
+[[nodiscard]] constexpr std::uint64_t settled_seed(std::uint64_t segment_seed) noexcept { return segment_seed + 1; }
+
+// What is in a record that fits.
+struct EventView {
+  std::uint64_t sequence = 0;
+  std::chrono::system_clock::time_point received;
+  std::string_view content_type;
+  std::span<const std::byte> payload;
+};
+[[nodiscard]] EventView event_in(std::span<const std::byte> record) noexcept;
+[[nodiscard]] std::optional<CommitFrame> commit_frame_in(std::span<const std::byte> record) noexcept;
+[[nodiscard]] std::optional<Footer> footer_in(std::span<const std::byte> record) noexcept;
+[[nodiscard]] Range range_in(std::span<const std::byte> record, std::size_t i) noexcept;
+[[nodiscard]] std::size_t ranges_in(std::span<const std::byte> record) noexcept;
+
+// segment-000012
+[[nodiscard]] std::string segment_name(std::uint64_t number);
+[[nodiscard]] std::string settled_name(std::uint64_t number);
+[[nodiscard]] std::string damaged_name(std::uint64_t number);
+struct FileName {
+  enum class What : std::uint8_t { segment, settled, damaged } what;
+  std::uint64_t number;
+};
+[[nodiscard]] std::optional<FileName> parse_name(std::string_view name) noexcept;
+
+}  // namespace sluice::journal

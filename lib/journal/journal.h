@@ -1,0 +1,191 @@
+// The journal: segments on disk, and the order in which what is in them is fed to the queue. This class is the part
+// without threads: one thread, the committer, changes it; another, the feeder, reads the backlog; any may reserve room.
+// What it promises, crash by crash, is in format.h and beside each function here. Not durable before sync: a commit
+// says whether it is.
+// It refuses: a directory that another process holds, a journal of a newer version (StartError); once a write or a
+// sync has failed every further one, until recover() has succeeded.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <vector>
+
+#include "journal/disk.h"
+#include "journal/format.h"
+#include "journal/record_reader.h"
+#include "journal/segment.h"
+#include "queue/block.h"
+#include "sluice/options.h"
+
+namespace sluice::journal {
+
+class Journal {
+ public:
+  struct Config {
+    RunId run;
+    std::uint64_t limit_bytes = std::uint64_t{1} << 30U;  // all files together; at least 1 MiB
+    std::uint64_t spill_bytes = 0;                        // of those, kept free for spill()
+    LogHook log;
+  };
+
+  // Recovers what is there and begins a segment. Throws StartError. `disk` outlives it.
+  Journal(Disk& disk, Config config);
+  ~Journal();  // closes files; close() is what ends a run well
+  Journal(const Journal&) = delete;
+  Journal& operator=(const Journal&) = delete;
+
+  // Events that recovery took over: they count as accepted, and come by read_backlog(); broken ones count as well.
+  [[nodiscard]] std::uint64_t replayed() const noexcept { return replayed_; }
+
+  // ---- the door's, any thread: room is reserved before an event is accepted, for its record and for its settling
+  enum class Room : std::uint8_t { reserved, full, never };
+  [[nodiscard]] Room try_reserve(std::uint64_t bytes) noexcept;
+  void give_back(std::uint64_t bytes) noexcept { taken_.fetch_sub(bytes); }
+  [[nodiscard]] static std::uint64_t cost(std::size_t body_bytes, std::size_t events) noexcept {
+    return body_bytes + events * kSettleBytes + 2 * kCommitFrame;
+  }
+  // Bytes that count against new events though they are no segment's: the dead letters'.
+  void charge_others(std::uint64_t bytes) noexcept { others_.store(bytes); }
+  [[nodiscard]] std::uint64_t bytes() const noexcept { return taken_.load() + others_.load(); }
+
+  // ---- the committer's
+  struct Place {
+    std::uint64_t segment = 0;
+    std::uint64_t begin = 0, end = 0;  // of the commit
+    std::vector<std::uint64_t> ends;   // behind each request
+  };
+  // Appends the blocks, which are framed and numbered (one run, counting up), as one commit, and with `sync` waits for
+  // the disk. `reserved`: what try_reserve() was told for them. On an error nobody knows what is on disk, and the
+  // journal has failed.
+  [[nodiscard]] std::error_code commit(std::span<Block* const> blocks, std::uint64_t reserved, bool sync, Place& place);
+  // What was committed without it survives a power cut from here.
+  [[nodiscard]] std::error_code sync();
+
+  [[nodiscard]] bool failed() const noexcept { return failed_.load(); }
+  // Tries to begin a new segment: all that `unsynced` hold and nobody has finished is written there first, under its
+  // own ids, since the kernel may have thrown away what the failed one had. On success the journal has not failed.
+  [[nodiscard]] std::error_code recover(std::span<Block* const> unsynced);
+
+  // These events are finished: known from here, on disk after write_settles(), for good after sync_settles().
+  void settle(std::uint64_t segment, std::uint64_t first, std::uint64_t count);
+  [[nodiscard]] bool has_unwritten_settles() const noexcept { return unwritten_settles_; }
+  [[nodiscard]] std::error_code write_settles();
+  [[nodiscard]] std::error_code sync_settles();
+
+  // Removes segments that are finished, sets aside damaged ones that are; if room is wanted, copies the few unfinished
+  // events of the oldest ones forward.
+  void maintain();
+
+  // Events that have no record yet, of one run, in the order of their ids, as a segment of their own. Which one, or 0.
+  struct Loose {
+    std::uint64_t sequence = 0;
+    std::chrono::system_clock::time_point received;
+    std::string_view content_type;
+    std::span<const std::byte> payload;
+  };
+  [[nodiscard]] std::error_code spill(std::span<const Loose> events, std::uint64_t& segment);
+
+  // The end of a run: settles are written and synced, the segment is sealed, what is finished is removed.
+  [[nodiscard]] std::error_code close();
+
+  // ---- the feed's, under its lock but for read_backlog(), which is the feeder's alone
+  // Nothing that is committed is unfed.
+  [[nodiscard]] bool caught_up();
+  // The cursor stands exactly here, so what follows may be fed from memory.
+  [[nodiscard]] bool cursor_at(std::uint64_t segment, std::uint64_t offset);
+  void fed_from_memory(std::uint64_t offset, std::uint64_t events, std::uint64_t last_sequence);
+
+  struct Backlog {
+    RunId run;
+    std::uint64_t segment = 0;
+    std::vector<EventView> events;  // views are valid until the next read_backlog()
+    std::uint64_t lost = 0;         // found out on the way: broken on disk
+    std::error_code error;          // the disk would not be read; nothing was skipped
+  };
+  // Up to so many events from the cursor on, all of one segment; none if it has caught up. The cursor stays.
+  void read_backlog(std::size_t most_events, std::size_t most_bytes, Backlog& backlog);
+  // The cursor moves behind what was read.
+  void fed_backlog(const Backlog& backlog);
+
+  [[nodiscard]] std::uint64_t segment_bytes() const noexcept { return segment_bytes_; }
+  // Why it has failed: `append segment-000012: No space left on device`.
+  [[nodiscard]] std::string cause() const;
+
+ private:
+  using SegmentPtr = std::shared_ptr<Segment>;  // owners: the table, the order of feeding, who reads it at the moment
+  struct Redirect {
+    IntervalSet events;
+    std::uint64_t to = 0;
+  };
+
+  void take_over();
+  struct Found;  // a segment of an earlier run, as it is read
+  [[nodiscard]] std::vector<Found> find_segments();
+  void judge(std::vector<Found>& found);
+  void rewrite_tail(Found& found);
+  [[nodiscard]] std::error_code create(SegmentKind kind, const RunId& run, std::uint64_t ordinal,
+                                       std::uint64_t first_sequence, std::uint64_t size, std::uint64_t events,
+                                       const Segment* predecessor, SegmentPtr& made);
+  [[nodiscard]] std::error_code begin_segment(std::uint64_t need, std::uint64_t first_sequence,
+                                              const Segment* predecessor);
+  [[nodiscard]] std::error_code write_closed(SegmentKind kind, const RunId& run, std::uint64_t ordinal,
+                                             std::span<const Loose> events, bool sync, SegmentPtr& made);
+  [[nodiscard]] std::error_code seal(Segment& segment);
+  [[nodiscard]] std::error_code room_for_settles(Segment& segment, std::uint64_t events);
+  [[nodiscard]] std::error_code rewrite_settled(Segment& segment);
+  [[nodiscard]] std::error_code write_settles(Segment& segment);
+  std::error_code fail(std::string what, std::error_code error);
+  void remove(const std::vector<SegmentPtr>& finished);
+  [[nodiscard]] bool copy_forward();
+  void copy_of(Segment& from, const IntervalSet& events, const SegmentPtr& copies);
+  [[nodiscard]] bool is_finished(const Segment& segment) const;
+  void normalize_cursor();
+  [[nodiscard]] std::uint64_t physical_bytes() const;
+  void log(LogLevel level, std::string_view line) const {
+    if (config_.log) config_.log(level, line);
+  }
+
+  Disk& disk_;
+  const Config config_;
+  const std::uint64_t segment_bytes_;
+  const std::uint64_t usable_bytes_;
+  std::uint64_t ordinal_ = 1;
+  std::uint64_t replayed_ = 0;
+  std::atomic<std::uint64_t> taken_{0};  // bytes of segments and reservations
+  std::atomic<std::uint64_t> others_{0};
+  std::atomic<bool> pressed_{false};  // somebody was refused for want of room
+  std::atomic<bool> failed_{false};
+
+  mutable std::mutex mutex_;
+  std::map<std::uint64_t, SegmentPtr> segments_;  // by number; guarded by mutex_, changed by the committer
+  std::deque<SegmentPtr> order_;                  // of feeding, from the cursor on; guarded by mutex_
+  std::uint64_t cursor_ = kFirstCommit;           // in its first; guarded by mutex_
+  std::uint64_t fed_sequence_ = 0;                // of this run, all up to here were fed; guarded by mutex_
+  std::string cause_;                             // guarded by mutex_
+  std::uint64_t late_lost_ = 0;                   // guarded by mutex_; found, and not told yet
+
+  // The committer's.
+  SegmentPtr active_;
+  std::uint64_t next_number_ = 1;
+  std::uint64_t next_sequence_ = 1;                           // at least: behind all that were tried
+  std::map<std::uint64_t, std::vector<Redirect>> redirects_;  // events that have moved, by their old segment
+  bool unwritten_settles_ = false;
+  bool settles_dirty_ = false;
+
+  // The feeder's.
+  std::unique_ptr<RecordReader> reader_;
+  SegmentPtr reading_;
+};
+
+}  // namespace sluice::journal

@@ -1,0 +1,278 @@
+// The reading of a whole segment. Which events count is known only at its end: behind the offset that was synced last,
+// a request counts whole or not at all; before it, each intact event counts, and each broken one is missed.
+#include "journal/scan.h"
+
+#include <algorithm>
+#include <array>
+#include <map>
+
+#include "journal/record_reader.h"
+
+namespace sluice::journal {
+
+namespace {
+
+// A request, or what is left of one.
+struct Piece {
+  std::uint64_t offset = 0;
+  std::uint64_t end = 0;  // behind its last event
+  std::uint64_t first_sequence = 0;
+  std::uint64_t events = 0;
+};
+
+class Scanner {
+ public:
+  Scanner(DiskFile& file, const Header& header, const ScanLimits& limits)
+      : limits_(limits),
+        reader_(file, header.seed, kFirstCommit, std::min(limits.size, std::max(kFirstCommit, limits.end))) {}
+
+  Scan run() {
+    scan_.synced = std::max(kFirstCommit, limits_.synced);
+    for (bool more = true; more;) more = take(reader_.next());
+    drop_open();
+    sort_holes();
+    judge_pieces();
+    for (const Piece& piece : intact_) {
+      if (piece.offset >= scan_.synced) scan_.tail.add(piece.first_sequence, piece.events);
+    }
+    count_broken();
+    return std::move(scan_);
+  }
+
+ private:
+  bool take(const RecordReader::Item& item) {
+    switch (item.what) {
+      case RecordReader::What::error:
+        scan_.error = item.error;
+        return false;
+      case RecordReader::What::end:
+        // What was synced and is not there any more was cut off.
+        if (reader_.at() < std::min(limits_.synced, limits_.end)) {
+          scan_.holes.push_back({reader_.at(), std::min(limits_.synced, limits_.end) - reader_.at()});
+        }
+        return false;
+      case RecordReader::What::hole:
+        drop_open();
+        hole(item);
+        return true;
+      case RecordReader::What::record:
+        return record(item);
+    }
+    return false;
+  }
+
+  void hole(const RecordReader::Item& item) { (item.zeros ? zeros_ : scan_.holes).push_back({item.offset, item.size}); }
+
+  bool record(const RecordReader::Item& item) {
+    switch (item.head.kind) {
+      case RecordKind::event:
+        event(item);
+        return true;
+      case RecordKind::begin:
+      case RecordKind::end:
+        drop_open();
+        commit_frame(item);
+        return true;
+      case RecordKind::footer:
+        drop_open();
+        scan_.footer = footer_in(item.record);
+        scan_.synced = std::max(scan_.synced, item.offset);
+        scan_.end = item.offset;
+        return false;
+      case RecordKind::settles:
+        return true;  // does not belong here
+    }
+    return true;
+  }
+
+  void event(const RecordReader::Item& item) {
+    const std::uint64_t sequence = event_in(item.record).sequence;
+    const bool goes_on = open_ && !item.head.begins_request && item.offset == open_->end &&
+                         sequence == open_->first_sequence + open_->events;
+    if (!goes_on) {
+      drop_open();
+      open_ = Piece{item.offset, item.offset, sequence, 0};
+      open_begins_ = item.head.begins_request;
+    }
+    open_->end = item.offset + item.size;
+    ++open_->events;
+    if (!item.head.ends_request) return;
+    if (open_begins_) {
+      count(*open_);
+      open_.reset();
+    } else {
+      drop_open();
+    }
+  }
+
+  void commit_frame(const RecordReader::Item& item) {
+    const auto frame = commit_frame_in(item.record);
+    if (!frame) return;
+    const bool is_end = item.head.kind == RecordKind::end;
+    const std::uint64_t begin = is_end ? item.offset + kCommitFrame - frame->length : item.offset;
+    commits_[begin] = *frame;
+    scan_.synced = std::max(scan_.synced, frame->synced);
+    if (is_end) scan_.end = std::max(scan_.end, item.offset + item.size);
+  }
+
+  void count(const Piece& piece) {
+    scan_.present.add(piece.first_sequence, piece.events);
+    scan_.end = std::max(scan_.end, piece.end);
+    intact_.push_back(piece);
+    if (intact_.size() > 1 && joins(intact_[intact_.size() - 2], piece)) {
+      intact_[intact_.size() - 2].end = piece.end;
+      intact_[intact_.size() - 2].events += piece.events;
+      intact_.pop_back();
+    }
+  }
+  // Runs of requests within a commit are remembered as one; copies have gaps between them and stand alone.
+  static bool joins(const Piece& before, const Piece& piece) {
+    return before.end == piece.offset && before.first_sequence + before.events == piece.first_sequence;
+  }
+
+  void drop_open() {
+    if (open_) pieces_.push_back(*open_);
+    open_.reset();
+  }
+
+  void sort_holes() {
+    // Zeros before what was synced are damage like any other bytes.
+    for (const Hole& hole : zeros_) {
+      if (hole.offset < scan_.synced) scan_.holes.push_back(hole);
+    }
+    std::ranges::sort(scan_.holes, {}, &Hole::offset);
+    for (Hole& hole : scan_.holes) hole.torn = hole.offset >= scan_.synced;
+  }
+
+  void judge_pieces() {
+    for (const Piece& piece : pieces_) {
+      if (piece.offset < scan_.synced) {
+        count(piece);
+      } else {
+        scan_.absent.add(piece.first_sequence, piece.events);
+        scan_.end = std::max(scan_.end, piece.end);
+      }
+    }
+  }
+
+  void count_broken() {
+    scan_.commits = commits_.size();
+    for (const auto& [offset, frame] : commits_) note_sequences(frame.first_sequence, frame.events);
+    scan_.present.each([this](std::uint64_t first, std::uint64_t n) { note_sequences(first, n); });
+    const std::uint64_t intact = scan_.present.size();
+    std::uint64_t expected = intact;
+    if (scan_.footer) {
+      expected = scan_.footer->events;
+    } else if (scan_.damaged()) {
+      expected = expected_by_commits();
+    }
+    scan_.events = std::max(expected, intact);
+    scan_.broken = scan_.events - intact;
+  }
+
+  void note_sequences(std::uint64_t first, std::uint64_t n) {
+    if (n == 0) return;
+    if (scan_.last_sequence == 0) scan_.first_sequence = first;
+    scan_.first_sequence = std::min(scan_.first_sequence, first);
+    scan_.last_sequence = std::max(scan_.last_sequence, first + n - 1);
+  }
+
+  // How many there must have been: each commit says so at both its ends. Where both are broken, the sequences before
+  // and behind tell (but for an event that nobody knows of).
+  std::uint64_t expected_by_commits() {
+    std::sort(intact_.begin(), intact_.end(), [](const Piece& a, const Piece& b) { return a.offset < b.offset; });
+    std::uint64_t expected = 0;
+    auto piece = intact_.begin();
+    std::uint64_t next_sequence = 0;  // behind the last commit that is known
+    std::uint64_t at = kFirstCommit;
+    const auto unknown = [&](std::uint64_t until, std::uint64_t known_sequence) {
+      std::uint64_t orphans = 0;
+      for (; piece != intact_.end() && piece->offset < until; ++piece) orphans += piece->events;
+      const bool gap = at < std::min(until, scan_.synced) && next_sequence != 0 && known_sequence > next_sequence;
+      expected += std::max(orphans, gap ? known_sequence - next_sequence : 0);
+    };
+    for (const auto& [begin, frame] : commits_) {
+      unknown(begin, frame.first_sequence);
+      std::uint64_t intact = 0;
+      for (; piece != intact_.end() && piece->offset < begin + frame.length; ++piece) intact += piece->events;
+      expected += begin < scan_.synced ? std::max<std::uint64_t>(intact, frame.events) : intact;
+      next_sequence = frame.first_sequence + frame.events;
+      at = begin + frame.length;
+    }
+    unknown(UINT64_MAX, 0);
+    return expected;
+  }
+
+  const ScanLimits limits_;
+  RecordReader reader_;
+  Scan scan_;
+  std::vector<Hole> zeros_;
+  std::map<std::uint64_t, CommitFrame> commits_;  // by where they begin
+  std::vector<Piece> intact_;
+  std::vector<Piece> pieces_;  // of requests that are not whole
+  std::optional<Piece> open_;
+  bool open_begins_ = false;
+};
+
+bool is_zero(std::span<const std::byte> bytes) {
+  return std::ranges::all_of(bytes, [](std::byte b) { return b == std::byte{0}; });
+}
+
+}  // namespace
+
+Scan scan(DiskFile& file, const Header& header, const ScanLimits& limits) {
+  return Scanner(file, header, limits).run();
+}
+
+FoundHeader read_header(DiskFile& file) {
+  FoundHeader found;
+  found.blank = true;
+  std::size_t fit = 0;
+  for (const std::uint64_t at : {std::uint64_t{0}, kSecondHeader}) {
+    std::array<std::byte, kHeaderSize> bytes{};
+    std::size_t got = 0;
+    if (const std::error_code error = file.read(at, bytes, got)) {
+      found.error = error;
+      return found;
+    }
+    found.blank = found.blank && is_zero(std::span(bytes).first(got));
+    const auto header = decode_header(std::span(bytes).first(got));
+    if (!header) continue;
+    ++fit;
+    if (!found.header) found.header = header;
+  }
+  found.one_broken = fit == 1;
+  return found;
+}
+
+std::optional<Footer> read_footer(DiskFile& file, const Header& header, std::uint64_t size) {
+  if (size < kFirstCommit + kFooterSize || size % kAlign != 0) return std::nullopt;
+  std::array<std::byte, kFooterSize> bytes{};
+  std::size_t got = 0;
+  const std::uint64_t at = size - kFooterSize;
+  if (file.read(at, bytes, got) || got != bytes.size()) return std::nullopt;
+  const auto head = peek(bytes);
+  if (!head || head->kind != RecordKind::footer || !fits(bytes, header.seed, at)) return std::nullopt;
+  return footer_in(bytes);
+}
+
+Settled read_settled(DiskFile& file, std::uint64_t segment_seed, std::uint64_t size) {
+  Settled settled;
+  RecordReader reader(file, settled_seed(segment_seed), 0, size);
+  for (;;) {
+    const RecordReader::Item item = reader.next();
+    if (item.what == RecordReader::What::error) {
+      settled.error = item.error;
+      return settled;
+    }
+    if (item.what == RecordReader::What::end) return settled;
+    if (item.what != RecordReader::What::record || item.head.kind != RecordKind::settles) continue;
+    for (std::size_t i = 0; i < ranges_in(item.record); ++i) {
+      const Range range = range_in(item.record, i);
+      settled.set.add(range.first, range.count);
+    }
+    settled.end = item.offset + item.size;
+  }
+}
+
+}  // namespace sluice::journal

@@ -1,0 +1,45 @@
+// One segment of the journal, open: its two files and what is known of them. A plain record; who may touch which
+// member is said beside it, the journal sees to it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "journal/disk.h"
+#include "journal/format.h"
+#include "journal/interval_set.h"
+
+namespace sluice::journal {
+
+struct Segment {
+  Segment(std::uint64_t its_number, const Header& its_header) : number(its_number), header(its_header) {}
+
+  const std::uint64_t number;
+  const Header header;
+  std::unique_ptr<DiskFile> file;     // open for as long as it lives: it is read by this, not by its name
+  std::unique_ptr<DiskFile> settled;  // the committer's
+
+  // Written by the committer under the journal's mutex, read by the feeder under it.
+  std::uint64_t end = kFirstCommit;  // behind what is acknowledged, and may be fed
+  std::uint64_t events = 0;          // that count, broken ones included
+  std::uint64_t unfed = 0;           // of those, still to be brought by the feeder
+  std::uint64_t lost = 0;            // broken; known once the feeder is through
+  bool damaged = false;
+  IntervalSet finished;  // settled
+  IntervalSet absent;    // records that do not count: their request is not whole, or they count elsewhere
+  IntervalSet skip;      // not to be fed: finished by an earlier run, moved, not whole, fed from memory
+
+  // The committer's alone.
+  std::uint64_t acknowledged_end = kFirstCommit;
+  std::uint64_t synced = kFirstCommit;  // everything before it is
+  std::uint64_t size = 0;               // of the file, preallocated room included
+  std::uint64_t settled_end = 0;        // where the next settles are written
+  std::uint64_t settled_size = 0;       // likewise preallocated
+  std::uint64_t first_sequence = 0, last_sequence = 0, commits = 0;
+  std::uint64_t charged = 0;    // of --journal-bytes
+  IntervalSet unwritten;        // finished, and not in the settled file yet
+  bool settled_dirty = false;   // written and not synced
+  bool settled_failed = false;  // a write of it failed: it is to be written anew, whole
+};
+
+}  // namespace sluice::journal
