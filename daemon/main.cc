@@ -122,6 +122,24 @@ http::Pages health_pages(const Life& life, const sluice::Tracker& tracker) {
   return pages;
 }
 
+// POST /dead-letter/requeue and /dead-letter/drop.
+http::Actions dead_letter_actions(sluice::Tracker& tracker, log::Log& log) {
+  using Move = sluice::DeadLettersMoved (sluice::Tracker::*)(std::size_t);
+  const auto action = [&tracker, &log](std::string_view name, Move move) {
+    return [&tracker, &log, name, move](std::string_view target) {
+      const auto limit = admin::limit_in(target);
+      if (!limit) return http::Page{400, "text/plain", "allowed: ?limit=N\n"};
+      const sluice::DeadLettersMoved moved = (tracker.*move)(*limit);
+      log.write(moved.error.empty() ? LogLevel::info : LogLevel::warn,
+                fmt::format("dead letters {}={} left={}{}{}", name, moved.moved, moved.left,
+                            moved.error.empty() ? "" : " error=", moved.error));
+      return http::Page{moved.error.empty() ? 200 : 503, "application/json", admin::moved_json(name, moved)};
+    };
+  };
+  return {{"/dead-letter/requeue", action("requeued", &sluice::Tracker::requeue_dead_letters)},
+          {"/dead-letter/drop", action("dropped", &sluice::Tracker::drop_dead_letters)}};
+}
+
 int run(const options::Options& options) {
   Life life;
   host::StopSignals signals(options.drain_timeout);
@@ -176,6 +194,7 @@ int run(const options::Options& options) {
                                                   .answers_owed = http.answers_owed,
                                                   .answered = http.answered})};
   };
+  admin_config.actions = dead_letter_actions(tracker, log);
   std::optional<http::Server> admin_server;
   if (!admin_listen.empty()) admin_server.emplace(std::move(admin_config));
 

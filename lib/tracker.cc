@@ -516,6 +516,21 @@ void Tracker::hasten(Deadline deadline) {
     engine_->disked->committer.spill();
 }
 
+DeadLettersMoved Tracker::requeue_dead_letters(std::size_t at_most) {
+  if (!engine_->dead_letters) return {.moved = 0, .left = 0, .error = "there is no state directory"};
+  const auto take = [this](std::span<const Event> events) { return track(events); };
+  const DeadLettersMoved moved = engine_->dead_letters->requeue(at_most, take);
+  engine_->charge_dead_letters();
+  return moved;
+}
+
+DeadLettersMoved Tracker::drop_dead_letters(std::size_t at_most) {
+  if (!engine_->dead_letters) return {.moved = 0, .left = 0, .error = "there is no state directory"};
+  const DeadLettersMoved moved = engine_->dead_letters->drop(at_most);
+  engine_->charge_dead_letters();
+  return moved;
+}
+
 std::chrono::nanoseconds Tracker::least_drain() const noexcept { return engine_->least_drain(); }
 
 Books Tracker::books() const noexcept { return engine_->books(); }

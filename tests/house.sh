@@ -15,7 +15,8 @@ third_party_rooms() {
     concurrentqueue/* | *concurrentqueue.h) echo 'lib/queue/*' ;;
     xxhash.h) echo 'lib/journal/format.cc' ;;
     sqlite3*.h) echo 'lib/sinks/sqlite_sink.cc' ;;
-    boost/* | simdjson* | asio*) echo 'daemon/http/*' ;;
+    boost/* | asio*) echo 'daemon/http/*' ;;
+    simdjson*) echo 'daemon/@(http|ctl)/*' ;;
     cxxopts*) echo 'daemon/options/*' ;;
     systemd/* | csignal | signal.h | sys/signal*.h) echo 'daemon/host/*' ;;
     fmt/* | spdlog/*) echo '*' ;;
@@ -43,6 +44,7 @@ own_rooms() {
     lib/*/*) echo 'no rule for this room' ;;
     lib/*) ;;
     daemon/main.cc | daemon/stop.cc | daemon/stop.h) rooms_in daemon ;;
+    daemon/sluicectl.cc) echo ctl ;;
     daemon/*/*) expr "$1" : 'daemon/\([^/]*\)/' ;;
     daemon/*) ;;
   esac
@@ -161,7 +163,9 @@ self_test() {
   plant lib/workers/planted.cc '#include <concurrentqueue/concurrentqueue.h>' 'only lib/queue/'
   plant lib/sinks/file_planted.cc '#include <sqlite3.h>' 'only lib/sinks/sqlite_sink.cc'
   plant daemon/admin/planted.cc '#include <boost/asio/io_context.hpp>' 'only daemon/http/'
-  plant lib/event.cc '  #  include <simdjson.h>' 'only daemon/http/'
+  plant lib/event.cc '  #  include <simdjson.h>' 'only daemon/@(http'
+  plant daemon/ctl/planted.cc '#include <boost/beast/http.hpp>' 'only daemon/http/'
+  plant daemon/sluicectl.cc '#include "admin/pages.h"' 'this room may include'
   plant daemon/main.cc '#include <cxxopts.hpp>' 'only daemon/options/'
   plant daemon/main.cc '#include <csignal>' 'only daemon/host/'
   plant daemon/http/planted.cc '#include <systemd/sd-daemon.h>' 'only daemon/host/'

@@ -4,7 +4,10 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <charconv>
 #include <iterator>
+#include <system_error>
 #include <utility>
 
 namespace sluiced::admin {
@@ -76,6 +79,24 @@ std::string healthz_body() { return "alive\n"; }
 
 std::string readyz_body(bool ready, std::string_view reason) {
   return ready ? "ready\n" : fmt::format("not ready: {}\n", reason);
+}
+
+std::string moved_json(std::string_view name, const sluice::DeadLettersMoved& moved) {
+  const std::string error = moved.error.empty() ? "" : fmt::format(R"(,"error":{})", quoted(moved.error));
+  return fmt::format("{{{}:{},\"left\":{}{}}}\n", quoted(name), moved.moved, moved.left, error);
+}
+
+std::optional<std::size_t> limit_in(std::string_view target) {
+  const std::size_t mark = target.find('?');
+  if (mark == std::string_view::npos) return kMostMoved;
+  std::string_view query = target.substr(mark + 1);
+  constexpr std::string_view kName = "limit=";
+  if (!query.starts_with(kName)) return std::nullopt;
+  query.remove_prefix(kName.size());
+  std::size_t limit = 0;
+  const auto [end, error] = std::from_chars(query.data(), query.data() + query.size(), limit);
+  if (error != std::errc{} || end != query.data() + query.size()) return std::nullopt;
+  return std::min(limit, kMostMoved);
 }
 
 }  // namespace sluiced::admin

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -47,5 +48,14 @@ struct About {
 // text/plain, one line each.
 [[nodiscard]] std::string healthz_body();
 [[nodiscard]] std::string readyz_body(bool ready, std::string_view reason);  // the reason is said only if not ready
+
+// The answer to POST /dead-letter/requeue or …/drop: {"requeued":N,"left":N}, or "dropped"; with "error" if something
+// went wrong.
+[[nodiscard]] std::string moved_json(std::string_view name, const sluice::DeadLettersMoved& moved);
+
+// The N of `?limit=N` in a target, at most kMostMoved, which is also what a target without one gets; nothing if its
+// query is another.
+inline constexpr std::size_t kMostMoved = 1000;  // an answer that comes soon
+[[nodiscard]] std::optional<std::size_t> limit_in(std::string_view target);
 
 }  // namespace sluiced::admin

@@ -2,13 +2,16 @@
 // Shared by all workers, one lock inside. It refuses nothing; what the disk refuses is the caller's to try again.
 #pragma once
 
+#include <cstddef>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string_view>
 #include <system_error>
 
 #include "sluice/event.h"
+#include "sluice/report.h"
 
 namespace sluice {
 
@@ -28,6 +31,17 @@ class DeadLetterFile {
 
   // Appends all of them and syncs; on an error none of them stands in the file (a failed or short write is cut back).
   [[nodiscard]] std::error_code append(std::span<const DeadLetter> letters);
+
+  // The oldest entries, at most so many, become new events: `take` gets them in bulks, in their order, and its answer
+  // is Tracker::track's. Only what was accepted is struck off, and only then; a crash in between leaves entries whose
+  // events were taken already, and loses none. Their content types say what they were: see requeued_type(). It ends
+  // early where no more are taken, and at a line that is no dead letter. Workers may append meanwhile; of several
+  // callers one waits for the other.
+  using Take = std::function<Admit(std::span<const Event> events)>;
+  [[nodiscard]] DeadLettersMoved requeue(std::size_t at_most, const Take& take);
+
+  // The oldest lines, at most so many, are thrown away.
+  [[nodiscard]] DeadLettersMoved drop(std::size_t at_most);
 
  private:
   struct Impl;

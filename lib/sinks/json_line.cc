@@ -3,9 +3,11 @@
 
 #include <array>
 #include <charconv>
+#include <memory>
 
 #include "sinks/content.h"
 #include "sinks/rfc3339.h"
+#include "sluice/sinks.h"
 
 namespace sluice {
 
@@ -62,6 +64,18 @@ void put_dead_letter(Pieces& out, const Delivery& event, std::string_view reason
   out.put(R"(,"attempts":)");
   out.put({attempts.data(), end});
   put_data(out, event, content_of(event.content_type));
+}
+
+std::string json_line(const Delivery& event) {
+  std::string line;
+  const auto buffer = std::make_unique<PieceBuffer>();
+  Pieces out(*buffer, [&line](std::string_view piece) {
+    line += piece;
+    return true;
+  });
+  put_json_line(out, event);
+  static_cast<void>(out.flush());
+  return line;
 }
 
 }  // namespace sluice

@@ -67,6 +67,12 @@ struct Report {
   [[nodiscard]] bool timed_out() const noexcept { return reason != Reason::drained; }
 };
 
+// What became of a wish to requeue or drop some: Tracker::requeue_dead_letters, Tracker::drop_dead_letters.
+struct DeadLettersMoved {
+  std::size_t moved = 0, left = 0;
+  std::string error;  // why not more: one line. Empty if nothing is wrong
+};
+
 // `stopped reason=drained accepted=N delivered=N dead=N kept=N lost=N replayed=N elapsed=1.203s`, without a line end.
 [[nodiscard]] std::string to_string(const Report& report);
 

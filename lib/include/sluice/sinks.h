@@ -24,4 +24,7 @@ struct SinkOptions {
 // The URL is well formed: nothing. Otherwise one line that says what is wrong and what is allowed. Opens nothing.
 [[nodiscard]] std::optional<std::string> complaint_about(std::string_view url);
 
+// An event as the file sink writes it: one line of JSON, with its line feed.
+[[nodiscard]] std::string json_line(const Delivery& event);
+
 }  // namespace sluice

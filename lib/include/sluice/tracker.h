@@ -64,6 +64,12 @@ class Tracker {
   // remembered for it.
   void hasten(Deadline deadline);
 
+  // The oldest dead letters, at most so many, become new events, with new ids and the old one in their content type
+  // (`; requeued=OLD-ID`), or are thrown away. One is struck off only once its event is accepted as firmly as the ack
+  // level says; of several callers one waits for the other. Without a state directory there are none.
+  [[nodiscard]] DeadLettersMoved requeue_dead_letters(std::size_t at_most);
+  [[nodiscard]] DeadLettersMoved drop_dead_letters(std::size_t at_most);
+
   // What even a shutdown(now) gets: 100 ms, and 2 ms for each MiB in memory that has no record on disk.
   [[nodiscard]] std::chrono::nanoseconds least_drain() const noexcept;
 

@@ -1,0 +1,65 @@
+// The command line of sluicectl as typed values, or what to say instead. Plain values and pure functions; it reads no
+// environment, file or address. It refuses (64) unknown words, flags that the command does not know, values that are
+// none.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <variant>
+
+#include "ctl/http_client.h"
+
+namespace sluicectl {
+
+// Exit codes.
+constexpr int kOk = 0;
+constexpr int kNo = 1;            // damage was found, something was refused, sluiced is not ready
+constexpr int kUsage = 64;        // the command line is wrong
+constexpr int kUnreachable = 69;  // nobody listens there, or does not answer
+constexpr int kUnreadable = 74;   // a file or a directory cannot be read
+
+enum class Command : std::uint8_t {
+  status,
+  send,
+  journal_ls,
+  journal_verify,
+  journal_dump,
+  journal_replay_to,
+  dead_letter_ls,
+  dead_letter_requeue,
+  dead_letter_drop,
+};
+
+struct Arguments {
+  Command command = Command::status;
+  bool json = false;
+  Address admin;                                // of a sluiced
+  Url to;                                       // where events go
+  std::string file;                             // "-": standard input
+  std::size_t batch = 500;                      // most events a request
+  std::chrono::milliseconds retry_for{30'000};  // a server that is busy or away gets this long to come back
+  std::filesystem::path state_dir;              // empty: none is known
+  std::optional<std::size_t> limit;             // nothing: all
+};
+
+struct Exit {
+  int code = kOk;
+  std::string text;  // with its line end; on stderr unless the code is kOk
+};
+
+// An empty string is a variable that is not set.
+struct Environment {
+  std::string state_directory, xdg_state_home, home;
+};
+// As sluiced has it: $STATE_DIRECTORY, else $XDG_STATE_HOME/sluice, else ~/.local/state/sluice; empty: none of them.
+[[nodiscard]] std::filesystem::path default_state_dir(const Environment& environment);
+
+// `args` are those of main without the program's name.
+[[nodiscard]] std::variant<Arguments, Exit> parse(std::span<const char* const> args, const Environment& environment);
+
+}  // namespace sluicectl

@@ -1,0 +1,162 @@
+// `sluicectl journal …`: a state directory seen from outside, also beside a running sluiced. Throws StartError (io) for
+// what cannot be read.
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "ctl/commands.h"
+#include "ctl/json.h"
+#include "ctl/post.h"
+#include "sluice/journal.h"
+#include "sluice/sinks.h"
+
+namespace sluicectl {
+
+namespace {
+
+using sluice::JournalHole;
+using sluice::JournalSegment;
+using sluice::JournalTotals;
+using sluice::JournalView;
+
+// As the file is called.
+std::string name_of(std::uint64_t segment) { return fmt::format("segment-{:06}", segment); }
+
+std::string run_text(const sluice::RunId& run) {
+  std::string id = to_string(sluice::EventId{run, 0});
+  id.resize(id.rfind('-'));
+  return id;
+}
+
+std::string json_of(const JournalSegment& segment) {
+  return fmt::format(
+      R"({{"segment":{},"number":{},"state":{},"sealed":{},"copies":{},"version":{},"run":{},"first":{},"last":{},)"
+      R"("events":{},"settled":{},"unfinished":{},"broken":{},"bytes":{}}})",
+      sluicectl::quoted(name_of(segment.number)), segment.number, sluicectl::quoted(to_string(segment.state)),
+      segment.sealed, segment.copies, segment.version, sluicectl::quoted(run_text(segment.run)), segment.first,
+      segment.last, segment.events, segment.settled, segment.unfinished, segment.broken, segment.bytes);
+}
+
+std::string json_of(const JournalHole& hole) {
+  return fmt::format(R"({{"segment":{},"offset":{},"bytes":{},"torn":{}}})", sluicectl::quoted(name_of(hole.segment)),
+                     hole.offset, hole.bytes, hole.torn);
+}
+
+template <class All>
+std::string json_list(const All& all) {
+  std::string list = "[";
+  std::string_view comma;
+  for (const auto& one : all) {
+    list += std::exchange(comma, ",");
+    list += json_of(one);
+  }
+  return list + "]";
+}
+
+std::string counts_json(const JournalTotals& totals) {
+  return fmt::format(R"("events":{},"settled":{},"unfinished":{},"broken":{},"bytes":{})", totals.events,
+                     totals.settled, totals.unfinished, totals.broken, totals.bytes);
+}
+
+std::string time_of(const sluice::Delivery& event) {
+  const auto seconds = std::chrono::floor<std::chrono::seconds>(event.received);
+  const auto millis = std::chrono::floor<std::chrono::milliseconds>(event.received - seconds).count();
+  return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03}Z", fmt::gmtime(std::chrono::system_clock::to_time_t(seconds)), millis);
+}
+
+// What may stand in a header line or on a terminal.
+bool is_printable(std::string_view text) {
+  return std::ranges::all_of(text, [](char c) { return c >= ' ' && c < 0x7F; });
+}
+
+int failed(std::error_code error) {
+  fmt::print(stderr, "sluicectl: read the journal: {}\n", error.message());
+  return kUnreadable;
+}
+
+}  // namespace
+
+int journal_ls(const Arguments& arguments) {
+  const JournalView view(arguments.state_dir);
+  if (arguments.json) {
+    fmt::print("{{\"segments\":{},{}}}\n", json_list(view.segments()), counts_json(view.totals()));
+    return kOk;
+  }
+  constexpr std::string_view kRow = "{:<15} {:<10} {:>10} {:>10} {:>10} {:>7} {:>12}  {}\n";
+  fmt::print(fmt::runtime(kRow), "SEGMENT", "STATE", "EVENTS", "SETTLED", "UNFINISHED", "BROKEN", "BYTES", "RUN");
+  for (const JournalSegment& one : view.segments()) {
+    fmt::print(fmt::runtime(kRow), name_of(one.number), to_string(one.state), one.events, one.settled, one.unfinished,
+               one.broken, one.bytes, run_text(one.run) + (one.copies ? " (copies)" : ""));
+  }
+  const JournalTotals totals = view.totals();
+  fmt::print(fmt::runtime(kRow), "total", "", totals.events, totals.settled, totals.unfinished, totals.broken,
+             totals.bytes, "");
+  return kOk;
+}
+
+int journal_verify(const Arguments& arguments) {
+  const JournalView view(arguments.state_dir);
+  const JournalTotals totals = view.totals();
+  if (arguments.json) {
+    fmt::print("{{\"whole\":{},{},\"holes\":{},\"segments\":{}}}\n", view.whole(), counts_json(totals),
+               json_list(view.holes()), json_list(view.segments()));
+    return view.whole() ? kOk : kNo;
+  }
+  for (const JournalHole& hole : view.holes()) {
+    fmt::print("{} segment={} offset={} bytes={}\n", hole.torn ? "torn" : "broken", name_of(hole.segment), hole.offset,
+               hole.bytes);
+  }
+  for (const JournalSegment& segment : view.segments()) {
+    if (segment.state != JournalSegment::State::newer) continue;
+    fmt::print("newer segment={} version={}\n", name_of(segment.number), segment.version);
+  }
+  fmt::print("{} segments={} events={} settled={} unfinished={} broken={}\n", view.whole() ? "whole" : "damaged",
+             view.segments().size(), totals.events, totals.settled, totals.unfinished, totals.broken);
+  return view.whole() ? kOk : kNo;
+}
+
+int journal_dump(const Arguments& arguments) {
+  const JournalView view(arguments.state_dir);
+  const std::error_code error = view.for_each_unfinished([&](const sluice::Delivery& event) {
+    if (arguments.json) {
+      fmt::print("{}", sluice::json_line(event));
+    } else {
+      const std::string_view type = is_printable(event.content_type) ? event.content_type : "?";
+      fmt::print("{} {} bytes={} type={}\n", to_string(event.id), time_of(event), event.payload.size(), type);
+    }
+    return true;
+  });
+  return error ? failed(error) : kOk;
+}
+
+int journal_replay_to(const Arguments& arguments) {
+  const JournalView view(arguments.state_dir);
+  Poster poster(arguments.to, arguments.retry_for);
+  std::uint64_t accepted = 0, refused = 0, unknown = 0;
+  Fate fate = Fate::accepted;
+  const std::error_code error = view.for_each_unfinished([&](const sluice::Delivery& event) {
+    // A type that cannot stand in a header was never in one.
+    fate = poster.post(is_printable(event.content_type) ? event.content_type : std::string_view(), event.text());
+    if (fate == Fate::accepted) {
+      ++accepted;
+      return true;
+    }
+    fmt::print(stderr, "sluicectl: {}: {}\n", to_string(event.id), poster.why());
+    refused += fate == Fate::refused ? 1 : 0;
+    unknown += fate == Fate::unknown ? 1 : 0;
+    return fate != Fate::busy && fate != Fate::unreachable;
+  });
+  // Of what was unfinished when we looked; a daemon at work may have finished some since.
+  const std::uint64_t tried = accepted + refused + unknown;
+  const std::uint64_t unsent = view.totals().unfinished - std::min(view.totals().unfinished, tried);
+  fmt::print("accepted={} refused={} unknown={} unsent={}\n", accepted, refused, unknown, unsent);
+  if (error) return failed(error);
+  if (fate == Fate::unreachable) return kUnreachable;
+  return refused + unknown + unsent == 0 ? kOk : kNo;
+}
+
+}  // namespace sluicectl

@@ -1,0 +1,32 @@
+// Values out of a JSON text by their place ("/books/accepted"), and text as JSON. The only file of this room that sees
+// simdjson. One thread; a text that is no JSON has no values.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace sluicectl {
+
+class Json {
+ public:
+  explicit Json(std::string_view text);
+  ~Json();
+  Json(const Json&) = delete;
+  Json& operator=(const Json&) = delete;
+
+  [[nodiscard]] std::optional<std::uint64_t> number(std::string_view pointer) const;
+  [[nodiscard]] std::optional<double> real(std::string_view pointer) const;
+  [[nodiscard]] std::optional<std::string> text(std::string_view pointer) const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// A JSON string with its quotes; `text` is UTF-8.
+[[nodiscard]] std::string quoted(std::string_view text);
+
+}  // namespace sluicectl

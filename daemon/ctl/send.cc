@@ -1,0 +1,208 @@
+// `sluicectl send`: lines become events, many a request. A line that is refused takes no other with it: the request is
+// sent again without it. It refuses nothing itself; what a line may be is the daemon's to say.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <span>
+#include <vector>
+
+#include "ctl/commands.h"
+#include "ctl/json.h"
+#include "ctl/post.h"
+
+namespace sluicectl {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// A request's body, unless a single line is longer: far below what sluiced takes at least by default.
+constexpr std::size_t kMostBytes = std::size_t{1} << 20U;
+// So many complaints are shown one by one.
+constexpr std::size_t kMostComplaints = 20;
+
+struct Line {
+  std::uint64_t number = 0;  // from 1
+  std::string text;
+};
+
+// On a terminal alone, redrawn ten times a second.
+class Progress {
+ public:
+  explicit Progress(std::uint64_t bytes) : shown_(::isatty(STDERR_FILENO) == 1), bytes_(bytes) {}
+
+  void show(std::uint64_t bytes, std::uint64_t accepted, bool last) {
+    if (!shown_ || (!last && Clock::now() - drawn_ < std::chrono::milliseconds{100})) return;
+    drawn_ = Clock::now();
+    std::string bar;
+    if (bytes_ > 0) {
+      constexpr std::size_t kWidth = 30;
+      const std::size_t done = static_cast<std::size_t>(std::min(bytes, bytes_) * kWidth / bytes_);
+      bar = fmt::format("[{}{}] {}% ", std::string(done, '#'), std::string(kWidth - done, ' '), bytes * 100 / bytes_);
+    }
+    const double seconds = std::chrono::duration<double>(drawn_ - began_).count();
+    fmt::print(stderr, "\r{}{} events, {:.0f} a second\033[K{}", bar, accepted,
+               static_cast<double>(accepted) / std::max(seconds, 0.001), last ? "\n" : "");
+  }
+  // Before a line of its own is written to the same terminal.
+  void make_way() const {
+    if (shown_) fmt::print(stderr, "\r\033[K");
+  }
+
+ private:
+  const bool shown_;
+  const std::uint64_t bytes_;
+  const Clock::time_point began_ = Clock::now();
+  Clock::time_point drawn_;
+};
+
+class Sender {
+ public:
+  Sender(const Arguments& arguments, std::uint64_t bytes)
+      : poster_(arguments.to, arguments.retry_for), progress_(bytes), batch_(arguments.batch) {}
+
+  // False once sending has no sense any more.
+  bool add(Line line) {
+    bytes_ += line.text.size() + 1;
+    if (line.text.ends_with('\r')) line.text.pop_back();
+    if (line.text.empty()) return true;
+    if (given_up_) {
+      ++unsent_;
+      return false;
+    }
+    const std::size_t size = line.text.size() + 1;
+    if (waiting_bytes_ + size > kMostBytes || waiting_.size() == batch_) flush();
+    waiting_bytes_ += size;
+    waiting_.push_back(std::move(line));
+    return !given_up_;
+  }
+
+  void flush() {
+    send(waiting_);
+    waiting_.clear();
+    waiting_bytes_ = 0;
+    progress_.show(bytes_, accepted_, false);
+  }
+
+  int finish() {
+    flush();
+    progress_.show(bytes_, accepted_, true);
+    if (complaints_ > kMostComplaints) fmt::print(stderr, "… and {} more\n", complaints_ - kMostComplaints);
+    fmt::print("accepted={} refused={} unknown={} unsent={}\n", accepted_, refused_, unknown_, unsent_);
+    if (unreachable_) return kUnreachable;
+    return refused_ + unknown_ + unsent_ == 0 ? kOk : kNo;
+  }
+
+ private:
+  void send(std::vector<Line> lines) {
+    while (!lines.empty()) {
+      if (given_up_) {
+        unsent_ += lines.size();
+        return;
+      }
+      std::string body;
+      for (const Line& line : lines) body.append(line.text).append("\n");
+      const Fate fate = poster_.post("application/x-ndjson", body);
+      switch (fate) {
+        case Fate::accepted:
+          accepted_ += lines.size();
+          return;
+        case Fate::unknown:
+          unknown_ += lines.size();
+          complain(lines, "unknown whether they were taken");
+          return;
+        case Fate::busy:
+        case Fate::unreachable:
+          given_up_ = true;
+          unreachable_ = fate == Fate::unreachable;
+          unsent_ += lines.size();
+          complain(lines, "not sent, nor what follows");
+          return;
+        case Fate::refused:
+          if (!send_the_others(lines)) return;
+      }
+    }
+  }
+
+  // After a refusal. True if what is left in `lines` is to be sent.
+  bool send_the_others(std::vector<Line>& lines) {
+    const auto bad = Json(poster_.answer().body).number("/line");
+    if (poster_.answer().status == 400 && bad && *bad >= 1 && *bad <= lines.size()) {
+      const auto at = lines.begin() + static_cast<std::ptrdiff_t>(*bad - 1);
+      complain(std::span(&*at, 1), "refused");
+      ++refused_;
+      lines.erase(at);
+      return true;
+    }
+    if (poster_.answer().status == 413 && lines.size() > 1) {
+      const auto middle = lines.begin() + static_cast<std::ptrdiff_t>(lines.size() / 2);
+      send({lines.begin(), middle});
+      lines.erase(lines.begin(), middle);
+      return true;
+    }
+    refused_ += lines.size();
+    complain(lines, "refused");
+    return false;
+  }
+
+  void complain(std::span<const Line> lines, std::string_view what) {
+    if (++complaints_ > kMostComplaints) return;
+    progress_.make_way();
+    const std::string which = lines.size() == 1
+                                  ? fmt::format("line {}", lines.front().number)
+                                  : fmt::format("lines {} to {}", lines.front().number, lines.back().number);
+    fmt::print(stderr, "sluicectl: {}: {}: {}\n", which, what, poster_.why());
+  }
+
+  Poster poster_;
+  Progress progress_;
+  const std::size_t batch_;
+  std::vector<Line> waiting_;
+  std::size_t waiting_bytes_ = 0;
+  std::uint64_t bytes_ = 0, accepted_ = 0, refused_ = 0, unknown_ = 0, unsent_ = 0, complaints_ = 0;
+  bool given_up_ = false, unreachable_ = false;
+};
+
+}  // namespace
+
+int send(const Arguments& arguments) {
+  std::ifstream file;
+  std::error_code error;
+  std::uint64_t bytes = 0;
+  const bool from_stdin = arguments.file == "-";
+  if (!from_stdin) {
+    file.open(arguments.file, std::ios::binary);
+    if (!file || std::filesystem::is_directory(arguments.file, error)) {
+      const auto why = error ? error : std::error_code(errno != 0 ? errno : EISDIR, std::generic_category());
+      fmt::print(stderr, "sluicectl: open {}: {}\n", arguments.file, why.message());
+      return kUnreadable;
+    }
+    if (std::filesystem::is_regular_file(arguments.file, error))
+      bytes = std::filesystem::file_size(arguments.file, error);
+    if (error) bytes = 0;
+  } else {
+    std::ios::sync_with_stdio(false);
+  }
+  std::istream& in = from_stdin ? std::cin : file;
+  Sender sender(arguments, bytes);
+  Line line;
+  // What is left of a file after giving up is counted, of a stream it is left there.
+  while (std::getline(in, line.text)) {
+    ++line.number;
+    if (!sender.add(line) && from_stdin) break;
+  }
+  const int code = sender.finish();
+  if (in.bad()) {
+    fmt::print(stderr, "sluicectl: read {}: failed\n", arguments.file);
+    return kUnreadable;
+  }
+  return code;
+}
+
+}  // namespace sluicectl

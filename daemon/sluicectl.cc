@@ -1,0 +1,72 @@
+// sluicectl: the command line -> the command -> exit code. No logic of its own.
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "ctl/arguments.h"
+#include "ctl/commands.h"
+#include "sluice/error.h"
+
+namespace sluicectl {
+namespace {
+
+Environment environment() {
+  const auto variable = [](const char* name) {
+    const char* const value = std::getenv(name);
+    return std::string(value != nullptr ? value : "");
+  };
+  return {.state_directory = variable("STATE_DIRECTORY"),
+          .xdg_state_home = variable("XDG_STATE_HOME"),
+          .home = variable("HOME")};
+}
+
+int run(const Arguments& arguments) {
+  switch (arguments.command) {
+    case Command::status:
+      return status(arguments);
+    case Command::send:
+      return send(arguments);
+    case Command::journal_ls:
+      return journal_ls(arguments);
+    case Command::journal_verify:
+      return journal_verify(arguments);
+    case Command::journal_dump:
+      return journal_dump(arguments);
+    case Command::journal_replay_to:
+      return journal_replay_to(arguments);
+    case Command::dead_letter_ls:
+      return dead_letter_ls(arguments);
+    case Command::dead_letter_requeue:
+      return dead_letter_requeue(arguments);
+    case Command::dead_letter_drop:
+      return dead_letter_drop(arguments);
+  }
+  return kUsage;
+}
+
+}  // namespace
+}  // namespace sluicectl
+
+int main(int argc, char** argv) {
+  try {
+    const std::vector<const char*> args(argv + std::min(1, argc), argv + argc);
+    const auto parsed = sluicectl::parse(args, sluicectl::environment());
+    if (const auto* const exit = std::get_if<sluicectl::Exit>(&parsed)) {
+      fmt::print(exit->code == sluicectl::kOk ? stdout : stderr, "{}", exit->text);
+      return exit->code;
+    }
+    return sluicectl::run(std::get<sluicectl::Arguments>(parsed));
+  } catch (const sluice::StartError& error) {
+    fmt::print(stderr, "sluicectl: {}\n", error.what());
+    return sluicectl::kUnreadable;
+  } catch (const std::exception& error) {  // of writing the answer, too
+    fmt::print(stderr, "sluicectl: {}\n", error.what());
+    return sluicectl::kUnreadable;
+  }
+}
