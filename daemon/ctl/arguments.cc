@@ -204,7 +204,7 @@ Arguments take(std::span<const char* const> args, const Environment& environment
 
 std::filesystem::path default_state_dir(const Environment& environment) {
   const std::string& systemd = environment.state_directory;
-  const std::filesystem::path first = systemd.substr(0, systemd.find(':'));
+  std::filesystem::path first = systemd.substr(0, systemd.find(':'));
   if (!first.empty()) return first;
   const std::filesystem::path xdg = environment.xdg_state_home;
   if (xdg.is_absolute()) return xdg / "sluice";
