@@ -401,6 +401,15 @@ std::error_code Journal::recover(std::span<Block* const> unsynced) {
     old->unfed -= std::min(old->unfed, copies->unfed);
     order_.push_back(copies);
   }
+  // Somebody removed the directory: what the files held is still to be read through their descriptors, and nowhere else.
+  std::vector<SegmentPtr> removed;
+  for (const auto& [number, segment] : segments_) {
+    DiskFile::Stat stat;
+    if (!segment->file->stat(stat) && stat.links == 0) removed.push_back(segment);
+  }
+  for (const SegmentPtr& segment : removed) {
+    if (const auto error = rescue(segment)) return error;
+  }
   if (const auto error = begin_segment(0, next_sequence_, old.get())) return error;
   for (Block* const block : unsynced) {
     if (block->home() == old->number && !redirects_[old->number].empty()) {
@@ -409,6 +418,56 @@ std::error_code Journal::recover(std::span<Block* const> unsynced) {
   }
   failed_.store(false);
   log(LogLevel::warn, "the journal works again");
+  return {};
+}
+
+// Writes what is unfinished in a segment that has no name any more into one that has, which takes its turn as well.
+std::error_code Journal::rescue(const SegmentPtr& from) {
+  std::uint64_t fed_to = UINT64_MAX;  // events before this offset were fed
+  {
+    const std::lock_guard lock(mutex_);
+    normalize_cursor();
+    const auto place = std::ranges::find(order_, from);
+    if (place != order_.end()) fed_to = place == order_.begin() ? cursor_ : 0;
+  }
+  std::vector<std::vector<std::byte>> memory;
+  std::vector<Loose> loose;
+  IntervalSet moved;
+  IntervalSet fed;
+  RecordReader reader(*from->file, from->header.seed, kFirstCommit, from->acknowledged_end);
+  for (auto item = reader.next(); item.what != RecordReader::What::end; item = reader.next()) {
+    if (item.what == RecordReader::What::error) return item.error;
+    if (item.what != RecordReader::What::record || item.head.kind != RecordKind::event) continue;
+    const std::uint64_t sequence = event_in(item.record).sequence;
+    if (from->finished.contains(sequence) || from->absent.contains(sequence)) continue;
+    memory.emplace_back(item.record.begin(), item.record.end());
+    const EventView event = event_in(memory.back());
+    loose.push_back({sequence, event.received, event.content_type, event.payload});
+    moved.add(sequence, 1);
+    if (item.offset < fed_to || from->skip.contains(sequence)) fed.add(sequence, 1);
+  }
+  if (loose.empty()) return {};
+  std::ranges::sort(loose, {}, &Loose::sequence);
+  SegmentPtr copies;
+  if (const auto error =
+          write_closed(SegmentKind::copies, from->header.run, from->header.ordinal, loose, true, copies)) {
+    return error;
+  }
+  const std::lock_guard lock(mutex_);
+  segments_[copies->number] = copies;
+  copies->skip = std::move(fed);
+  copies->unfed = moved.size() - copies->skip.size();
+  from->unfed -= std::min(from->unfed, copies->unfed);
+  copy_of(*from, moved, copies);
+  const auto place = std::ranges::find(order_, from);
+  if (place == order_.end()) return {};
+  if (place == order_.begin()) cursor_ = kFirstCommit;
+  if (from == active_) {
+    order_.push_back(copies);  // the active one stays until another is: what is behind the cursor in it is skipped
+    if (place == order_.begin()) cursor_ = active_->end;
+  } else {
+    *place = copies;
+  }
   return {};
 }
 
@@ -734,7 +793,11 @@ void Journal::read_backlog(std::size_t most_events, std::size_t most_bytes, Back
         segment->damaged = true;
       } else if (item.head.kind == RecordKind::event) {
         const EventView event = event_in(item.record);
-        if (!segment->skip.contains(event.sequence)) {
+        const bool wanted = [&] {
+          const std::lock_guard lock(mutex_);
+          return !segment->skip.contains(event.sequence);
+        }();
+        if (wanted) {
           if (!backlog.events.empty() && bytes + item.size > most_bytes) {
             reader_->seek(item.offset);
             break;
@@ -760,7 +823,20 @@ void Journal::read_backlog(std::size_t most_events, std::size_t most_bytes, Back
 void Journal::fed_backlog(const Backlog& backlog) {
   if (backlog.events.empty()) return;
   const std::lock_guard lock(mutex_);
-  assert(!order_.empty() && order_.front()->number == backlog.segment && "the cursor moved behind the feeder's back");
+  if (order_.empty() || order_.front()->number != backlog.segment) {
+    // Meanwhile its events were moved: there they have been fed as well.
+    const auto moved = redirects_.find(backlog.segment);
+    if (moved == redirects_.end()) return;
+    for (const Redirect& redirect : moved->second) {
+      const auto copies = segments_.find(redirect.to);
+      if (copies == segments_.end()) continue;
+      for (const EventView& event : backlog.events) {
+        if (!redirect.events.contains(event.sequence) || copies->second->skip.add(event.sequence, 1) == 0) continue;
+        copies->second->unfed -= std::min<std::uint64_t>(copies->second->unfed, 1);
+      }
+    }
+    return;
+  }
   Segment& segment = *order_.front();
   cursor_ = reader_->at();
   segment.unfed -= std::min<std::uint64_t>(segment.unfed, backlog.events.size());

@@ -148,6 +148,7 @@ class Journal {
   std::error_code fail(std::string what, std::error_code error);
   void remove(const std::vector<SegmentPtr>& finished);
   [[nodiscard]] bool copy_forward();
+  [[nodiscard]] std::error_code rescue(const SegmentPtr& from);
   void copy_of(Segment& from, const IntervalSet& events, const SegmentPtr& copies);
   [[nodiscard]] bool is_finished(const Segment& segment) const;
   void normalize_cursor();
