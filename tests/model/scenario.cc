@@ -22,7 +22,7 @@ class Scenario {
  public:
   Scenario(std::uint64_t seed, const Starter& start, Menu menu, std::ostream* trace)
       : dice_(seed), start_(start), menu_(menu), trace_(trace), disk_(std::make_unique<MemoryDisk>(dice_.next())) {
-    setup_.segment_bytes = std::uint64_t{16384} << dice_.below(3);  // small, so that a few events fill it
+    setup_.segment_bytes = std::uint64_t{65536} << dice_.below(2);  // the least a journal takes
     setup_.journal_bytes = setup_.segment_bytes * 8;
     setup_.ack = dice_.one_in(3) ? sluice::Ack::written : sluice::Ack::synced;
     eagerness_ = dice_.below(5);
@@ -97,8 +97,7 @@ class Scenario {
         sink_ = std::make_unique<SinkFile>(*disk_);
         life_ = start_(*disk_, setup_, life, dice_.next());
         say("open");
-        lost_ = life_->lost();
-        if (lost_ > 0 && !damaged_) oracle_.complain("lost " + std::to_string(lost_) + ", though nothing was damaged");
+        look_for_losses();
         if (disk_->ended()) life_->close();
         return !disk_->ended();
       } catch (const std::exception& failed) {
@@ -142,8 +141,8 @@ class Scenario {
     kept_back_ = 0;
     if (menu_.damage && dice_.one_in(12)) damage();
     if (!begin()) return;
-    if (damaged_) oracle_.excuse(lost_);
     drain();
+    if (damaged_) oracle_.excuse(life_->lost());
     bool taken = false;
     for (std::size_t i = 0; i < kMostTries && !taken; ++i) {
       taken = commit({{payload(0)}}) == 1;
@@ -249,6 +248,12 @@ class Scenario {
       oracle_.handed_out(event.id, event.payload);
       hand_.push_back(std::move(event));
     }
+    look_for_losses();
+  }
+
+  void look_for_losses() {
+    if (damaged_ || life_->lost() == 0) return;
+    oracle_.complain("lost " + std::to_string(life_->lost()) + ", though nothing was damaged");
   }
 
   [[nodiscard]] std::size_t deliverable() const { return hand_.size() - std::min(kept_back_, hand_.size()); }
@@ -346,7 +351,7 @@ class Scenario {
       case 1:
         return text + piece_of_the_journal();
       case 2:
-        return text + std::string(dice_.between(3000, 9000), 'b');
+        return text + std::string(dice_.between(3000, setup_.segment_bytes / 4), 'b');
       case 3:
         if (dice_.one_in(6)) return text + std::string(setup_.segment_bytes + dice_.below(5000), 'h');
         [[fallthrough]];
@@ -373,7 +378,6 @@ class Scenario {
   Oracle oracle_;
   Judgement judgement_;
   std::uint64_t requests_ = 0;
-  std::uint64_t lost_ = 0;
   bool misfortunes_ = false;   // in this life
   bool full_ = false;          // the disk, perhaps; a reboot makes no room
   std::size_t kept_back_ = 0;  // so many of the first are not delivered in this life
