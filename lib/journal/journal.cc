@@ -507,10 +507,7 @@ std::error_code Journal::write_settles() {
   for (const auto& [number, segment] : segments_) all.push_back(segment);
   for (const SegmentPtr& segment : all) {
     if (segment->unwritten.empty()) continue;
-    if (is_finished(*segment) && segment != active_) {
-      segment->unwritten.clear();  // it is about to be removed; if that is cut short, its events come once more
-      continue;
-    }
+    // Also of a segment that is about to be removed: until that has lasted, its events would come once more.
     if (const auto error = write_settles(*segment)) {
       if (!first) first = error;
       left = true;
@@ -566,18 +563,25 @@ void Journal::maintain() {
 void Journal::remove(const std::vector<SegmentPtr>& finished) {
   if (finished.empty()) return;
   disk_.pass(Instant::before_unlink);
+  std::vector<SegmentPtr> removed;
   for (const SegmentPtr& segment : finished) {
+    std::error_code error;
     if (segment->damaged) {
-      static_cast<void>(disk_.rename(segment_name(segment->number), damaged_name(segment->number)));
-      log(LogLevel::warn, fmt::format("a damaged segment is set aside file={}", damaged_name(segment->number)));
+      error = disk_.rename(segment_name(segment->number), damaged_name(segment->number));
     } else {
-      static_cast<void>(disk_.unlink(segment_name(segment->number)));
+      error = disk_.unlink(segment_name(segment->number));
     }
+    // What is still there must keep its settles, and its room: it is tried again. Somebody else's removing will do.
+    if (error && error != std::errc::no_such_file_or_directory) continue;
+    if (segment->damaged && !error) {
+      log(LogLevel::warn, fmt::format("a damaged segment is set aside file={}", damaged_name(segment->number)));
+    }
+    removed.push_back(segment);
   }
   // Only when the segment is gone for good: without its settles it would come back to life.
   const bool gone = !disk_.sync_directory();
   disk_.pass(Instant::after_unlink);
-  for (const SegmentPtr& segment : finished) {
+  for (const SegmentPtr& segment : removed) {
     if (gone) static_cast<void>(disk_.unlink(settled_name(segment->number)));
     taken_.fetch_sub(segment->charged);
     const std::lock_guard lock(mutex_);

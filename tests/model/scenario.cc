@@ -132,6 +132,7 @@ class Scenario {
     }
     disk_ = disk_->reboot();
     misfortunes_ = full_;
+    removed_ = false;
   }
 
   // Nothing goes wrong any more: everything is delivered, the journal takes events again, and what is finished never
@@ -238,6 +239,8 @@ class Scenario {
           break;
       }
     }
+    // What was only written went to the files that somebody has removed; nobody looks before the next sync.
+    if (removed_ && setup_.ack == sluice::Ack::written) oracle_.write_off();
     return acknowledged;
   }
 
@@ -319,6 +322,7 @@ class Scenario {
     say("somebody removes the directory");
     disk_->remove_directory(std::string(SinkFile::kName));
     oracle_.write_off();
+    removed_ = true;
   }
 
   // A byte that was durable is another now. Whatever had no successor yet may pass for torn, so the last commit does
@@ -379,6 +383,7 @@ class Scenario {
   Judgement judgement_;
   std::uint64_t requests_ = 0;
   bool misfortunes_ = false;   // in this life
+  bool removed_ = false;       // the directory, in this life
   bool full_ = false;          // the disk, perhaps; a reboot makes no room
   std::size_t kept_back_ = 0;  // so many of the first are not delivered in this life
   bool damaged_ = false;
