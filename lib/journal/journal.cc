@@ -400,13 +400,12 @@ std::error_code Journal::recover(std::span<Block* const> unsynced) {
     copies->unfed = moved.size() - copies->skip.size();
     old->unfed -= std::min(old->unfed, copies->unfed);
     order_.push_back(copies);
-  }
-  if (const auto error = begin_segment(0, next_sequence_, old.get())) return error;
-  for (Block* const block : unsynced) {
-    if (block->home() == old->number && !redirects_[old->number].empty()) {
-      block->settle_in(redirects_[old->number].back().to);
+    // At once: if what follows fails, the next attempt must not copy them a second time.
+    for (Block* const block : unsynced) {
+      if (block->home() == old->number) block->settle_in(copies->number);
     }
   }
+  if (const auto error = begin_segment(0, next_sequence_, old.get())) return error;
   failed_.store(false);
   log(LogLevel::warn, "the journal works again");
   return {};
