@@ -542,25 +542,43 @@ bool Journal::is_finished(const Segment& segment) const {
   return segment.finished.size() + segment.lost >= segment.events;
 }
 
+std::vector<Journal::SegmentPtr> Journal::find_finished() {
+  std::vector<SegmentPtr> finished;
+  const std::lock_guard lock(mutex_);
+  normalize_cursor();
+  for (const auto& [number, segment] : segments_) {
+    const bool in_order = std::ranges::find(order_, segment) != order_.end();
+    if (segment != active_ && !in_order && is_finished(*segment) && !is_needed(*segment)) finished.push_back(segment);
+  }
+  return finished;
+}
+
+// It holds copies, and an original is still there: without them, the records in that one would count again. Under
+// mutex_.
+bool Journal::is_needed(const Segment& copies) const {
+  if (copies.header.kind != SegmentKind::copies) return false;
+  return std::ranges::any_of(segments_, [&](const auto& entry) {
+    const Segment& other = *entry.second;
+    bool holds = false;
+    if (other.number >= copies.number || !(other.header.run == copies.header.run)) return false;
+    other.absent.each_within(copies.first_sequence, copies.last_sequence + 1,
+                             [&](std::uint64_t, std::uint64_t) { holds = true; });
+    return holds;
+  });
+}
+
 void Journal::maintain() {
   const bool pressed = pressed_.exchange(false);
   for (int rounds = 2; rounds > 0; --rounds) {
-    std::vector<SegmentPtr> finished;
-    {
-      const std::lock_guard lock(mutex_);
-      normalize_cursor();
-      for (const auto& [number, segment] : segments_) {
-        const bool in_order = std::ranges::find(order_, segment) != order_.end();
-        if (segment != active_ && !in_order && is_finished(*segment)) finished.push_back(segment);
-      }
-    }
-    remove(finished);
-    if (!pressed || failed() || !finished.empty() || !copy_forward()) return;
+    bool any = false;
+    while (remove(find_finished())) any = true;  // when an original is gone, its copies may go
+    if (!pressed || failed() || any || !copy_forward()) return;
   }
 }
 
-void Journal::remove(const std::vector<SegmentPtr>& finished) {
-  if (finished.empty()) return;
+// True if any is gone.
+bool Journal::remove(const std::vector<SegmentPtr>& finished) {
+  if (finished.empty()) return false;
   disk_.pass(Instant::before_unlink);
   std::vector<SegmentPtr> removed;
   for (const SegmentPtr& segment : finished) {
@@ -577,15 +595,16 @@ void Journal::remove(const std::vector<SegmentPtr>& finished) {
     }
     removed.push_back(segment);
   }
-  // Only when the segment is gone for good: without its settles it would come back to life.
-  const bool gone = !disk_.sync_directory();
+  // Only when the segment is gone for good: without its settles, or its copies, it would come back to life.
+  if (removed.empty() || disk_.sync_directory()) return false;
   disk_.pass(Instant::after_unlink);
   for (const SegmentPtr& segment : removed) {
-    if (gone) static_cast<void>(disk_.unlink(settled_name(segment->number)));
+    static_cast<void>(disk_.unlink(settled_name(segment->number)));
     taken_.fetch_sub(segment->charged);
     const std::lock_guard lock(mutex_);
     segments_.erase(segment->number);
   }
+  return !removed.empty();
 }
 
 // The oldest segments are held by a few events: these are written once more, and the segments can go. True if any did.
