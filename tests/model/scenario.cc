@@ -126,7 +126,9 @@ class Scenario {
     cut_ = disk_->ended_by() == End::power_cut;
     say(cut_ ? "power is lost" : "killed");
     ++(cut_ ? judgement_.power_cuts : judgement_.kills);
-    oracle_.next_life(cut_);
+    // A failed sync has thrown pages away: what was only written does not survive a kill either.
+    oracle_.next_life(cut_ || sync_fails_);
+    sync_fails_ = false;
     for (std::size_t i = 0; i < sluice::kInstants; ++i) {
       judgement_.passed[i] += disk_->passed(static_cast<sluice::Instant>(i));
     }
@@ -302,6 +304,7 @@ class Scenario {
     Fault fault;
     fault.call = static_cast<Call>(dice_.below(static_cast<std::size_t>(Call::hold)));
     if (dice_.one_in(8)) fault.call = static_cast<Call>(dice_.below(kCalls));
+    sync_fails_ = sync_fails_ || fault.call == Call::sync;
     fault.nth = dice_.between(1, 6);
     fault.error = dice_.coin() ? std::errc::io_error : std::errc::no_space_on_device;
     fault.lasts = dice_.one_in(3);
@@ -383,6 +386,7 @@ class Scenario {
   Judgement judgement_;
   std::uint64_t requests_ = 0;
   bool misfortunes_ = false;   // in this life
+  bool sync_fails_ = false;    // in this life
   bool removed_ = false;       // the directory, in this life
   bool full_ = false;          // the disk, perhaps; a reboot makes no room
   std::size_t kept_back_ = 0;  // so many of the first are not delivered in this life
