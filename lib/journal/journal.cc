@@ -400,8 +400,13 @@ std::error_code Journal::recover(std::span<Block* const> unsynced) {
     copies->unfed = moved.size() - copies->skip.size();
     old->unfed -= std::min(old->unfed, copies->unfed);
     order_.push_back(copies);
+    // At once: if what follows fails, the next attempt must not copy them a second time.
+    for (Block* const block : unsynced) {
+      if (block->home() == old->number) block->settle_in(copies->number);
+    }
   }
-  // Somebody removed the directory: what the files held is still to be read through their descriptors, and nowhere else.
+  // Somebody removed the directory: what the files held is still to be read through their descriptors, and nowhere
+  // else.
   std::vector<SegmentPtr> removed;
   for (const auto& [number, segment] : segments_) {
     DiskFile::Stat stat;
@@ -411,11 +416,6 @@ std::error_code Journal::recover(std::span<Block* const> unsynced) {
     if (const auto error = rescue(segment)) return error;
   }
   if (const auto error = begin_segment(0, next_sequence_, old.get())) return error;
-  for (Block* const block : unsynced) {
-    if (block->home() == old->number && !redirects_[old->number].empty()) {
-      block->settle_in(redirects_[old->number].back().to);
-    }
-  }
   failed_.store(false);
   log(LogLevel::warn, "the journal works again");
   return {};
@@ -566,10 +566,7 @@ std::error_code Journal::write_settles() {
   for (const auto& [number, segment] : segments_) all.push_back(segment);
   for (const SegmentPtr& segment : all) {
     if (segment->unwritten.empty()) continue;
-    if (is_finished(*segment) && segment != active_) {
-      segment->unwritten.clear();  // it is about to be removed; if that is cut short, its events come once more
-      continue;
-    }
+    // Also of a segment that is about to be removed: until that has lasted, its events would come once more.
     if (const auto error = write_settles(*segment)) {
       if (!first) first = error;
       left = true;
@@ -605,43 +602,69 @@ bool Journal::is_finished(const Segment& segment) const {
   return segment.finished.size() + segment.lost >= segment.events;
 }
 
+std::vector<Journal::SegmentPtr> Journal::find_finished() {
+  std::vector<SegmentPtr> finished;
+  const std::lock_guard lock(mutex_);
+  normalize_cursor();
+  for (const auto& [number, segment] : segments_) {
+    const bool in_order = std::ranges::find(order_, segment) != order_.end();
+    if (segment != active_ && !in_order && is_finished(*segment) && !is_needed(*segment)) finished.push_back(segment);
+  }
+  return finished;
+}
+
+// It holds copies, and an original is still there: without them, the records in that one would count again. Under
+// mutex_.
+bool Journal::is_needed(const Segment& copies) const {
+  if (copies.header.kind != SegmentKind::copies) return false;
+  return std::ranges::any_of(segments_, [&](const auto& entry) {
+    const Segment& other = *entry.second;
+    bool holds = false;
+    if (other.number >= copies.number || !(other.header.run == copies.header.run)) return false;
+    other.absent.each_within(copies.first_sequence, copies.last_sequence + 1,
+                             [&](std::uint64_t, std::uint64_t) { holds = true; });
+    return holds;
+  });
+}
+
 void Journal::maintain() {
   const bool pressed = pressed_.exchange(false);
   for (int rounds = 2; rounds > 0; --rounds) {
-    std::vector<SegmentPtr> finished;
-    {
-      const std::lock_guard lock(mutex_);
-      normalize_cursor();
-      for (const auto& [number, segment] : segments_) {
-        const bool in_order = std::ranges::find(order_, segment) != order_.end();
-        if (segment != active_ && !in_order && is_finished(*segment)) finished.push_back(segment);
-      }
-    }
-    remove(finished);
-    if (!pressed || failed() || !finished.empty() || !copy_forward()) return;
+    bool any = false;
+    while (remove(find_finished())) any = true;  // when an original is gone, its copies may go
+    if (!pressed || failed() || any || !copy_forward()) return;
   }
 }
 
-void Journal::remove(const std::vector<SegmentPtr>& finished) {
-  if (finished.empty()) return;
+// True if any is gone.
+bool Journal::remove(const std::vector<SegmentPtr>& finished) {
+  if (finished.empty()) return false;
   disk_.pass(Instant::before_unlink);
+  std::vector<SegmentPtr> removed;
   for (const SegmentPtr& segment : finished) {
+    std::error_code error;
     if (segment->damaged) {
-      static_cast<void>(disk_.rename(segment_name(segment->number), damaged_name(segment->number)));
-      log(LogLevel::warn, fmt::format("a damaged segment is set aside file={}", damaged_name(segment->number)));
+      error = disk_.rename(segment_name(segment->number), damaged_name(segment->number));
     } else {
-      static_cast<void>(disk_.unlink(segment_name(segment->number)));
+      error = disk_.unlink(segment_name(segment->number));
     }
+    // What is still there must keep its settles, and its room: it is tried again. Somebody else's removing will do.
+    if (error && error != std::errc::no_such_file_or_directory) continue;
+    if (segment->damaged && !error) {
+      log(LogLevel::warn, fmt::format("a damaged segment is set aside file={}", damaged_name(segment->number)));
+    }
+    removed.push_back(segment);
   }
-  // Only when the segment is gone for good: without its settles it would come back to life.
-  const bool gone = !disk_.sync_directory();
+  // Only when the segment is gone for good: without its settles, or its copies, it would come back to life.
+  if (removed.empty() || disk_.sync_directory()) return false;
   disk_.pass(Instant::after_unlink);
-  for (const SegmentPtr& segment : finished) {
-    if (gone) static_cast<void>(disk_.unlink(settled_name(segment->number)));
+  for (const SegmentPtr& segment : removed) {
+    static_cast<void>(disk_.unlink(settled_name(segment->number)));
     taken_.fetch_sub(segment->charged);
     const std::lock_guard lock(mutex_);
     segments_.erase(segment->number);
   }
+  return !removed.empty();
 }
 
 // The oldest segments are held by a few events: these are written once more, and the segments can go. True if any did.

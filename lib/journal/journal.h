@@ -146,7 +146,9 @@ class Journal {
   [[nodiscard]] std::error_code rewrite_settled(Segment& segment);
   [[nodiscard]] std::error_code write_settles(Segment& segment);
   std::error_code fail(std::string what, std::error_code error);
-  void remove(const std::vector<SegmentPtr>& finished);
+  [[nodiscard]] std::vector<SegmentPtr> find_finished();
+  [[nodiscard]] bool is_needed(const Segment& copies) const;
+  [[nodiscard]] bool remove(const std::vector<SegmentPtr>& finished);
   [[nodiscard]] bool copy_forward();
   [[nodiscard]] std::error_code rescue(const SegmentPtr& from);
   void copy_of(Segment& from, const IntervalSet& events, const SegmentPtr& copies);

@@ -259,8 +259,8 @@ TEST_SUITE("daemon.deadline") {
       CHECK(report->accepted == 100);
       CHECK(report->balanced());
       CHECK(report->reason == (sink == "null:" ? "drained" : "deadline"));
-      CHECK(report->lost == (sink == "null:" ? 0 : 100));
-      CHECK(code == (sink == "null:" ? 0 : 4));
+      CHECK(report->kept == (sink == "null:" ? 0 : 100));
+      CHECK(code == (sink == "null:" ? 0 : 3));
     }
   }
 
@@ -274,7 +274,7 @@ TEST_SUITE("daemon.deadline") {
           daemon.process().plug_stderr();
           const HeldThread held(daemon.process().pid());
           const Stopped stopped = stop_with_deadline(daemon, 500ms);
-          CHECK(stopped.ended.code == 4);
+          CHECK(stopped.ended.code == 3);
           return stopped.late;
         },
         kMostLate);
@@ -283,7 +283,8 @@ TEST_SUITE("daemon.deadline") {
     const auto report = test::report_in_json(text);
     REQUIRE_MESSAGE(report, text);
     CHECK(report->reason == "backstop");
-    CHECK(report->lost == 100);
+    CHECK(report->kept == 100);
+    CHECK(report->lost == 0);
   }
 
   TEST_CASE("deadline: a systemd that does not read its socket holds nobody") {

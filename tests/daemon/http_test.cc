@@ -117,7 +117,8 @@ std::vector<Wrong> wrong_heads() {
   };
 }
 
-const test::Flags kLimits{"--max-event-bytes", "250000", "--max-request-bytes", "1000000", "--queue-events", "1000"};
+const test::Flags kLimits{"--max-event-bytes", "250000", "--max-request-bytes", "1000000",
+                          "--queue-events",    "1000",   "--overflow",          "reject"};
 
 // Asks, on a connection of its own, and looks at the answer.
 void check_wrong(const Daemon& daemon, const Wrong& wrong) {

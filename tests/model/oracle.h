@@ -6,6 +6,7 @@
 //   delivered was sent, byte for byte                        in one life nothing is handed out twice
 //   what was settled for good is never handed out again      (a settle counts once it, and the sink, are synced)
 //
+// An acknowledgement that was only to survive a kill is unknown after a power cut, but for what was delivered before.
 // A request nobody answered, or answered `failed`, is unknown: whole or not at all. Any thread.
 // It does not know how events are stored, and asks for no order but within those sets.
 #pragma once
@@ -73,6 +74,7 @@ class Oracle {
     Promise promise = Promise::survives_power;
     bool written_off = false;
     std::vector<std::uint64_t> events;  // their hashes
+    std::set<std::uint64_t> early;      // delivered before a power cut that the request was not to survive
   };
   struct Place {
     std::uint64_t request = 0;
@@ -95,7 +97,7 @@ class Oracle {
   std::map<std::uint64_t, Place> places_;                  // by hash
   std::map<sluice::EventId, std::uint64_t, IdOrder> ids_;  // the event that was seen with this id
   std::map<std::uint64_t, sluice::EventId> names_;         // the id that was seen with this event
-  std::set<sluice::EventId, IdOrder> handed_out_in_this_life_, delivered_in_this_life_, settled_for_good_;
+  std::set<sluice::EventId, IdOrder> handed_out_in_this_life_, delivered_in_this_life_, delivered_, settled_for_good_;
   bool settles_count_ = true;
   std::uint64_t excused_ = 0;
   std::vector<std::string> complaints_;

@@ -22,7 +22,7 @@ class Scenario {
  public:
   Scenario(std::uint64_t seed, const Starter& start, Menu menu, std::ostream* trace)
       : dice_(seed), start_(start), menu_(menu), trace_(trace), disk_(std::make_unique<MemoryDisk>(dice_.next())) {
-    setup_.segment_bytes = std::uint64_t{16384} << dice_.below(3);  // small, so that a few events fill it
+    setup_.segment_bytes = std::uint64_t{65536} << dice_.below(2);  // the least a journal takes
     setup_.journal_bytes = setup_.segment_bytes * 8;
     setup_.ack = dice_.one_in(3) ? sluice::Ack::written : sluice::Ack::synced;
     eagerness_ = dice_.below(5);
@@ -97,8 +97,7 @@ class Scenario {
         sink_ = std::make_unique<SinkFile>(*disk_);
         life_ = start_(*disk_, setup_, life, dice_.next());
         say("open");
-        lost_ = life_->lost();
-        if (lost_ > 0 && !damaged_) oracle_.complain("lost " + std::to_string(lost_) + ", though nothing was damaged");
+        look_for_losses();
         if (disk_->ended()) life_->close();
         return !disk_->ended();
       } catch (const std::exception& failed) {
@@ -127,12 +126,15 @@ class Scenario {
     cut_ = disk_->ended_by() == End::power_cut;
     say(cut_ ? "power is lost" : "killed");
     ++(cut_ ? judgement_.power_cuts : judgement_.kills);
-    oracle_.next_life(cut_);
+    // A failed sync has thrown pages away: what was only written does not survive a kill either.
+    oracle_.next_life(cut_ || sync_fails_);
+    sync_fails_ = false;
     for (std::size_t i = 0; i < sluice::kInstants; ++i) {
       judgement_.passed[i] += disk_->passed(static_cast<sluice::Instant>(i));
     }
     disk_ = disk_->reboot();
     misfortunes_ = full_;
+    removed_ = false;
   }
 
   // Nothing goes wrong any more: everything is delivered, the journal takes events again, and what is finished never
@@ -142,8 +144,8 @@ class Scenario {
     kept_back_ = 0;
     if (menu_.damage && dice_.one_in(12)) damage();
     if (!begin()) return;
-    if (damaged_) oracle_.excuse(lost_);
     drain();
+    if (damaged_) oracle_.excuse(life_->lost());
     bool taken = false;
     for (std::size_t i = 0; i < kMostTries && !taken; ++i) {
       taken = commit({{payload(0)}}) == 1;
@@ -239,6 +241,8 @@ class Scenario {
           break;
       }
     }
+    // What was only written went to the files that somebody has removed; nobody looks before the next sync.
+    if (removed_ && setup_.ack == sluice::Ack::written) oracle_.write_off();
     return acknowledged;
   }
 
@@ -249,6 +253,12 @@ class Scenario {
       oracle_.handed_out(event.id, event.payload);
       hand_.push_back(std::move(event));
     }
+    look_for_losses();
+  }
+
+  void look_for_losses() {
+    if (damaged_ || life_->lost() == 0) return;
+    oracle_.complain("lost " + std::to_string(life_->lost()) + ", though nothing was damaged");
   }
 
   [[nodiscard]] std::size_t deliverable() const { return hand_.size() - std::min(kept_back_, hand_.size()); }
@@ -294,6 +304,7 @@ class Scenario {
     Fault fault;
     fault.call = static_cast<Call>(dice_.below(static_cast<std::size_t>(Call::hold)));
     if (dice_.one_in(8)) fault.call = static_cast<Call>(dice_.below(kCalls));
+    sync_fails_ = sync_fails_ || fault.call == Call::sync;
     fault.nth = dice_.between(1, 6);
     fault.error = dice_.coin() ? std::errc::io_error : std::errc::no_space_on_device;
     fault.lasts = dice_.one_in(3);
@@ -314,6 +325,7 @@ class Scenario {
     say("somebody removes the directory");
     disk_->remove_directory(std::string(SinkFile::kName));
     oracle_.write_off();
+    removed_ = true;
   }
 
   // A byte that was durable is another now. Whatever had no successor yet may pass for torn, so the last commit does
@@ -346,7 +358,7 @@ class Scenario {
       case 1:
         return text + piece_of_the_journal();
       case 2:
-        return text + std::string(dice_.between(3000, 9000), 'b');
+        return text + std::string(dice_.between(3000, setup_.segment_bytes / 4), 'b');
       case 3:
         if (dice_.one_in(6)) return text + std::string(setup_.segment_bytes + dice_.below(5000), 'h');
         [[fallthrough]];
@@ -373,8 +385,9 @@ class Scenario {
   Oracle oracle_;
   Judgement judgement_;
   std::uint64_t requests_ = 0;
-  std::uint64_t lost_ = 0;
   bool misfortunes_ = false;   // in this life
+  bool sync_fails_ = false;    // in this life
+  bool removed_ = false;       // the directory, in this life
   bool full_ = false;          // the disk, perhaps; a reboot makes no room
   std::size_t kept_back_ = 0;  // so many of the first are not delivered in this life
   bool damaged_ = false;

@@ -55,6 +55,7 @@ TEST_CASE("admin: the status page says all that pages.h promises") {
         R"("books":{"accepted":10,"delivered":5,"dead":1,"kept":4,"lost":0,"replayed":2},)"
         R"("refused":{"full":7,"too_large":8,"closed":9},)"
         R"("queue":{"events":4,"bytes":400,"events_limit":1000,"bytes_limit":4096,"in_flight":3},)"
+        R"("journal":{"bytes":0,"bytes_limit":0,"failed":false,"cause":""},)"
         R"("workers":[{"worker":0,"sink":"null:","state":"in_sink","events":3,"first":7,"attempt":2,)"
         R"("seconds":1.500000,"delivered":5,"busy_seconds":2.000000}],)"
         R"("http":{"connections":2,"answers_owed":1,"answered":{"202":10,"429":7}}})"

@@ -119,8 +119,9 @@ TEST_CASE("options: without flags everything is as the help says") {
   CHECK(options.queue_bytes == 64U << 20U);
   CHECK(options.receive_bytes() == 16U << 20U);
   CHECK(options.window_bytes() == 48U << 20U);
-  CHECK(options.ack == sluice::Ack::queued);
-  CHECK(options.overflow == sluice::Overflow::reject);
+  CHECK(options.ack == sluice::Ack::synced);
+  CHECK(options.overflow == sluice::Overflow::disk);
+  CHECK(options.journal_bytes == 1U << 30U);
   CHECK(options.drain_timeout == 5s);
   CHECK(options.retry_limit == 0);
   CHECK_FALSE(options.check_config);
@@ -310,25 +311,32 @@ TEST_CASE("options: a flag given twice is refused, but for --listen") {
   CHECK(accept({"-l", "a:1", "-l", "a:2", "--listen=a:3"}).listen == std::vector<std::string>{"a:1", "a:2", "a:3"});
 }
 
-TEST_CASE("options: what needs the journal is refused by name with 78, a word that does not exist with 64") {
-  const Refusal synced = refuse({"--ack", "synced"});
+TEST_CASE(
+    "options: what needs a state directory is refused by name without one, with 78; a word that does not exist with "
+    "64") {
+  const Refusal synced = refuse({"--ack", "synced", "--state-dir", "none", "--sink", "null:"});
   CHECK(synced.code == 78);
-  CHECK(synced.line == "sluiced: --ack synced: needs the journal, which this version does not have; allowed: queued");
-  CHECK(refuse({"--ack", "written"}).code == 78);
+  CHECK(synced.line == "sluiced: --ack synced: needs a state directory; with --state-dir none: queued");
+  CHECK(refuse({"--ack", "written", "--state-dir", "none", "--sink", "null:"}).code == 78);
+  const Options in_memory = accept({"--state-dir", "none", "--sink", "null:"});
+  CHECK(in_memory.ack == sluice::Ack::queued);
+  CHECK(in_memory.overflow == sluice::Overflow::reject);
   CHECK(refuse({"--ack", "maybe"}).line == "sluiced: --ack maybe: one of queued, written, synced");
   CHECK(refuse({"--ack", "maybe"}).code == 64);
-  CHECK(refuse({"--overflow", "disk"}).line ==
-        "sluiced: --overflow disk: needs the journal, which this version does not have; allowed: reject");
-  CHECK(refuse({"--overflow", "disk"}).code == 78);
+  const Refusal disk = refuse({"--overflow", "disk", "--state-dir", "none", "--sink", "null:"});
+  CHECK(disk.code == 78);
+  CHECK(disk.line == "sluiced: --overflow disk: needs a state directory; with --state-dir none: reject");
   CHECK(refuse({"--overflow", "tape"}).code == 64);
-  CHECK(refuse({"--journal-bytes", "1GiB"}).code == 78);
+  CHECK(accept({"--journal-bytes", "8GiB"}).journal_bytes == std::uint64_t{8} << 30U);
+  CHECK(refuse({"--journal-bytes", "1023KiB"}).code == 64);
   CHECK(refuse({"--journal-bytes", "1GB"}).code == 64);
 }
 
 TEST_CASE("options: a wrong flag is said before one that is merely of no use") {
-  CHECK(refuse({"--ack", "synced", "--workers", "0"}).code == 64);
-  CHECK(refuse({"--ack", "synced", "--frobnicate"}).code == 64);
-  CHECK(refuse({"--ack", "synced", "--overflow", "disk"}).line.starts_with("sluiced: --ack "));
+  CHECK(refuse({"--state-dir", "none", "--sink", "null:", "--ack", "synced", "--workers", "0"}).code == 64);
+  CHECK(refuse({"--state-dir", "none", "--sink", "null:", "--ack", "synced", "--frobnicate"}).code == 64);
+  CHECK(refuse({"--state-dir", "none", "--sink", "null:", "--ack", "synced", "--overflow", "disk"})
+            .line.starts_with("sluiced: --ack "));
 }
 
 TEST_CASE("options: the waits between retries may not cross") {
@@ -423,8 +431,9 @@ TEST_CASE("options: --help fits a terminal, names every flag and exits with 0") 
                            " 256KiB\n",
                            " 65536\n",
                            " 127.0.0.1:7070\n",
-                           " queued\n",
-                           " reject\n"}) {
+                           " synced\n",
+                           " 1GiB\n",
+                           " disk\n"}) {
     CAPTURE(part);
     CHECK(contains(exit.text, part));
   }

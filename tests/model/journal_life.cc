@@ -1,0 +1,183 @@
+// What the committer and the feeder do on their threads, one step at a time: see committer.cc and feeder.cc. Whether a
+// commit is fed from memory or by the feeder's way, from the disk, is thrown.
+#include "model/journal_life.h"
+
+#include <deque>
+#include <map>
+#include <utility>
+#include <variant>
+
+#include "journal/journal.h"
+#include "lifecycle/admission.h"
+#include "model/dice.h"
+#include "queue/block.h"
+
+namespace model {
+namespace {
+
+using sluice::Block;
+using sluice::journal::Journal;
+
+struct IdOrder {
+  bool operator()(const sluice::EventId& a, const sluice::EventId& b) const noexcept {
+    return a.run == b.run ? a.sequence < b.sequence : a.run.bytes < b.run.bytes;
+  }
+};
+
+sluice::RunId run_of(Dice& dice) {
+  sluice::RunId run;
+  for (auto& byte : run.bytes) byte = static_cast<std::uint8_t>(dice.below(256));
+  return run;
+}
+
+class JournalLife final : public Life {
+ public:
+  JournalLife(MemoryDisk& disk, const Setup& setup, std::uint64_t seed)
+      : dice_(seed),
+        run_(run_of(dice_)),
+        synced_(setup.ack == sluice::Ack::synced),
+        straight_in_(dice_.below(3)),
+        door_(std::size_t{1} << 20U, std::size_t{1} << 30U),
+        journal_(disk, {.run = run_, .limit_bytes = setup.journal_bytes, .spill_bytes = 0, .log = {}}) {}
+  ~JournalLife() override { let_go_unsynced(); }
+
+  std::vector<Answer> commit(std::span<const Asked> requests) override {
+    std::vector<Answer> answers(requests.size(), Answer{Answer::refused, {}});
+    std::vector<Block::Owner> blocks;
+    std::vector<std::size_t> whose;
+    std::uint64_t reserved = 0;
+    for (std::size_t i = 0; i < requests.size(); ++i) {
+      Block::Owner block = block_of(requests[i]);
+      const std::uint64_t cost = Journal::cost(block->body().size(), block->count());
+      if (journal_.failed() || journal_.try_reserve(cost) != Journal::Room::reserved) continue;
+      reserved += cost;
+      block->number(run_, sequence_);
+      sequence_ += block->count();
+      blocks.push_back(std::move(block));
+      whose.push_back(i);
+    }
+    if (blocks.empty()) return answers;
+    std::vector<Block*> raw;
+    for (const Block::Owner& block : blocks) raw.push_back(block.get());
+    Journal::Place place;
+    if (journal_.commit(raw, reserved, synced_, place)) {
+      journal_.give_back(reserved);
+      for (const std::size_t i : whose) answers[i].kind = Answer::unknown;
+      return answers;
+    }
+    bool straight = dice_.below(3) < straight_in_ && journal_.cursor_at(place.segment, place.begin);
+    for (std::size_t i = 0; i < blocks.size(); ++i) {
+      Block& block = *blocks[i];
+      answers[whose[i]] = {Answer::acknowledged, {run_, block.first_sequence()}};
+      block.settle_in(place.segment);
+      if (!synced_) {
+        block.hold();
+        unsynced_.push_back(&block);
+      }
+      // The window may be full in between, so that the rest comes from the disk.
+      straight = straight && !dice_.one_in(8);
+      if (!straight) continue;
+      for (std::uint32_t n = 0; n < block.count(); ++n) {
+        const sluice::Delivery event = block.delivery(n);
+        fed_.push_back({event.id, text_of(event.payload)});
+        homes_[event.id] = place.segment;
+      }
+      journal_.fed_from_memory(i + 1 == blocks.size() ? place.end : place.ends[i], block.count(),
+                               block.first_sequence() + block.count() - 1);
+    }
+    return answers;
+  }
+
+  bool sync() override {
+    if (journal_.failed() || journal_.sync()) return false;
+    let_go_unsynced();
+    return true;
+  }
+
+  std::vector<Handed> take(std::size_t most) override {
+    std::vector<Handed> taken;
+    while (taken.size() < most) {
+      if (fed_.empty()) {
+        // The order of feeding is the order of handing out, so the disk is asked only now.
+        journal_.read_backlog(most - taken.size(), std::size_t{256} << 10U, backlog_);
+        lost_ += std::exchange(backlog_.lost, 0);
+        if (backlog_.error || backlog_.events.empty()) break;
+        for (const sluice::journal::EventView& event : backlog_.events) {
+          const sluice::EventId id{backlog_.run, event.sequence};
+          taken.push_back({id, text_of(event.payload)});
+          homes_[id] = backlog_.segment;
+        }
+        journal_.fed_backlog(backlog_);
+        continue;
+      }
+      taken.push_back(std::move(fed_.front()));
+      fed_.pop_front();
+    }
+    return taken;
+  }
+
+  void settle(std::span<const sluice::EventId> ids) override {
+    for (const sluice::EventId& id : ids) journal_.settle(homes_.at(id), id.sequence, 1);
+  }
+  void write_settles() override { static_cast<void>(journal_.write_settles()); }
+  bool sync_settles() override { return !journal_.sync_settles(); }
+
+  void maintain() override {
+    if (journal_.failed()) recover();
+    journal_.maintain();
+  }
+
+  bool all_taken() override { return fed_.empty() && journal_.caught_up(); }
+  std::uint64_t lost() const override { return lost_; }
+
+  void close() override {
+    if (journal_.failed()) recover();
+    if (!journal_.close()) let_go_unsynced();
+  }
+
+ private:
+  static std::string text_of(std::span<const std::byte> payload) {
+    return {reinterpret_cast<const char*>(payload.data()), payload.size()};
+  }
+
+  Block::Owner block_of(const Asked& asked) {
+    std::vector<sluice::Event> events;
+    for (const std::string& payload : asked) events.push_back({std::as_bytes(std::span(payload)), "text/plain"});
+    const Block::Layout layout{.frame = sluice::journal::kEventFrame};
+    auto ticket = door_.try_admit(events.size(), Block::bytes_for(events, layout));
+    return Block::make(events, std::get<sluice::Ticket>(std::move(ticket)), layout);
+  }
+
+  void recover() {
+    static_cast<void>(journal_.write_settles());
+    if (!journal_.recover(unsynced_)) let_go_unsynced();
+  }
+
+  void let_go_unsynced() {
+    for (Block* const block : unsynced_) block->release(1);
+    unsynced_.clear();
+  }
+
+  Dice dice_;
+  const sluice::RunId run_;
+  const bool synced_;
+  const std::size_t straight_in_;  // 0: never
+  sluice::Admission door_;
+  Journal journal_;
+  std::uint64_t sequence_ = 1;
+  std::uint64_t lost_ = 0;
+  Journal::Backlog backlog_;
+  std::vector<Block*> unsynced_;  // held
+  std::deque<Handed> fed_;        // from memory, not handed out yet
+  std::map<sluice::EventId, std::uint64_t, IdOrder> homes_;
+};
+
+}  // namespace
+
+Starter journal_starter() {
+  return [](MemoryDisk& disk, const Setup& setup, std::uint64_t life, std::uint64_t seed) {
+    return std::make_unique<JournalLife>(disk, setup, seed + life * 0x9E3779B97F4A7C15U);
+  };
+}
+
+}  // namespace model
