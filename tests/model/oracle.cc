@@ -67,7 +67,7 @@ void Oracle::next_life(bool power_was_cut) {
       // What a sink had before the power went may stand alone: the rest was not to survive.
       for (const std::uint64_t event : request.events) {
         const auto id = names_.find(event);
-        if (id != names_.end() && delivered_.contains(id->second)) request.early.insert(event);
+        if (id != names_.end() && offered_.contains(id->second)) request.early.insert(event);
       }
     }
   }
@@ -92,10 +92,14 @@ void Oracle::show(const sluice::EventId& id, std::string_view payload) {
     add_complaint("handed out, and was settled for good: " + to_string(id));
 }
 
+void Oracle::offered(const sluice::EventId& id) {
+  const std::scoped_lock lock(mutex_);
+  offered_.insert(id);
+}
+
 void Oracle::delivered(const sluice::EventId& id) {
   const std::scoped_lock lock(mutex_);
   delivered_in_this_life_.insert(id);
-  delivered_.insert(id);
 }
 
 void Oracle::settled_for_good(const sluice::EventId& id) {

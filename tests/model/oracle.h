@@ -48,6 +48,7 @@ class Oracle {
   // durable; and nobody may ever see it again.
   void handed_out(const sluice::EventId& id, std::string_view payload);
   void shown(const sluice::EventId& id, std::string_view payload);
+  void offered(const sluice::EventId& id);  // a sink is about to write it, and may have, whatever it answers
   void delivered(const sluice::EventId& id);
   void settled_for_good(const sluice::EventId& id);
 
@@ -97,7 +98,7 @@ class Oracle {
   std::map<std::uint64_t, Place> places_;                  // by hash
   std::map<sluice::EventId, std::uint64_t, IdOrder> ids_;  // the event that was seen with this id
   std::map<std::uint64_t, sluice::EventId> names_;         // the id that was seen with this event
-  std::set<sluice::EventId, IdOrder> handed_out_in_this_life_, delivered_in_this_life_, delivered_, settled_for_good_;
+  std::set<sluice::EventId, IdOrder> handed_out_in_this_life_, delivered_in_this_life_, offered_, settled_for_good_;
   bool settles_count_ = true;
   std::uint64_t excused_ = 0;
   std::vector<std::string> complaints_;

@@ -270,6 +270,7 @@ class Scenario {
       std::swap(hand_[hand_.size() - 1 - i], hand_[kept_back_ + dice_.below(deliverable() - i)]);
     }
     const std::span<const Handed> batch = std::span(hand_).last(count);
+    for (const Handed& event : batch) oracle_.offered(event.id);
     if (!sink_->append(batch)) return say("the sink failed");
     std::vector<sluice::EventId> ids;
     for (const Handed& event : batch) {
