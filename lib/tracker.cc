@@ -519,14 +519,14 @@ void Tracker::hasten(Deadline deadline) {
 DeadLettersMoved Tracker::requeue_dead_letters(std::size_t at_most) {
   if (!engine_->dead_letters) return {.moved = 0, .left = 0, .error = "there is no state directory"};
   const auto take = [this](std::span<const Event> events) { return track(events); };
-  const DeadLettersMoved moved = engine_->dead_letters->requeue(at_most, take);
+  DeadLettersMoved moved = engine_->dead_letters->requeue(at_most, take);
   engine_->charge_dead_letters();
   return moved;
 }
 
 DeadLettersMoved Tracker::drop_dead_letters(std::size_t at_most) {
   if (!engine_->dead_letters) return {.moved = 0, .left = 0, .error = "there is no state directory"};
-  const DeadLettersMoved moved = engine_->dead_letters->drop(at_most);
+  DeadLettersMoved moved = engine_->dead_letters->drop(at_most);
   engine_->charge_dead_letters();
   return moved;
 }

@@ -235,7 +235,7 @@ std::vector<Group> table() {
            choice<sluice::Overflow>("overflow", "when memory is full", &Options::overflow,
                                     {{"disk", sluice::Overflow::disk}, {"reject", sluice::Overflow::reject}}),
            choice<sluice::Ack>(
-               "ack", "what an answer promises: queued, written, synced", &Options::ack,
+               "ack", "what an answer promises", &Options::ack,
                {{"queued", sluice::Ack::queued}, {"written", sluice::Ack::written}, {"synced", sluice::Ack::synced}}),
        }},
       {"Delivery",

@@ -71,7 +71,7 @@ constexpr std::uint64_t kFirstCommit = 8192;
 constexpr std::size_t kHeadSize = 16;
 constexpr std::size_t kEventFrame = kHeadSize + 8 + 8;               // what stands before an event's type and payload
 constexpr std::size_t kCommitFrame = kHeadSize + 8 + 4 + 4 + 8 + 8;  // begin and end, each
-constexpr std::size_t kFooterSize = kHeadSize + 5 * 8;
+constexpr std::size_t kFooterSize = kHeadSize + 8 + 8 + 8 + 8 + 8;
 constexpr std::size_t kRangeSize = 16;
 constexpr std::size_t kAlign = 8;
 // What an event may cost in a settled file: a record of its own with one range.

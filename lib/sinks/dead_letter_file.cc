@@ -92,7 +92,6 @@ class Lines {
     }
     return std::nullopt;
   }
-  void extend(std::size_t end) noexcept { end_ = std::max(end, end_); }
 
   // Behind the last line.
   [[nodiscard]] std::size_t offset() const noexcept { return offset_; }
@@ -195,7 +194,7 @@ struct DeadLetterFile::Impl {
     std::error_code error = measure(size);
     if (!error && !lines.still_is(path)) error = std::make_error_code(std::errc::no_such_file_or_directory);
     if (!error) {
-      lines.extend(size);
+      // Of those that were there at first: what was refused once more meanwhile is not asked for again and again.
       while (lines.next()) ++moved.left;
       error = lines.error();
     }

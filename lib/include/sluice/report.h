@@ -69,8 +69,8 @@ struct Report {
 
 // What became of a wish to requeue or drop some: Tracker::requeue_dead_letters, Tracker::drop_dead_letters.
 struct DeadLettersMoved {
-  std::size_t moved = 0, left = 0;
-  std::string error;  // why not more: one line. Empty if nothing is wrong
+  std::size_t moved = 0, left = 0;  // left: of those that were there when it began
+  std::string error;                // why not more: one line. Empty if nothing is wrong
 };
 
 // `stopped reason=drained accepted=N delivered=N dead=N kept=N lost=N replayed=N elapsed=1.203s`, without a line end.
