@@ -128,6 +128,7 @@ class Scenario {
     ++(cut_ ? judgement_.power_cuts : judgement_.kills);
     // A failed sync has thrown pages away: what was only written does not survive a kill either.
     oracle_.next_life(cut_ || sync_fails_);
+    pages_dropped_ = pages_dropped_ || (sync_fails_ && !cut_);
     sync_fails_ = false;
     for (std::size_t i = 0; i < sluice::kInstants; ++i) {
       judgement_.passed[i] += disk_->passed(static_cast<sluice::Instant>(i));
@@ -259,7 +260,7 @@ class Scenario {
   void look_for_losses() {
     // A failed sync drops pages that a life which is killed before it has written them anew cannot know of. Under
     // `written` they may have been acknowledged; that they are gone is then said, which is all that can be done.
-    if (damaged_ || life_->lost() == 0 || (setup_.ack == sluice::Ack::written && sync_failed_ever_)) return;
+    if (damaged_ || life_->lost() == 0 || (setup_.ack == sluice::Ack::written && pages_dropped_)) return;
     oracle_.complain("lost " + std::to_string(life_->lost()) + ", though nothing was damaged");
   }
 
@@ -308,7 +309,6 @@ class Scenario {
     fault.call = static_cast<Call>(dice_.below(static_cast<std::size_t>(Call::hold)));
     if (dice_.one_in(8)) fault.call = static_cast<Call>(dice_.below(kCalls));
     sync_fails_ = sync_fails_ || fault.call == Call::sync;
-    sync_failed_ever_ = sync_failed_ever_ || sync_fails_;
     fault.nth = dice_.between(1, 6);
     fault.error = dice_.coin() ? std::errc::io_error : std::errc::no_space_on_device;
     fault.lasts = dice_.one_in(3);
@@ -389,12 +389,12 @@ class Scenario {
   Oracle oracle_;
   Judgement judgement_;
   std::uint64_t requests_ = 0;
-  bool misfortunes_ = false;  // in this life
-  bool sync_fails_ = false;   // in this life
-  bool sync_failed_ever_ = false;
-  bool removed_ = false;       // the directory, in this life
-  bool full_ = false;          // the disk, perhaps; a reboot makes no room
-  std::size_t kept_back_ = 0;  // so many of the first are not delivered in this life
+  bool misfortunes_ = false;    // in this life
+  bool sync_fails_ = false;     // in this life
+  bool pages_dropped_ = false;  // a life with a failing sync was killed
+  bool removed_ = false;        // the directory, in this life
+  bool full_ = false;           // the disk, perhaps; a reboot makes no room
+  std::size_t kept_back_ = 0;   // so many of the first are not delivered in this life
   bool damaged_ = false;
   bool cut_ = false;  // is how the last life ended
 
