@@ -106,7 +106,8 @@ class WholeRequests {
 
 }  // namespace
 
-// Nothing is made of no events. On an error nothing is left of it.
+// Nothing is made of no events. On an error nothing is left of it. Copies get their name when all of them are synced:
+// half of them, beside originals that a power cut may still take, would be half of a request.
 std::error_code Journal::write_closed(SegmentKind kind, const RunId& run, std::uint64_t ordinal, const Extent& most,
                                       const Source& source, SegmentPtr& made) {
   std::error_code error;
@@ -165,9 +166,15 @@ std::error_code Journal::write_closed(SegmentKind kind, const RunId& run, std::u
   segment->size = segment->acknowledged_end + kFooterSize;
   if (!error) error = segment->file->truncate(segment->size);
   if (!error) error = segment->file->sync();
+  const std::string name = segment_name(segment->number);
+  if (!error && kind == SegmentKind::copies) {
+    error = disk_.rename(draft_name(name), name);
+    if (!error) error = disk_.sync_directory();
+  }
   if (error) {
     taken_.fetch_sub(segment->charged);
-    static_cast<void>(disk_.unlink(segment_name(segment->number)));
+    static_cast<void>(disk_.unlink(draft_name(name)));
+    static_cast<void>(disk_.unlink(name));
     static_cast<void>(disk_.unlink(settled_name(segment->number)));
     return error;
   }

@@ -101,7 +101,8 @@ std::error_code Journal::create(SegmentKind kind, const RunId& run, std::uint64_
 
   const HeaderBytes bytes = encode(header);
   const std::array<std::span<const std::byte>, 1> piece{std::span<const std::byte>(bytes)};
-  std::error_code error = disk_.open(segment_name(number), Disk::Open::create, segment->file);
+  const std::string name = kind == SegmentKind::copies ? draft_name(segment_name(number)) : segment_name(number);
+  std::error_code error = disk_.open(name, Disk::Open::create, segment->file);
   if (!error) error = segment->file->preallocate(size);
   if (!error) error = segment->file->write(0, piece);
   if (!error) error = segment->file->write(kSecondHeader, piece);
@@ -114,7 +115,7 @@ std::error_code Journal::create(SegmentKind kind, const RunId& run, std::uint64_
     // Nothing in it was ever acknowledged; what is left of it is empty.
     segment->file.reset();
     segment->settled.reset();
-    static_cast<void>(disk_.unlink(segment_name(number)));
+    static_cast<void>(disk_.unlink(name));
     static_cast<void>(disk_.unlink(settled_name(number)));
     return error;
   }

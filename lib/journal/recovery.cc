@@ -22,8 +22,6 @@ namespace {
   throw StartError(StartError::Kind::io, fmt::format("{} {}: {}", step, name, error.message()));
 }
 
-bool ends_with(std::string_view text, std::string_view end) { return text.ends_with(end); }
-
 }  // namespace
 
 struct Journal::Found {
@@ -41,7 +39,7 @@ std::vector<Journal::Found> Journal::find_segments() {
   std::set<std::uint64_t> segments;
   std::set<std::uint64_t> settled;
   for (const std::string& name : names) {
-    if (ends_with(name, ".draft")) static_cast<void>(disk_.unlink(name));
+    if (is_draft(name)) static_cast<void>(disk_.unlink(name));
     const auto parsed = parse_name(name);
     if (!parsed) continue;
     next_number_ = std::max(next_number_, parsed->number + 1);

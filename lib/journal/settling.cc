@@ -63,7 +63,7 @@ std::error_code Journal::write_settles(Segment& segment) {
 
 // After a failed write or sync: the file made anew beside the old one, with all that is known.
 std::error_code Journal::rewrite_settled(Segment& segment) {
-  const std::string draft = settled_name(segment.number) + ".draft";
+  const std::string draft = draft_name(settled_name(segment.number));
   static_cast<void>(disk_.unlink(draft));
   std::unique_ptr<DiskFile> file;
   std::error_code error = disk_.open(draft, Disk::Open::create, file);
