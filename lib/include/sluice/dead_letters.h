@@ -9,6 +9,8 @@
 #include <string_view>
 #include <system_error>
 
+#include "sluice/api.h"
+
 namespace sluice {
 
 // A line of STATE/dead-letter.ndjson, taken apart.
@@ -24,7 +26,7 @@ struct DeadLetterEntry {
 // Shows each whole line in its order, until `visit` says false; with a line that is no dead letter (somebody has edited
 // the file) comes no entry. A file that is missing has no lines.
 using VisitDeadLetter = std::function<bool(std::string_view line, const DeadLetterEntry* entry)>;
-[[nodiscard]] std::error_code for_each_dead_letter(const std::filesystem::path& state_dir,
-                                                   const VisitDeadLetter& visit);
+[[nodiscard]] SLUICE_API std::error_code for_each_dead_letter(const std::filesystem::path& state_dir,
+                                                              const VisitDeadLetter& visit);
 
 }  // namespace sluice

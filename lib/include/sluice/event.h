@@ -11,6 +11,8 @@
 #include <string_view>
 #include <utility>
 
+#include "sluice/api.h"
+
 namespace sluice {
 
 // What a producer hands over. Only looked at during the call: the tracker copies it.
@@ -20,7 +22,8 @@ struct Event {
 };
 
 // An event whose payload is this text; the text must live as long as the event is used.
-[[nodiscard]] Event event_of(std::string_view payload, std::string_view content_type = "text/plain") noexcept;
+[[nodiscard]] SLUICE_API Event event_of(std::string_view payload,
+                                        std::string_view content_type = "text/plain") noexcept;
 
 // The answer at the door.
 enum class Admit : std::uint8_t {
@@ -31,10 +34,10 @@ enum class Admit : std::uint8_t {
   failed,     // from a receipt: the disk failed under this request, it is taken whole or not at all; at the door: the
               // disk has failed, and nothing was taken
 };
-[[nodiscard]] std::string_view to_string(Admit answer) noexcept;
+[[nodiscard]] SLUICE_API std::string_view to_string(Admit answer) noexcept;
 
 // One life of a tracker: a UUIDv7 (RFC 9562), drawn at its start, so ids of different runs never meet and sort by time.
-struct RunId {
+struct SLUICE_API RunId {
   std::array<std::uint8_t, 16> bytes{};
 
   [[nodiscard]] static RunId draw();  // from the system's random source and clock
@@ -42,7 +45,7 @@ struct RunId {
 };
 
 // An event's name: RUN-SEQ, lower-case UUID and decimal from 1. Written once, kept for good.
-struct EventId {
+struct SLUICE_API EventId {
   static constexpr std::size_t kMaxText = 36 + 1 + 20;  // uuid, dash, 2^64 in decimal
 
   RunId run;
@@ -52,7 +55,7 @@ struct EventId {
   std::size_t write(char* to) const noexcept;
   friend bool operator==(const EventId&, const EventId&) = default;
 };
-[[nodiscard]] std::string to_string(const EventId& id);
+[[nodiscard]] SLUICE_API std::string to_string(const EventId& id);
 
 // One event as a sink sees it. Views are valid during the deliver() that shows them, no longer.
 struct Delivery {

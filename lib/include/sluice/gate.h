@@ -9,9 +9,11 @@
 #include <optional>
 #include <utility>
 
+#include "sluice/api.h"
+
 namespace sluice {
 
-class Gate {
+class SLUICE_API Gate {
  public:
   // Permission to be inside; leaving is its destructor. Must not outlive its gate.
   class Pass {

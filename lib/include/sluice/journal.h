@@ -12,6 +12,7 @@
 #include <system_error>
 #include <vector>
 
+#include "sluice/api.h"
 #include "sluice/event.h"
 
 namespace sluice {
@@ -40,7 +41,7 @@ struct JournalSegment {
   std::uint64_t broken = 0;      // not to be read any more
   std::uint64_t bytes = 0;       // of the file, with what is reserved at its end
 };
-[[nodiscard]] std::string_view to_string(JournalSegment::State state) noexcept;
+[[nodiscard]] SLUICE_API std::string_view to_string(JournalSegment::State state) noexcept;
 
 // Bytes in a segment that are no record.
 struct JournalHole {
@@ -54,7 +55,7 @@ struct JournalTotals {
   std::uint64_t events = 0, settled = 0, unfinished = 0, broken = 0, bytes = 0;
 };
 
-class JournalView {
+class SLUICE_API JournalView {
  public:
   // Of STATE/journal; a state directory without one holds no segment. Reads all of it. Throws StartError (io) if there
   // is no such state directory or something there cannot be read.

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "sluice/api.h"
 #include "sluice/phase.h"
 
 namespace sluice {
@@ -25,10 +26,10 @@ struct Books {
 };
 
 enum class Reason : std::uint8_t { drained, deadline, signal, fault, backstop };
-[[nodiscard]] std::string_view to_string(Reason reason) noexcept;
+[[nodiscard]] SLUICE_API std::string_view to_string(Reason reason) noexcept;
 
 enum class WorkerState : std::uint8_t { idle, taking, in_sink, answered, kept };
-[[nodiscard]] std::string_view to_string(WorkerState state) noexcept;
+[[nodiscard]] SLUICE_API std::string_view to_string(WorkerState state) noexcept;
 
 // One worker, as seen from outside at one instant.
 struct WorkerStatus {
@@ -74,15 +75,15 @@ struct DeadLettersMoved {
 };
 
 // `stopped reason=drained accepted=N delivered=N dead=N kept=N lost=N replayed=N elapsed=1.203s`, without a line end.
-[[nodiscard]] std::string to_string(const Report& report);
+[[nodiscard]] SLUICE_API std::string to_string(const Report& report);
 
 // The same into `to`, at most `room` bytes; returns the length. Does not allocate: it may be called in a signal
 // handler.
-std::size_t write_report(char* to, std::size_t room, Reason reason, const Books& books,
-                         std::chrono::nanoseconds elapsed) noexcept;
+SLUICE_API std::size_t write_report(char* to, std::size_t room, Reason reason, const Books& books,
+                                    std::chrono::nanoseconds elapsed) noexcept;
 
 // The same as one JSON object (keys as in the line, numbers as numbers, elapsed in seconds); likewise signal safe.
-std::size_t write_report_json(char* to, std::size_t room, Reason reason, const Books& books,
-                              std::chrono::nanoseconds elapsed) noexcept;
+SLUICE_API std::size_t write_report_json(char* to, std::size_t room, Reason reason, const Books& books,
+                                         std::chrono::nanoseconds elapsed) noexcept;
 
 }  // namespace sluice

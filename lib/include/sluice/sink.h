@@ -7,6 +7,7 @@
 #include <stop_token>
 #include <string_view>
 
+#include "sluice/api.h"
 #include "sluice/event.h"
 
 namespace sluice {
@@ -14,7 +15,7 @@ namespace sluice {
 // Made, used and destroyed on its worker's thread, and lives as long as that thread; so it needs no locks of its own.
 // Past the deadline a worker that is stuck in its sink is let go: what a sink refers to must be owned by it (or shared
 // with it), since it may outlive the tracker.
-class Sink {
+class SLUICE_API Sink {
  public:
   Sink() = default;
   Sink(const Sink&) = delete;

@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "sluice/api.h"
 #include "sluice/options.h"
 #include "sluice/sink.h"
 
@@ -19,12 +20,12 @@ struct SinkOptions {
 // A factory for `null:`, `stdout:`, `file:PATH` or `sqlite:PATH`, with their ?name=value parameters. Throws StartError:
 // usage for a URL that is wrong, in_use for a path that another process holds, io for one that cannot be opened.
 // The factory and its sinks share what must be one a path (the lock, the open file).
-[[nodiscard]] SinkFactory sinks_for(std::string_view url, const SinkOptions& options);
+[[nodiscard]] SLUICE_API SinkFactory sinks_for(std::string_view url, const SinkOptions& options);
 
 // The URL is well formed: nothing. Otherwise one line that says what is wrong and what is allowed. Opens nothing.
-[[nodiscard]] std::optional<std::string> complaint_about(std::string_view url);
+[[nodiscard]] SLUICE_API std::optional<std::string> complaint_about(std::string_view url);
 
 // An event as the file sink writes it: one line of JSON, with its line feed.
-[[nodiscard]] std::string json_line(const Delivery& event);
+[[nodiscard]] SLUICE_API std::string json_line(const Delivery& event);
 
 }  // namespace sluice

@@ -14,6 +14,7 @@
 #include <memory>
 #include <span>
 
+#include "sluice/api.h"
 #include "sluice/error.h"
 #include "sluice/event.h"
 #include "sluice/options.h"
@@ -32,7 +33,7 @@ struct Outcome {
 // Told of it, once.
 using Receipt = std::function<void(const Outcome&)>;
 
-class Tracker {
+class SLUICE_API Tracker {
  public:
   // Running once constructed: every worker has its sink. Throws StartError, or what a factory threw.
   Tracker(Options options, SinkFactory sinks);
