@@ -37,7 +37,7 @@ class SLUICE_API Gate {
   };
 
   Gate() = default;
-  ~Gate();  // asserts that nobody is inside
+  ~Gate();  // nobody is inside any more; that there is, is an error of the program, and asserted
 
   // Asks and enters in one step. Nothing once closed.
   [[nodiscard]] std::optional<Pass> try_enter();
@@ -51,6 +51,7 @@ class SLUICE_API Gate {
     return wait_empty(std::chrono::steady_clock::now() + at_most);
   }
 
+  // How many, at an instant of the past.
   [[nodiscard]] std::size_t inside() const;
 
  private:

@@ -1,6 +1,7 @@
 // A look into a journal from outside: which segments a state directory holds, whether they are whole, and which events
 // nobody has finished yet. It only reads, locks nothing and works beside a running daemon, as of one moment or another.
-// One thread at a time. Constructed means read; what it cannot read it refuses with StartError (io).
+// One thread at a time. Constructed means read, all of it once (the time of a `cat`, a little memory a segment); what
+// it cannot read it refuses with StartError (io).
 #pragma once
 
 #include <cstddef>
@@ -57,8 +58,8 @@ struct JournalTotals {
 
 class SLUICE_API JournalView {
  public:
-  // Of STATE/journal; a state directory without one holds no segment. Reads all of it. Throws StartError (io) if there
-  // is no such state directory or something there cannot be read.
+  // Of STATE/journal; a state directory without one holds no segment. Throws StartError (io) if there is no such state
+  // directory or something there cannot be read.
   explicit JournalView(std::filesystem::path state_dir);
   ~JournalView();
   JournalView(const JournalView&) = delete;
@@ -73,7 +74,7 @@ class SLUICE_API JournalView {
 
   // Shows each event that was not finished when this was constructed, each run's in their order, older runs first,
   // until `visit` says false. Views are valid during the call. What a daemon has finished and removed since is left
-  // out. The error names no file; nothing is shown after it.
+  // out. Reads again what has any, a few segments at a time. The error names no file; nothing is shown after it.
   [[nodiscard]] std::error_code for_each_unfinished(const std::function<bool(const Delivery&)>& visit) const;
 
  private:
