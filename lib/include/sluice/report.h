@@ -30,7 +30,7 @@ struct Books {
 enum class Reason : std::uint8_t {
   drained,   // all that was in memory is finished
   deadline,  // it passed first
-  signal,    // somebody hurried it: hasten(), a shutdown() with an earlier deadline, in sluiced a second signal
+  signal,    // somebody hurried it: hasten(), in sluiced a second signal
   fault,     // the disk has failed, or does not answer
   backstop,  // in sluiced only: a timer of the kernel had to end it
 };
@@ -79,7 +79,7 @@ struct Report {
   bool disk_failed = false;              // what is kept is on a disk that failed
   bool disk_stuck = false;               // a thread was left behind in a disk that does not answer
 
-  // It did not end by finishing: whatever else `reason` says.
+  // Whatever kept it from ending drained.
   [[nodiscard]] bool timed_out() const noexcept { return reason != Reason::drained; }
 };
 

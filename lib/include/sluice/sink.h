@@ -28,10 +28,10 @@ class SLUICE_API Sink {
 
   // Delivers `batch`, in order, and says a verdict for each (same index; all begin as try_again). It holds 1 to
   // Options::batch_events events and at most 1 MiB of payload, unless one alone is more; all of it is valid during the
-  // call only. It may take its time: an own worker waits, nobody else. `delivered` must be as durable as the tracker's
-  // ack level. An exception means try_again for the whole batch. Past the deadline `stop` is requested, and the answer
-  // no longer waited for: return soon. Callbacks registered on `stop` run on the thread that shuts down; they must not
-  // block.
+  // call only. It may take its time: nobody waits for it but its own worker. `delivered` must be as durable as the
+  // tracker's ack level. An exception means try_again for the whole batch. Past the deadline `stop` is requested, and
+  // the answer no longer waited for: return soon. Callbacks registered on `stop` run on the thread that shuts down;
+  // they must not block.
   virtual void deliver(std::span<const Delivery> batch, std::span<Verdict> verdicts, std::stop_token stop) = 0;
 
   // For logs, and for naming who holds up a stop. Called on the worker's thread, once, after construction.
@@ -43,7 +43,8 @@ class SLUICE_API Sink {
 using SinkFactory = std::function<std::unique_ptr<Sink>()>;
 
 // The plain way: called for each event, by several workers at a time. Returning delivers, throwing tries again. It owns
-// what it refers to, or shares it, for the same reason as a sink; it cannot see a stop, and none can refuse an event.
+// what it refers to, or shares it, for the same reason as a sink. Who wants to see a stop, or to refuse an event, needs
+// a Sink.
 using Handler = std::function<void(const Delivery&)>;
 
 }  // namespace sluice
