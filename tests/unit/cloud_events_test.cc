@@ -351,8 +351,8 @@ TEST_CASE("cloud events: an attribute's name is lower-case letters and digits") 
     CAPTURE(name);
     CHECK(complaint(event_with("\"" + std::string(name) + "\":1")) == "an event");
   }
-  for (const char* name :
-       {"", "A", "aB", "a_b", "a-b", "a b", "a.b", "é", "data_base65", "\\u0041", "a\\n", "a\\\"b"}) {
+  for (const char* name : {"", "A", "aB", "a_b", "a-b", "a b", "a.b", "é", "data_base65", "\\u0041", "a\\b", "a\\f",
+                           "a\\n", "a\\r", "a\\t", "a\\/", "a\\\"b"}) {
     CAPTURE(name);
     const std::string said = complaint(event_with("\"" + std::string(name) + "\":1"));
     CHECK(said.find("is not the name of an attribute") != std::string::npos);
@@ -489,6 +489,7 @@ TEST_CASE("cloud events: the type of binary mode's data says whether it is kept 
 
   CHECK(data_of("text/plain", "caf\xe9") == "data_base64: text Y2Fm6Q==");
   CHECK(data_of("text/plain; charset=iso-8859-1", "ascii") == "data_base64: text YXNjaWk=");
+  CHECK(data_of("text/plain; a=b;CHARSET=\"latin1\"", "ascii") == "data_base64: text YXNjaWk=");
   CHECK(data_of("application/octet-stream", "text") == "data_base64: text dGV4dA==");
   CHECK(data_of("application/x-ndjson", "1\n2\n") == "data_base64: text MQoyCg==");
   CHECK(data_of("application/jsonish", "1") == "data_base64: text MQ==");
