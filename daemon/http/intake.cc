@@ -52,7 +52,10 @@ std::string too_large(std::size_t limit) { return fmt::format("an event is at mo
 // charge.
 class Intake::EventList {
  public:
-  explicit EventList(Intake& intake) noexcept : events_(intake.events_), room_(intake.budget_) { events_.clear(); }
+  explicit EventList(Intake& intake) noexcept
+      : events_(intake.events_), budget_(intake.budget_), room_(intake.budget_) {
+    events_.clear();
+  }
   ~EventList() {
     events_.clear();
     if (events_.capacity() > kFreeEvents) events_.shrink_to_fit();
@@ -60,10 +63,10 @@ class Intake::EventList {
   EventList(const EventList&) = delete;
   EventList& operator=(const EventList&) = delete;
 
-  [[nodiscard]] std::optional<Refusal> make_room(std::size_t most, std::size_t limit) {
+  [[nodiscard]] std::optional<Refusal> make_room(std::size_t most) {
     if (most > kFreeEvents) {
       const std::size_t bytes = most * sizeof(sluice::Event);
-      if (bytes > limit) return Refusal{413, "more events than one request may have"};
+      if (bytes > budget_.limit()) return Refusal{413, "more events than one request may have"};
       if (!room_.try_add(bytes)) return Refusal{429, "no room for so many events now"};
     }
     events_.reserve(most);
@@ -72,6 +75,7 @@ class Intake::EventList {
 
  private:
   std::vector<sluice::Event>& events_;
+  Budget& budget_;
   Charge room_;
 };
 
@@ -123,7 +127,7 @@ std::optional<Refusal> Intake::take_one(std::string_view payload, std::string_vi
 std::optional<Refusal> Intake::take_lines(std::string_view body, Slot& slot) {
   EventList list(*this);
   const auto most = static_cast<std::size_t>(std::count(body.begin(), body.end(), '\n')) + 1;
-  if (auto refusal = list.make_room(most, budget_.limit())) return refusal;
+  if (auto refusal = list.make_room(most)) return refusal;
 
   // The encoding of all lines at once is cheap; only if something is wrong there is it looked for line by line.
   const bool all_utf8 = is_utf8(body);
@@ -141,15 +145,10 @@ std::optional<Refusal> Intake::take_lines(std::string_view body, Slot& slot) {
 
 std::optional<Refusal> Intake::take_batch(std::string_view body, Slot& slot) {
   if (CloudFault fault = check_cloud_batch(body)) return Refusal{fault.status, std::move(fault.detail)};
-  std::size_t size = 0;
+  std::size_t size = 0;  // which may be 0: nothing is handed over then, and accepted
   for (CloudBatch batch(body); batch.next();) ++size;
-  if (size == 0) {  // which is allowed: accepted, and nothing is left to do
-    slot.events = 0;
-    slot.tell({sluice::Admit::accepted, {}, {}});
-    return std::nullopt;
-  }
   EventList list(*this);
-  if (auto refusal = list.make_room(size, budget_.limit())) return refusal;
+  if (auto refusal = list.make_room(size)) return refusal;
 
   CloudBatch batch(body);
   while (const auto event = batch.next()) {

@@ -67,7 +67,7 @@ TEST_SUITE("daemon.json") {
       CHECK(client.ask(post(kJson, bad.text)).status == 400);
       if (!is_one_line(bad.text)) continue;
       check_names_line(client.ask(post(kLines, bad.text)), 1);
-      check_names_line(client.ask(post(kLines, "1\n\r\n" + bad.text + "\n2\n")), 3);
+      check_names_line(client.ask(post(kLines, "1\n\n\r\n" + bad.text + "\n2\n")), 4);
       check_names_line(client.ask(post(kLines, "{}\r\n[]\r\n\"a\"\r\n" + bad.text + "\r\n")), 4);
     }
     const test::Ended ended = daemon.stop();

@@ -185,6 +185,8 @@ inline std::vector<JsonText> no_json_texts() {
       {"an escape by a capital U", R"("\U0041")"},
       {"an escaped line break", "\"\\\n\""},
       {"an escape of two digits", R"("\u12")"},
+      {"an escape of three digits", R"("\u123")"},
+      {"an escape of three digits and a letter", R"("\u123g")"},
       {"an escape with a letter beyond f", R"("\u12g4")"},
       {"an escape with a sign", R"("\u+123")"},
       {"an escape cut off by the end", R"("\u123)"},
