@@ -37,6 +37,12 @@ bool Journal::cursor_at(std::uint64_t segment, std::uint64_t offset) {
   return !order_.empty() && order_.front()->number == segment && cursor_ == offset;
 }
 
+void Journal::show(const Place& place) {
+  const std::lock_guard lock(mutex_);
+  const auto at = segments_.find(place.segment);
+  if (at != segments_.end()) at->second->end = place.end;
+}
+
 void Journal::fed_from_memory(std::uint64_t offset, std::uint64_t events, std::uint64_t last_sequence) {
   const std::lock_guard lock(mutex_);
   Segment& segment = *order_.front();

@@ -252,7 +252,6 @@ std::error_code Journal::commit(std::span<Block* const> blocks, std::uint64_t re
   segment.last_sequence = next_sequence_ - 1;
   segment.charged += reserved;
   const std::lock_guard lock(mutex_);
-  segment.end = begin + length;
   segment.events += events;
   segment.unfed += events;
   return {};
