@@ -51,7 +51,7 @@ readme() {
 listing() { (cd "$1" && find . -mindepth 1 -printf '%P %M %l\n' | sort && find . -type f -exec sha256sum {} + | sort); }
 
 installs_all() {
-  cmake --install "$build" --prefix "$static"
+  cmake --install "$build" --prefix "$static" > /dev/null
   local file missing=0
   for file in bin/sluiced bin/sluicectl lib/libsluice.a lib/pkgconfig/sluice.pc lib/cmake/sluice/sluice-config.cmake \
     lib/systemd/system/sluiced.service share/sluice/sluiced.default share/doc/sluice/{README.md,CHANGELOG.md,LICENSE} \
@@ -68,14 +68,14 @@ installs_all() {
 installs_twice() {
   local once
   once=$(listing "$static")
-  cmake --install "$build" --prefix "$static"
+  cmake --install "$build" --prefix "$static" > /dev/null
   want 'the second installation' "$(listing "$static")" "$once"
 }
 
 # The same below DESTDIR, and nothing anywhere else. The unit names the place in which the program will be.
 installs_below_destdir() {
   local prefix=$work/not-here/usr
-  DESTDIR=$work/stage cmake --install "$build" --prefix "$prefix"
+  DESTDIR=$work/stage cmake --install "$build" --prefix "$prefix" > /dev/null
   [[ ! -e $work/not-here ]] || { echo 'it wrote past DESTDIR'; return 1; }
   want 'what is below DESTDIR' "$(cd "$work/stage$prefix" && find . | sort)" "$(cd "$static" && find . | sort)"
   want ExecStart "$(sed -n 's/^ExecStart=\([^ ]*\).*/\1/p' "$work/stage$prefix/lib/systemd/system/sluiced.service")" \
@@ -243,7 +243,7 @@ embeds() {
     echo '  message(FATAL_ERROR "more than the library is built")'
     echo 'endif()'
   } > "$app/CMakeLists.txt"
-  cmake -S "$app" -B "$app/build" -G Ninja -DCMAKE_BUILD_TYPE=None -DBUILD_SHARED_LIBS=ON -DSLUICE_INSTALL=ON \
+  cmake --fresh -S "$app" -B "$app/build" -G Ninja -DCMAKE_BUILD_TYPE=None -DBUILD_SHARED_LIBS=ON -DSLUICE_INSTALL=ON \
     -DCMAKE_DISABLE_FIND_PACKAGE_Boost=ON -DCMAKE_DISABLE_FIND_PACKAGE_spdlog=ON
   cmake --build "$app/build" -j "$(nproc)"
   runs "$app/build/app"
