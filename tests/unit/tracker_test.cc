@@ -490,7 +490,7 @@ TEST_SUITE("tracker") {
   }
 
   TEST_CASE("tracker: a factory that returns nothing refuses the start") {
-    CHECK_THROWS_WITH_AS(Tracker({.workers = 2}, [] { return std::unique_ptr<Sink>(); }),
+    CHECK_THROWS_WITH_AS(Tracker(Options{}, [] { return std::unique_ptr<Sink>(); }),
                          "sinks: the factory returned no sink", StartError);
   }
 
