@@ -16,34 +16,9 @@ trap 'rm -rf "$work"' EXIT
 # What the installing user has in his environment is not what is tested.
 unset DESTDIR PKG_CONFIG_PATH PKG_CONFIG_LIBDIR LD_LIBRARY_PATH CMAKE_PREFIX_PATH
 
-failed=0
-# check SENTENCE COMMAND..: runs it and says whether the sentence is true.
-check() {
-  local sentence=$1 status
-  shift
-  set +e
-  (set -e; "$@") > "$work/said" 2>&1
-  status=$?
-  set -e
-  if ((status == 0)); then
-    echo "ok      $sentence"
-  else
-    echo "FAILED  $sentence"
-    sed 's/^/        /' "$work/said"
-    failed=$((failed + 1))
-  fi
-}
-
-# want NAME ACTUAL WANTED
-want() { [[ $2 == "$3" ]] || { echo "$1 is '$2', wanted '$3'"; return 1; }; }
-
-# readme NAME: the block of code behind `<!-- example: NAME -->`, as a reader would copy it.
-readme() {
-  local code
-  code=$(sed -n "/^<!-- example: $1 -->\$/,/^\`\`\`\$/p" "$root/README.md" | sed '1,2d;$d')
-  [[ -n $code ]] || { echo "README.md has no example $1" >&2; return 1; }
-  printf '%s\n' "$code"
-}
+notes=$work
+# shellcheck source-path=SCRIPTDIR source=../support/checks.sh
+source "$here/../support/checks.sh"
 
 # --- installing ----------------------------------------------------------------------------------------------------------
 
@@ -90,7 +65,7 @@ unit_is_where_systemd_looks() {
   for prefix in /usr /usr/local; do
     grep -qx "$prefix/${unit#./}" <<< "$paths" || { echo "$prefix/$unit is none of: $paths"; return 1; }
   done
-  readme service > "$work/steps"
+  readme_example service > "$work/steps"
   grep -q -- '--install build/release --prefix /usr ' "$work/steps"
   [[ -f $static/$(sed -n 's,^cp /usr/\([^ ]*\) /etc/default/sluiced$,\1,p' "$work/steps") ]]
 }
@@ -192,7 +167,7 @@ by_find_package() {
     echo 'cmake_minimum_required(VERSION 3.25)'
     echo 'project(app LANGUAGES CXX)'
     echo 'add_executable(app app.cc)'
-    readme find_package
+    readme_example find_package
     echo "if(NOT sluice_VERSION STREQUAL \"$version\")"
     # shellcheck disable=SC2016  # CMake's own
     echo '  message(FATAL_ERROR "the package says it is ${sluice_VERSION}")'
@@ -215,7 +190,7 @@ by_pkg_config() {
   local prefix=$1 app
   app=$(mktemp -d "$work/app.XXXXXX")
   cp "$here/consumer.cc" "$app/app.cc"
-  readme pkg-config > "$app/build.sh"
+  readme_example pkg-config > "$app/build.sh"
   (cd "$app" && PKG_CONFIG_PATH=$prefix/lib/pkgconfig sh -e build.sh)
   LD_LIBRARY_PATH=$prefix/lib runs "$app/app"
 }
