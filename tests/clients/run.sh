@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Clients that people have, against the real daemon: curl, ApacheBench, wrk, Python's http.client and Node's fetch, with
-# connections that are used again. Of each: every request was answered 202, and what was accepted is in the sink, once.
-# Prints a line a check; exits with 1 if one failed. Takes ports of its own.
+# connections that are used again; and what the README shows. Of each: every request was answered 202, and what was accepted
+# is in the sink, once. Prints a line a check; exits with 1 if one failed. Takes ports of its own.
 #
 #   run.sh SLUICED
 # shellcheck disable=SC2317  # functions are called by their names
@@ -103,6 +103,16 @@ python_posts() {
   answered=1000
 }
 
+# readme_sends EXAMPLE EVENTS COMMAND..: the README's program, but for the address.
+readme_sends() {
+  local example=$notes/$1 port
+  port=${url%/v1/*} port=${port##*:}
+  readme_example "$1" | sed -E "s/(127\.0\.0\.1(:|\", ))7070/\1$port/" > "$example"
+  grep -q "$port" "$example"
+  answered=$2
+  "${@:3}" "$example"
+}
+
 check 'curl: a hundred requests by one connection' serve curl_keeps_alive
 check 'curl: 100-continue, of known length and in chunks, by a unix socket' serve curl_uploads
 check 'ab: a connection a request' serve ab_posts
@@ -111,4 +121,7 @@ check 'wrk: keep-alive' serve wrk_posts 1
 check 'wrk: sixteen requests at once' serve wrk_posts 16
 check "Node's fetch: one by one by a few connections, and many at a time" serve node_fetches
 check "Python's http.client: a thousand by one connection" serve python_posts
+check "the README's way from a shell" serve readme_sends send.sh 2 sh -e
+check "the README's way from Python" serve readme_sends send.py 100 python3
+check "the README's way from Node" serve readme_sends send.mjs 100 node
 ((failed == 0))
