@@ -1,5 +1,5 @@
-// Somebody's program with Sluice in it: a handler, then a file sink with a journal, then what is thrown across the border of
-// a shared library. Prints the reports; ends with 0 if everything is as the headers say.
+// Somebody's program with Sluice in it: a handler, then a file sink with a journal, then what is thrown across the
+// border of a shared library. Prints the reports; ends with 0 if everything is as the headers say.
 //
 //   consumer DIR     DIR: an empty directory to write to
 #include <sluice/gate.h>
