@@ -193,10 +193,19 @@ void Journal::copy_of(Segment& from, const IntervalSet& events, const SegmentPtr
   from.events -= std::min(from.events, events.size());
   from.absent.add(events);
   from.skip.add(events);
-  Redirect redirect;
-  redirect.events = events;
-  redirect.to = copies->number;
-  redirects_[from.number].push_back(std::move(redirect));
+  // Who names an older home of theirs is sent straight here: an event that its sink never takes moves without end, and
+  // must leave no trail.
+  for (auto& [home, redirects] : redirects_) {
+    for (std::size_t i = redirects.size(); i-- > 0;) {
+      if (redirects[i].to != from.number) continue;
+      IntervalSet here = redirects[i].events.common(events);
+      if (here.empty()) continue;
+      redirects[i].events = redirects[i].events.without(here);
+      redirects.push_back({std::move(here), copies->number});
+    }
+    std::erase_if(redirects, [](const Redirect& one) { return one.events.empty(); });
+  }
+  if (from.is_home) redirects_[from.number].push_back({events, copies->number});
 }
 
 // ---- spilling
@@ -427,6 +436,7 @@ bool Journal::copy_forward() {
   }
   if (!copies) return false;
   disk_.pass(Instant::after_copy);
+  copies->is_home = false;
   const std::lock_guard lock(mutex_);
   for (std::size_t i = 0; i < held.size(); ++i) {
     if (!moved[i].empty()) copy_of(*held[i], moved[i], copies);
