@@ -35,8 +35,10 @@ class Reading {
   template <typename Wants>
   std::optional<Journal::Loose> next(const Wants& wants) {
     for (auto item = reader_.next(); item.what != RecordReader::What::end; item = reader_.next()) {
-      if (item.what == RecordReader::What::error) error_ = item.error;
-      if (item.what == RecordReader::What::error) return std::nullopt;
+      if (item.what == RecordReader::What::error) {
+        error_ = item.error;
+        return std::nullopt;
+      }
       holes_ = holes_ || item.what == RecordReader::What::hole;
       if (item.what != RecordReader::What::record || item.head.kind != RecordKind::event) continue;
       const EventView event = event_in(item.record);
