@@ -118,7 +118,8 @@ std::error_code Journal::write_closed(SegmentKind kind, const RunId& run, std::u
   const std::uint64_t room =
       kFirstCommit + most.bytes + (most.bytes / kPieceBytes + 2) * 2 * kCommitFrame + kFooterSize;
   SegmentPtr segment;
-  if ((error = create(kind, run, ordinal, event->sequence, room, most.events, nullptr, segment))) return error;
+  error = create(kind, run, ordinal, event->sequence, room, most.events, nullptr, segment);
+  if (error) return error;
 
   std::uint64_t bytes = 0;
   segment->last_sequence = event->sequence;
