@@ -1,79 +1,35 @@
-// In-process: what an event costs from track() to its sink, beside moodycamel's queue alone, in one run. Producers
-// push 64-byte payloads for a while, workers take them to a sink that does nothing; the peer's consumers take 64-byte
-// elements out as they were put in, 64 at once or one by one, without tokens, since callers of track() have none. Both
-// are bounded at 65536 outstanding: who finds no room, or nothing to take, yields.
+// In-process: what an event costs from track() to its sink, and what it costs in the queues that one would take
+// instead. Workers take events to a sink that does nothing; a queue's consumers take 64-byte elements out as they were
+// put in, 64 at once or one by one, without tokens, since callers of track() have none.
 //
-//   bench_inprocess [ROUNDS [SECONDS]]
-//
-// Prints a line a case, medians in ns an event: `CASE: SLUICE PEER RATIO SLUICE_CPU PEER_CPU`.
+//   bench_inprocess sluice|moodycamel|mutex [threads=1] [bulk=64] [seconds=0.5]
 #include <concurrentqueue/concurrentqueue.h>
 
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <chrono>
-#include <cstddef>
-#include <cstdio>
+#include <condition_variable>
 #include <cstdlib>
-#include <ctime>
-#include <functional>
+#include <deque>
 #include <memory>
+#include <mutex>
 #include <span>
+#include <stdexcept>
 #include <stop_token>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "bench/inprocess.h"
 #include "sluice/tracker.h"
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
-using Seconds = std::chrono::duration<double>;
-
-constexpr std::size_t kPayload = 64;
-constexpr std::size_t kBulk = 64;
-constexpr std::size_t kMostOutstanding = 65536;
-
-struct Case {
-  const char* name;
-  std::size_t threads;  // producers, and as many workers
-  std::size_t bulk;
-};
-constexpr std::array kCases = {Case{"D1 bulk of 64, 1 + 1", 1, kBulk}, Case{"D1 bulk of 64, 2 + 2", 2, kBulk},
-                               Case{"D1 single, 1 + 1", 1, 1}, Case{"D1 single, 2 + 2", 2, 1}};
-
-// Runs `producer` on so many threads at once until `end`; it returns how many events it has pushed. The sum of them.
-std::size_t produce(std::size_t threads, const std::function<std::size_t(Clock::time_point end)>& producer,
-                    Seconds time) {
-  const auto end = Clock::now() + std::chrono::duration_cast<Clock::duration>(time);
-  std::atomic<std::size_t> pushed{0};
-  {
-    std::vector<std::jthread> all;
-    for (std::size_t i = 0; i < threads; ++i) all.emplace_back([&] { pushed += producer(end); });
-  }
-  return pushed;
-}
-
-// What an event costs: time, and CPU time of all threads together (which another process cannot lengthen).
-struct Cost {
-  double ns, cpu_ns;
-};
-
-class Watch {
- public:
-  [[nodiscard]] Cost each(std::size_t events) const {
-    const auto n = static_cast<double>(events);
-    const std::chrono::duration<double, std::nano> elapsed = Clock::now() - begin_;
-    return {elapsed.count() / n, 1e9 / CLOCKS_PER_SEC * static_cast<double>(std::clock() - cpu_) / n};
-  }
-
- private:
-  Clock::time_point begin_ = Clock::now();
-  std::clock_t cpu_ = std::clock();
-};
-
-// ---- ours
+using bench::Case;
+using bench::Cost;
+using bench::Element;
+using bench::kBulk;
+using bench::kMostOutstanding;
 
 class DevNull final : public sluice::Sink {
  public:
@@ -84,109 +40,114 @@ class DevNull final : public sluice::Sink {
 };
 
 // From the first track() to the last delivery.
-Cost sluice_cost(const Case& what, Seconds time) {
+Cost sluice_cost(const Case& what) {
   sluice::Options options;
   options.workers = what.threads;
   options.queue_events = kMostOutstanding;
   sluice::Tracker tracker(options, [] { return std::make_unique<DevNull>(); });
-  const std::array<std::byte, kPayload> payload{};
+  const Element payload{};
   const std::vector<sluice::Event> events(what.bulk, {payload, "application/octet-stream"});
 
-  const Watch watch;
-  const std::size_t pushed = produce(
-      what.threads,
-      [&](Clock::time_point end) {
-        std::size_t mine = 0;
-        while (Clock::now() < end) {
-          for (std::size_t i = 0; i < kBulk; i += what.bulk) {  // so single ones ask the clock no more often
-            while (tracker.track(events) != sluice::Admit::accepted) std::this_thread::yield();
-          }
-          mine += kBulk;
-        }
-        return mine;
-      },
-      time);
+  const bench::Watch watch;
+  const std::size_t pushed = bench::produce(what, [&] {
+    for (std::size_t i = 0; i < kBulk; i += what.bulk) {
+      while (tracker.track(events) != sluice::Admit::accepted) std::this_thread::yield();
+    }
+  });
   const sluice::Report report = tracker.shutdown(std::chrono::minutes{1});
   const Cost each = watch.each(pushed);
-  if (report.books.delivered != pushed) std::fprintf(stderr, "not all delivered: %s\n", to_string(report).c_str());
+  if (report.books.delivered != pushed) throw std::runtime_error("not all delivered: " + to_string(report));
   return each;
 }
 
-// ---- the peer
+// moodycamel's queue alone: it has neither a bound nor a way to wait, so this counts what is outstanding and yields.
+class Moodycamel {
+ public:
+  void put(std::span<const Element> elements) {
+    while (put_.load() - taken_.load() > kMostOutstanding - kBulk) std::this_thread::yield();
+    put_ += elements.size();
+    const bool room = elements.size() == 1 ? queue_.enqueue(elements.front())
+                                           : queue_.enqueue_bulk(elements.begin(), elements.size());
+    if (!room) std::abort();  // no memory
+  }
+  // Nothing if there is nothing now.
+  std::size_t take(std::span<Element> into) {
+    const std::size_t n = into.size() == 1 ? std::size_t{queue_.try_dequeue(into.front())}
+                                           : queue_.try_dequeue_bulk(into.begin(), into.size());
+    if (n == 0) std::this_thread::yield();
+    taken_ += n;
+    return n;
+  }
 
-using Element = std::array<std::byte, kPayload>;
+ private:
+  moodycamel::ConcurrentQueue<Element> queue_;
+  std::atomic<std::size_t> put_{0};
+  std::atomic<std::size_t> taken_{0};
+};
 
-Cost peer_cost(const Case& what, Seconds time) {
-  moodycamel::ConcurrentQueue<Element> queue;
-  std::atomic<std::size_t> put{0};
-  std::atomic<std::size_t> taken{0};
+// What everybody writes first.
+class MutexAndDeque {
+ public:
+  void put(std::span<const Element> elements) {
+    {
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock, [this] { return queue_.size() <= kMostOutstanding - kBulk; });
+      queue_.insert(queue_.end(), elements.begin(), elements.end());
+    }
+    changed_.notify_one();
+  }
+  // Waits a little, so that the end is seen.
+  std::size_t take(std::span<Element> into) {
+    std::size_t n = 0;
+    {
+      std::unique_lock lock(mutex_);
+      changed_.wait_for(lock, std::chrono::milliseconds{1}, [this] { return !queue_.empty(); });
+      n = std::min(into.size(), queue_.size());
+      const auto end = queue_.begin() + static_cast<std::ptrdiff_t>(n);
+      std::copy(queue_.begin(), end, into.begin());
+      queue_.erase(queue_.begin(), end);
+    }
+    changed_.notify_one();
+    return n;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<Element> queue_;  // guarded by mutex_
+};
+
+template <typename Queue>
+Cost queue_cost(const Case& what) {
+  Queue queue;
   std::atomic<bool> no_more{false};
-
-  const Watch watch;
+  const bench::Watch watch;
   std::vector<std::jthread> consumers;
   for (std::size_t i = 0; i < what.threads; ++i) {
     consumers.emplace_back([&] {
       std::array<Element, kBulk> elements;
       for (;;) {
         const bool last_look = no_more.load();
-        const std::size_t n = what.bulk == 1 ? std::size_t{queue.try_dequeue(elements[0])}
-                                             : queue.try_dequeue_bulk(elements.begin(), elements.size());
-        if (n > 0) {
-          taken += n;
-        } else if (last_look) {
-          return;
-        } else {
-          std::this_thread::yield();
-        }
+        if (queue.take(std::span(elements).first(what.bulk)) == 0 && last_look) return;
       }
     });
   }
-  const std::size_t pushed = produce(
-      what.threads,
-      [&](Clock::time_point end) {
-        const std::array<Element, kBulk> elements{};
-        std::size_t mine = 0;
-        while (Clock::now() < end) {
-          while (put.load() - taken.load() > kMostOutstanding - kBulk) std::this_thread::yield();
-          put += kBulk;
-          bool room = true;
-          if (what.bulk == 1) {
-            for (const Element& element : elements) room = queue.enqueue(element) && room;
-          } else {
-            room = queue.enqueue_bulk(elements.begin(), elements.size());
-          }
-          if (!room) std::abort();  // no memory
-          mine += kBulk;
-        }
-        return mine;
-      },
-      time);
+  const std::array<Element, kBulk> elements{};
+  const std::size_t pushed = bench::produce(what, [&] {
+    for (std::size_t i = 0; i < kBulk; i += what.bulk) queue.put(std::span(elements).first(what.bulk));
+  });
   no_more.store(true);
   consumers.clear();  // joins them
   return watch.each(pushed);
 }
 
-double median(std::vector<double> of) {
-  std::sort(of.begin(), of.end());
-  return of[of.size() / 2];
+Cost cost(const std::string& who, const Case& what) {
+  if (who == "sluice") return sluice_cost(what);
+  if (who == "moodycamel") return queue_cost<Moodycamel>(what);
+  if (who == "mutex") return queue_cost<MutexAndDeque>(what);
+  throw std::invalid_argument("an unknown contestant");
 }
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  const std::size_t rounds = argc > 1 ? std::max(1UL, std::strtoul(argv[1], nullptr, 10)) : 5;
-  const Seconds time(argc > 2 ? std::strtod(argv[2], nullptr) : 0.5);
-  for (const Case& what : kCases) {
-    std::array<std::vector<double>, 5> columns;
-    for (std::size_t i = 0; i < rounds; ++i) {
-      const Cost ours = sluice_cost(what, time);
-      const Cost peer = peer_cost(what, time);
-      // The ratio is of a round: its two halves had the same machine.
-      const std::array row{ours.ns, peer.ns, ours.ns / peer.ns, ours.cpu_ns, peer.cpu_ns};
-      for (std::size_t c = 0; c < row.size(); ++c) columns[c].push_back(row[c]);
-    }
-    std::printf("%s: %.1f %.1f %.2f %.1f %.1f\n", what.name, median(columns[0]), median(columns[1]), median(columns[2]),
-                median(columns[3]), median(columns[4]));
-    std::fflush(stdout);
-  }
-}
+int main(int argc, char** argv) { return bench::run_case(argc, argv, cost); }

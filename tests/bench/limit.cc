@@ -1,12 +1,11 @@
 // The limit: what a server could do at best. One thread, a raw epoll loop that receives, counts bytes, looks at none of
 // them, and answers 3 of its own for each request's worth.
 //
-//   bench_limit EVENTS [write|sync FILE]   for requests of so many events; prints its port on 127.0.0.1, serves until
-//   it
-//                                          is killed
+//   bench_limit [events=1] [bytes=200] [write=FILE | sync=FILE]
 //
-// With a file, what a wake-up has received is appended in one write before anything of it is answered, and with `sync`
-// one fdatasync follows: a durable server can do no less.
+// For requests of so many events of so many bytes. Prints its port on 127.0.0.1, serves until it is killed. With a
+// file, what a wake-up has received is appended in one write before anything of it is answered, and with `sync` one
+// fdatasync follows: a durable server can do no less.
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
@@ -17,12 +16,12 @@
 
 #include <array>
 #include <cstdio>
-#include <cstdlib>
-#include <exception>
-#include <string_view>
+#include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
+#include "bench/arguments.h"
 #include "bench/request.h"
 #include "support/fd.h"
 
@@ -56,8 +55,9 @@ Fd listen_somewhere() {
 class Log {
  public:
   Log() = default;
-  Log(const char* path, bool sync)
-      : fd_(must(::open(path, O_CREAT | O_TRUNC | O_WRONLY | O_APPEND | O_CLOEXEC, 0600), path)), sync_(sync) {}
+  Log(const std::string& path, bool sync)
+      : fd_(must(::open(path.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_APPEND | O_CLOEXEC, 0600), path.c_str())),
+        sync_(sync) {}
 
   [[nodiscard]] bool is_on() const noexcept { return fd_.get() >= 0; }
   void add(const char* bytes, std::size_t size) { held_.insert(held_.end(), bytes, bytes + size); }
@@ -134,19 +134,18 @@ struct Answer {
   }
 }
 
+void run(bench::Arguments& arguments) {
+  const std::size_t events = arguments.count("events", 1);
+  const std::size_t bytes = arguments.count("bytes", bench::kEvent.size());
+  const std::string write = arguments.text("write");
+  const std::string sync = arguments.text("sync");
+  arguments.no_more();
+  Log log;
+  if (!write.empty()) log = Log(write, false);
+  if (!sync.empty()) log = Log(sync, true);
+  serve(listen_somewhere(), bench::request_of(events, bytes).size(), std::move(log));
+}
+
 }  // namespace
 
-int main(int argc, char** argv) {
-  try {
-    const std::size_t events = argc == 2 || argc == 4 ? std::strtoul(argv[1], nullptr, 10) : 0;
-    const std::string_view how = argc == 4 ? argv[2] : "";
-    if (events == 0 || (argc == 4 && how != "write" && how != "sync")) {
-      std::fputs("usage: bench_limit EVENTS [write|sync FILE]\n", stderr);
-      return 64;
-    }
-    serve(listen_somewhere(), bench::request_of(events).size(), argc == 4 ? Log(argv[3], how == "sync") : Log());
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "bench_limit: %s\n", error.what());
-    return 1;
-  }
-}
+int main(int argc, char** argv) { return bench::run_main(argc, argv, run); }
