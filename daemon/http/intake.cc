@@ -119,7 +119,9 @@ std::optional<Refusal> Intake::take_lines(std::string_view body, Slot& slot) {
 std::optional<Refusal> Intake::hand_over(Slot& slot) {
   assert(submit_ && "an admin server takes no events");
   slot.events = events_.size();
-  return refusal(submit_(events_, slot.receipt()));
+  std::optional<Refusal> refused = refusal(submit_(events_, slot.receipt()));
+  if (refused) refused->by_tracker = true;
+  return refused;
 }
 
 }  // namespace sluiced::http

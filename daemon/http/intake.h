@@ -30,6 +30,7 @@ struct Refusal {
   int status = 500;
   std::string detail;
   std::size_t line = 0;  // of the NDJSON line that is meant, from 1; 0: none
+  bool by_tracker = false;
 };
 
 class Intake {
