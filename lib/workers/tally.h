@@ -9,30 +9,32 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "sluice/metrics.h"
 
 namespace sluice {
 
-// Upper ends of buckets in whole units (events, nanoseconds), and how many units are one of what is shown (seconds).
+// Upper ends of buckets in whole units (events, nanoseconds), ascending; and how many units are one of what is shown
+// (events, seconds).
 struct Buckets {
-  static constexpr std::size_t kMost = 18;
-  std::array<std::uint64_t, kMost> bounds;  // ascending
+  std::span<const std::uint64_t> bounds;
   double unit;
 };
 
-inline constexpr Buckets kEventBuckets{
-    {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072}, 1};
-
-// From a fast disk's sync to a sink that hangs; decades in three steps, as a person would mark them.
-inline constexpr Buckets kTimeBuckets{{100'000, 250'000, 500'000, 1'000'000, 2'500'000, 5'000'000, 10'000'000,
-                                       25'000'000, 50'000'000, 100'000'000, 250'000'000, 500'000'000, 1'000'000'000,
-                                       2'500'000'000, 5'000'000'000, 10'000'000'000, 30'000'000'000, 60'000'000'000},
-                                      1e9};
+inline constexpr std::array<std::uint64_t, 17> kEventBounds{1,   2,    4,    8,    16,   32,    64,    128,  256,
+                                                            512, 1024, 2048, 4096, 8192, 16384, 32768, 65536};
+// From a fast disk's sync to a sink that hangs: three steps a decade.
+inline constexpr std::array<std::uint64_t, 18> kTimeBounds{
+    100'000,       250'000,       500'000,       1'000'000,      2'500'000,      5'000'000,
+    10'000'000,    25'000'000,    50'000'000,    100'000'000,    250'000'000,    500'000'000,
+    1'000'000'000, 2'500'000'000, 5'000'000'000, 10'000'000'000, 30'000'000'000, 60'000'000'000};
+inline constexpr Buckets kEventBuckets{kEventBounds, 1};
+inline constexpr Buckets kTimeBuckets{kTimeBounds, 1e9};
 
 class Tally {
  public:
-  explicit Tally(const Buckets& buckets) noexcept : buckets_(buckets) {}
+  explicit Tally(Buckets buckets) noexcept : buckets_(buckets) {}
 
   // The one writer.
   void add(std::uint64_t value) noexcept {
@@ -48,9 +50,9 @@ class Tally {
   void show(Histogram& to) const {
     if (to.counts.empty()) {
       for (const std::uint64_t bound : buckets_.bounds) to.bounds.push_back(static_cast<double>(bound) / buckets_.unit);
-      to.counts.resize(counts_.size());
+      to.counts.resize(buckets_.bounds.size() + 1);
     }
-    for (std::size_t i = 0; i < counts_.size(); ++i) to.counts[i] += counts_[i].load(std::memory_order_relaxed);
+    for (std::size_t i = 0; i < to.counts.size(); ++i) to.counts[i] += counts_[i].load(std::memory_order_relaxed);
     to.sum += static_cast<double>(sum_.load(std::memory_order_relaxed)) / buckets_.unit;
   }
 
@@ -60,8 +62,8 @@ class Tally {
     number.store(number.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);
   }
 
-  const Buckets& buckets_;  // constants above
-  std::array<std::atomic<std::uint64_t>, Buckets::kMost + 1> counts_{};
+  const Buckets buckets_;
+  std::array<std::atomic<std::uint64_t>, std::max(kEventBounds.size(), kTimeBounds.size()) + 1> counts_{};
   std::atomic<std::uint64_t> sum_{0};
 };
 
