@@ -4,10 +4,10 @@
 #include <atomic>
 #include <chrono>
 #include <future>
-#include <limits>
 #include <set>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "admin/metrics.h"
@@ -226,7 +226,9 @@ TEST_CASE("metrics: who waits for room in vain is refused once, however often th
 }
 
 TEST_CASE("metrics: every name of the design is there, with its type, help and labels, from the first scrape on") {
-  Tracker tracker(Options{.workers = 2}, [](const Delivery&) {});
+  Options options;
+  options.workers = 2;
+  Tracker tracker(std::move(options), [](const Delivery&) {});
   const std::string text = sluiced::admin::metrics_text(tracker.metrics(), {});
   std::set<std::string> types;
   for (std::size_t at = 0; (at = text.find("# TYPE ", at)) != std::string::npos;) {
