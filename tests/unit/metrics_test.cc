@@ -143,25 +143,27 @@ TEST_CASE("metrics: under load every look finds the books balanced, and no more 
     });
   }
   Books before;
-  std::size_t unbalanced = 0, too_many = 0, went_back = 0, broken_histograms = 0;
+  std::size_t unbalanced = 0, too_many = 0, went_back = 0;
+  const auto check = [&](const Books& now) {
+    unbalanced += now.balanced() && now.delivered <= now.accepted ? 0 : 1;
+    too_many += now.kept > kDoor ? 1 : 0;
+    went_back += now.accepted < before.accepted || now.delivered < before.delivered ? 1 : 0;
+    before = now;
+  };
+  // Mostly books alone, which are where it could go wrong: so that a look that is interrupted is one in its middle.
   for (int i = 0; i < 20'000; ++i) {
-    const Metrics now = tracker.metrics();
-    unbalanced += now.books.balanced() && now.books.delivered <= now.books.accepted ? 0 : 1;
-    too_many += now.books.kept > kDoor ? 1 : 0;
-    went_back += now.books.accepted < before.accepted || now.books.delivered < before.delivered ? 1 : 0;
-    broken_histograms += now.batch_events.bounds.size() + 1 != now.batch_events.counts.size() ? 1 : 0;
-    before = now.books;
+    check(tracker.metrics().books);
+    for (int k = 0; k < 400; ++k) check(tracker.books());
   }
   done.store(true);
   producers.clear();
   CHECK(unbalanced == 0);
   CHECK(too_many == 0);
   CHECK(went_back == 0);
-  CHECK(broken_histograms == 0);
 
   CHECK(tracker.shutdown(10s).reason == Reason::drained);
   const Metrics last = tracker.metrics();
-  CHECK(last.books.accepted > 0);
+  CHECK(last.books.accepted > 1000);  // or there was no load
   CHECK(last.books.kept == 0);
   CHECK(last.batch_events.sum == static_cast<double>(last.books.delivered));
   CHECK(last.batch_events.count() == last.sink_seconds.count());
