@@ -3,9 +3,12 @@
 
 #include <atomic>
 #include <chrono>
+#include <filesystem>
+#include <fstream>
 #include <future>
 #include <set>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -225,6 +228,29 @@ TEST_CASE("metrics: who waits for room in vain is refused once, however often th
   CHECK(tracker.metrics().journal_bytes > 0);
   barrier.open();
   CHECK(tracker.shutdown(10s).reason == Reason::drained);
+}
+
+TEST_CASE("metrics: the request under which the disk fails has no known end, those behind it are refused") {
+  const test::TempDir dir;
+  const auto state = dir.path() / "state";
+  Options options;
+  options.workers = 1;
+  options.ack = Ack::synced;
+  options.state_dir = state;
+  options.log = [](LogLevel, std::string_view) {};
+  Tracker tracker(std::move(options), [](const Delivery&) {});
+  const std::vector<Event> events(3, event_of("x"));
+  REQUIRE(tracker.track(event_of("x")) == Admit::accepted);
+  std::filesystem::remove_all(state);
+  std::ofstream(state) << "in the way\n";  // so that it does not recover
+  CHECK(tracker.track(events) == Admit::failed);
+  CHECK(tracker.metrics().refused.unknown == 3);
+  CHECK(tracker.metrics().refused.failed == 0);
+  CHECK(tracker.track(event_of("y")) == Admit::failed);
+  CHECK(tracker.metrics().refused.unknown == 3);
+  CHECK(tracker.metrics().refused.failed == 1);
+  CHECK(tracker.metrics().books.accepted == 1);
+  CHECK(tracker.metrics().commit_seconds.count() == 2);  // the failed one took its time too
 }
 
 TEST_CASE("metrics: every name of the design is there, with its type, help and labels, from the first scrape on") {
