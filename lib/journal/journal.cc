@@ -263,7 +263,6 @@ std::error_code Journal::commit(std::span<Block* const> blocks, std::uint64_t re
   segment.last_sequence = next_sequence_ - 1;
   segment.charged += reserved;
   const std::lock_guard lock(mutex_);
-  segment.end = begin + length;
   segment.events += events;
   segment.unfed += events;
   return {};
@@ -767,6 +766,12 @@ bool Journal::cursor_at(std::uint64_t segment, std::uint64_t offset) {
   const std::lock_guard lock(mutex_);
   normalize_cursor();
   return !order_.empty() && order_.front()->number == segment && cursor_ == offset;
+}
+
+void Journal::show(const Place& place) {
+  const std::lock_guard lock(mutex_);
+  const auto at = segments_.find(place.segment);
+  if (at != segments_.end()) at->second->end = place.end;
 }
 
 void Journal::fed_from_memory(std::uint64_t offset, std::uint64_t events, std::uint64_t last_sequence) {

@@ -105,6 +105,9 @@ class Journal {
   // The cursor stands exactly here, so what follows may be fed from memory.
   [[nodiscard]] bool cursor_at(std::uint64_t segment, std::uint64_t offset);
   void fed_from_memory(std::uint64_t offset, std::uint64_t events, std::uint64_t last_sequence);
+  // What was committed there may be read as backlog, behind what was fed from memory: not before that is decided, or
+  // who reads the disk at this moment would bring it a second time.
+  void show(const Place& place);
 
   struct Backlog {
     RunId run;

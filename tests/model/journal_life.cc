@@ -85,6 +85,7 @@ class JournalLife final : public Life {
       journal_.fed_from_memory(i + 1 == blocks.size() ? place.end : place.ends[i], block.count(),
                                block.first_sequence() + block.count() - 1);
     }
+    journal_.show(place);
     return answers;
   }
 
