@@ -100,9 +100,17 @@ class JournalLife final : public Life {
     while (taken.size() < most) {
       if (fed_.empty()) {
         // The order of feeding is the order of handing out, so the disk is asked only now.
-        journal_.read_backlog(most - taken.size(), std::size_t{256} << 10U, backlog_);
-        lost_ += std::exchange(backlog_.lost, 0);
-        if (backlog_.error || backlog_.events.empty()) break;
+        if (!reading_) {
+          journal_.read_backlog(most - taken.size(), std::size_t{256} << 10U, backlog_);
+          lost_ += std::exchange(backlog_.lost, 0);
+          if (backlog_.error || backlog_.events.empty()) break;
+          // The feeder waits for room with this in its hands, and meanwhile the committer goes on.
+          if (dice_.one_in(4)) {
+            reading_ = true;
+            break;
+          }
+        }
+        reading_ = false;
         for (const sluice::journal::EventView& event : backlog_.events) {
           const sluice::EventId id{backlog_.run, event.sequence};
           taken.push_back({id, text_of(event.payload)});
@@ -128,8 +136,9 @@ class JournalLife final : public Life {
     journal_.maintain();
   }
 
-  bool all_taken() override { return fed_.empty() && journal_.caught_up(); }
+  bool all_taken() override { return fed_.empty() && !reading_ && journal_.caught_up(); }
   std::uint64_t lost() const override { return lost_; }
+  bool failed() const override { return journal_.failed(); }
 
   void close() override {
     if (journal_.failed()) recover();
@@ -168,6 +177,7 @@ class JournalLife final : public Life {
   std::uint64_t sequence_ = 1;
   std::uint64_t lost_ = 0;
   Journal::Backlog backlog_;
+  bool reading_ = false;          // `backlog_` was read, and not fed yet
   std::vector<Block*> unsynced_;  // held
   std::deque<Handed> fed_;        // from memory, not handed out yet
   std::map<sluice::EventId, std::uint64_t, IdOrder> homes_;
