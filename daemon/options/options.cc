@@ -370,6 +370,28 @@ std::optional<Exit> settle_state_and_sink(Options& options, const Given& given, 
   return std::nullopt;
 }
 
+// The journal's files come before clients: without them events are refused, without a client's socket only he is.
+std::optional<Exit> share_descriptors(Options& options, const Environment& environment) {
+  // Listeners, loops, signals, the log; 128 on the admin address; 64 that are being turned away; a database has three.
+  constexpr std::size_t kOthers = 256;
+  constexpr std::size_t kLeastConnections = 16;
+  const std::size_t journal = options.state_dir ? sluice::descriptors_of_journal(options.journal_bytes) : 0;
+  const std::size_t taken = journal + kOthers + 4 * (options.workers + options.io_threads);
+  if (environment.descriptors < taken + kLeastConnections) {
+    return refusal(kUnusable, fmt::format("open files: this process may have {}, and with these flags it may need {}, "
+                                          "{} of them for --journal-bytes {}; allowed: more of them (ulimit -n)",
+                                          environment.descriptors, taken + kLeastConnections, journal,
+                                          size_text(options.journal_bytes)));
+  }
+  const std::size_t left = environment.descriptors - taken;
+  if (left < options.max_connections) {
+    options.remark = fmt::format("max-connections is lowered from {} to {}: open files are limited to {} (ulimit -n)",
+                                 options.max_connections, left, environment.descriptors);
+    options.max_connections = left;
+  }
+  return std::nullopt;
+}
+
 // What no flag can be told alone.
 std::optional<Exit> settle(Options& options, const Given& given, const Environment& environment) {
   if (options.listen.empty()) options.listen.push_back(listen().fallback);
@@ -384,7 +406,7 @@ std::optional<Exit> settle(Options& options, const Given& given, const Environme
   }
   if (auto exit = settle_state_and_sink(options, given, environment)) return exit;
   options.max_request_bytes = std::min(options.max_request_bytes, options.receive_bytes());
-  return std::nullopt;
+  return share_descriptors(options, environment);
 }
 
 cxxopts::ParseResult take_apart(std::span<const char* const> args, const std::vector<Group>& groups) {
