@@ -5,12 +5,18 @@
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "support/client.h"
 #include "support/daemon.h"
+#include "support/fd.h"
 #include "support/fifo.h"
 #include "support/lives.h"
 #include "support/load.h"
@@ -161,5 +167,41 @@ TEST_SUITE("daemon.overflow") {
       CHECK(test::out_of_place(sink.finish()) == 0);
       CHECK(test::on_disk(lives.journal()).segments <= 1);
     }
+  }
+
+  TEST_CASE("overflow: clients that hold every connection leave the journal its files, and the log says how many") {
+    const Lives lives(
+        {"--ack", "written", "--journal-bytes", "1MiB", "--workers", "1", "--batch-events", "10", "-t", "20s"});
+    Daemon daemon(lives.flags("null:"), {}, test::Descriptors{100, 400});
+    Client client(daemon.address());
+    REQUIRE(client.ask(get("/healthz")).status == 200);
+    std::vector<test::Fd> idle;
+    for (int i = 0; i < 600; ++i) idle.push_back(test::connect_to(daemon.address(), SOCK_STREAM | SOCK_NONBLOCK));
+    std::size_t taken = 0;
+    const auto until = test::Clock::now() + 20s;
+    while (taken < 5'000 && test::Clock::now() < until) {  // 5 MB through segments of 128 KiB
+      const Answer answer = client.ask(batch(taken, 50, 1000));
+      REQUIRE_MESSAGE((answer.status == 202 || answer.status == 429), answer.status, answer.body);
+      taken += answer.status == 202 ? 50 : 0;
+    }
+    CHECK(taken == 5'000);
+    CHECK(daemon.process().open_files() < 400);
+    idle.clear();
+    CHECK(test::ask_once(daemon.admin(), get("/readyz")).status == 200);
+    const test::Ended ended = daemon.stop();
+    CHECK_MESSAGE(ended.code == 0, ended.errors);
+    CHECK(ended.errors.find("max-connections is lowered from 1024 to ") != std::string::npos);
+    CHECK(ended.errors.find("has failed") == std::string::npos);
+  }
+
+  TEST_CASE(
+      "overflow: a journal that may need more files than the system allows is refused at the start, in one line") {
+    const Lives lives({"--journal-bytes", "100GiB"});
+    const test::Ended ended = test::run_to_end(lives.flags("null:"), {}, test::Descriptors{1024, 1024});
+    CHECK(ended.code == 78);
+    CHECK(ended.errors.find("this process may have 1024") != std::string::npos);
+    CHECK(ended.errors.find("--journal-bytes 100GiB") != std::string::npos);
+    CHECK(std::ranges::count(ended.errors, '\n') == 1);
+    CHECK_FALSE(std::filesystem::exists(lives.journal()));
   }
 }

@@ -17,8 +17,9 @@ namespace test {
 
 class Lives {
  public:
-  // `flags` are those of every life.
-  explicit Lives(const Flags& flags) : flags_(with({"--state-dir", state().string()}, flags)) {}
+  // `flags` are those of every life. `place`: for both, a disk's.
+  explicit Lives(const Flags& flags, const std::filesystem::path& place = std::filesystem::temp_directory_path())
+      : dir_(place), flags_(with({"--state-dir", state().string()}, flags)) {}
 
   [[nodiscard]] const std::filesystem::path& place() const { return dir_.path(); }
   [[nodiscard]] std::filesystem::path state() const { return dir_.path() / "state"; }
@@ -39,6 +40,9 @@ class Lives {
   TempDir dir_;
   Flags flags_;
 };
+
+// A disk in memory if there is one: its syncs cost nothing, so that what is measured is the daemon's own doing.
+[[nodiscard]] std::filesystem::path quickest_disk();
 
 struct OnDisk {
   std::size_t segments = 0, bytes = 0;
