@@ -32,8 +32,9 @@ class Lives {
     return with(with(flags_, {"--sink", sink}), more);
   }
 
-  // A life that drains into this sink until nothing is kept; what it takes over must be `replayed`.
-  void drain(const std::string& sink, std::size_t replayed) const;
+  // A life that drains into this sink until nothing is kept; what it takes over must be `replayed`, or between the two.
+  void drain(const std::string& sink, std::size_t replayed) const { drain(sink, replayed, replayed); }
+  void drain(const std::string& sink, std::size_t least, std::size_t most) const;
   // Exactly the first so many events stand in SQLite, each once.
   void check_sqlite(std::size_t events) const;
   // What stands in SQLite is what the clients were told: all that was acknowledged, once, and nothing that was refused.
