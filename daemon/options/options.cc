@@ -370,8 +370,8 @@ std::optional<Exit> settle_state_and_sink(Options& options, const Given& given, 
   return std::nullopt;
 }
 
-// The journal's files come before clients: without them events are refused, without a client's socket only he is. Too few
-// of them are no reason not to run: a journal that finds none refuses events until it does, and loses nothing.
+// The journal's files come before clients: without them events are refused, without a client's socket only he is. Too
+// few of them are no reason not to run: a journal that finds none refuses events until it does, and loses nothing.
 void share_descriptors(Options& options, const Environment& environment) {
   // Listeners, loops, signals, the log; 128 on the admin address; 64 that are being turned away; a database has three.
   constexpr std::size_t kOthers = 256;
@@ -386,9 +386,9 @@ void share_descriptors(Options& options, const Environment& environment) {
     options.max_connections = connections;
   }
   if (left < kLeastConnections && journal > 0) {
-    options.remark += fmt::format("{}with --journal-bytes {} the journal alone may need {} of {} open files (ulimit -n)",
-                                  options.remark.empty() ? "" : "; ", size_text(options.journal_bytes), journal,
-                                  environment.descriptors);
+    options.remark += fmt::format(
+        "{}with --journal-bytes {} the journal alone may need {} of {} open files (ulimit -n)",
+        options.remark.empty() ? "" : "; ", size_text(options.journal_bytes), journal, environment.descriptors);
   }
 }
 
