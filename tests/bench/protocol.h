@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "bench/request.h"
 
@@ -21,7 +22,7 @@ struct Answer {
 
 class Protocol {
  public:
-  explicit Protocol(std::string request) : request(std::move(request)) {}
+  explicit Protocol(std::string one) : request(std::move(one)) {}
   Protocol(const Protocol&) = delete;
   Protocol& operator=(const Protocol&) = delete;
   virtual ~Protocol() = default;

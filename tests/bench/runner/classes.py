@@ -1,7 +1,9 @@
 # The classes of work over the network, A to C: what is sent, to whom, and what must be reached. 200-byte JSON events.
 import os
+import subprocess
 import time
 
+from . import machine
 from .measure import Contestant, Finding, Sample, Target, in_turns, ratio, run_program
 from .servers import Limit, Place, Sluiced
 
@@ -106,6 +108,20 @@ class Network:
         p99 = lambda sample: sample.more["p99 µs"]
         return Finding("A3", f"constant rate, half of A1: {rate} a second; latency from the instant each was due", contestants,
                        [Target("p99, × the limit's", ratio(*contestants[:2], p99), 1.5, at_least=False)])
+
+    # A monitoring system in a hurry, on the load's CPU.
+    def s1(self):
+        def scraped():
+            with Place.of(self.queued()) as server:
+                argv = ["taskset", "-c", str(machine.LOAD_CPU), self.settings.program("bench_scrape"), str(server.admin), "100"]
+                with subprocess.Popen(argv) as scraper:
+                    said = self.load(server, "http")
+                    scraper.terminate()
+                server.stop()
+                return Sample(said["rate"], 1e6 * server.cpu / said["answered"], server.mib, said["refused"])
+        contestants = self.turns(Contestant("sluiced, scraped", scraped), self.contest("sluiced, not scraped", self.queued(), "http"))
+        return Finding("S1", "A1 while /metrics is read a hundred times a second", contestants,
+                       [Target("CPU an event, × A1's", ratio(*contestants, cpu), 1.03, at_least=False)])
 
     # ---- B: 1000 events a POST
 

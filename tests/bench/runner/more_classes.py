@@ -35,7 +35,7 @@ class More:
         queues = self.settings.program("bench_inprocess")
         contestants = [contestant("sluice: track()", queues, "sluice"), contestant("moodycamel alone", queues, "moodycamel"),
                        contestant("mutex and deque", queues, "mutex")]
-        pools = self.settings.pools() if bulk == 64 else None
+        pools = self.settings.pools if bulk == 64 else None
         if pools:
             contestants += [contestant("Asio thread_pool, a task each", pools, "asio"),
                             contestant("oneTBB arena, a task each", pools, "tbb")]

@@ -132,7 +132,7 @@ class Sluiced(Server):
     # When so many events are delivered.
     def wait_delivered(self, events):
         end = time.monotonic() + STOP_SECONDS
-        while self.status()["delivered"] < events:
+        while self.status()["books"]["delivered"] < events:
             if time.monotonic() > end:
                 self.fail(f"has not delivered {events}: {self.status()}")
             time.sleep(0.005)
