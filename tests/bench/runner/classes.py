@@ -161,7 +161,7 @@ class Network:
         def measure():
             with Place.of(self.settings.peer("rsyslog")) as server:
                 begin = time.monotonic()
-                events = self.load(server, "syslog", connections=1)["answered"]
+                events = self.load(server, "syslog", connections=1, depth=100)["answered"]
                 file = os.path.join(server.directory, "out.log")
                 end, lines = when_it_stops_growing(file, events)
                 server.stop()

@@ -7,40 +7,42 @@ import socket
 import string
 import subprocess
 import sys
+import tempfile
 
 from .servers import Server
 
 
 class Peers:
+    # All in one folder, as in a system, since some of the packages are halves.
     def __init__(self, root):
-        self.packages = pathlib.Path(root, "build", "packages")
+        self.folder = pathlib.Path(root, "build", "packages", "bench")
+        self.folder.mkdir(parents=True, exist_ok=True)
         self.configurations = pathlib.Path(root, "tests", "bench", "peers")
         for line in pathlib.Path(root, "scripts", "packages").read_text().splitlines():
             if line.startswith("bench "):
                 self.unpack(line.split()[1])
 
-    # Into build/packages/NAME, once.
+    # Once.
     def unpack(self, package):
-        into = self.packages / package
-        if into.exists():
+        done = self.folder / f"{package}.done"
+        if done.exists():
             return
         print(f"unpacking {package}", file=sys.stderr)
-        part = into.with_suffix(".part")
-        part.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", package], cwd=part, check=True, stdout=sys.stderr)
-        for deb in part.glob("*.deb"):
-            subprocess.run(["dpkg", "-x", deb, part], check=True)
-            deb.unlink()
-        part.rename(into)
+        with tempfile.TemporaryDirectory(prefix="deb-", dir=self.folder.parent.parent) as part:
+            apt = ["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", package]
+            subprocess.run(apt, cwd=part, check=True, stdout=sys.stderr)
+            for deb in pathlib.Path(part).glob("*.deb"):
+                subprocess.run(["dpkg", "-x", deb, self.folder], check=True)
+        done.touch()
 
     def path(self, within):
-        found = sorted(self.packages.glob(f"*/{within}"))
+        found = sorted(self.folder.glob(within))
         if not found:
             raise FileNotFoundError(f"no package of scripts/packages has {within}")
         return str(found[0])
 
     def libraries(self):
-        return [str(folder) for folder in sorted(self.packages.glob("*/usr/lib/*-linux-gnu"))]
+        return [str(folder) for folder in self.folder.glob("usr/lib/*-linux-gnu")]
 
     def start(self, directory, program, arguments, configuration=None, ready=lambda port: None):
         with socket.socket() as some:
