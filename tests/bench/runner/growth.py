@@ -3,8 +3,7 @@
 import itertools
 
 from . import plot
-from .measure import Contestant, Finding, Sample, in_turns, ratio
-from .servers import Place
+from .measure import Finding, in_turns
 
 STEP = 0.2
 

@@ -3,7 +3,6 @@ import glob
 import os
 import shutil
 import socket
-import subprocess
 import time
 
 from . import machine
@@ -115,12 +114,19 @@ class More:
                 cpu = server.cpu + server.cpu_at_start
                 return Sample(events / (end - begin), 1e6 * cpu / events, server.mib)
 
-    def read(self, kept, events):
+    @staticmethod
+    def read(kept, events):
         files = [file for file in glob.glob(os.path.join(kept, "state", "**"), recursive=True) if os.path.isfile(file)]
+        buffer = [bytearray(2**20)]
+        os.sched_setaffinity(0, {machine.SERVER_CPU})
         begin = time.monotonic()
         for file in files:
-            subprocess.run(["taskset", "-c", str(machine.SERVER_CPU), "dd", f"if={file}", "of=/dev/null", "bs=1M", "status=none"], check=True)
-        return Sample(events / (time.monotonic() - begin))
+            with open(file, "rb", buffering=0) as open_file:
+                while os.readv(open_file.fileno(), buffer):
+                    pass
+        took = time.monotonic() - begin
+        os.sched_setaffinity(0, machine.CPUS)
+        return Sample(events / took)
 
     # ---- H: the stop
 
