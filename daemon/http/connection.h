@@ -5,6 +5,7 @@
 // closed by tick(), but for those that wait for the committer.
 #pragma once
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <list>
@@ -21,6 +22,11 @@
 namespace sluiced::http {
 
 class Loop;
+
+// What a read or write that could not be done now says.
+[[nodiscard]] inline bool try_later(int error) noexcept {
+  return error == EAGAIN || error == EWOULDBLOCK || error == EINTR;
+}
 
 class Connection {
  public:
@@ -43,6 +49,9 @@ class Connection {
   std::list<Connection>::iterator self;  // where the loop keeps it
 
  private:
+  static constexpr std::size_t kUnsentLimit = std::size_t{16} << 10U;  // answers, above which a client is not read
+  static constexpr std::uint32_t kMostPending = 128;                   // with the committer, likewise: 33 KiB to come
+
   // open -> closing (what the last answer is for has been taken) -> lingering (it has gone to the kernel) -> closed
   enum class State : std::uint8_t { open, closing, lingering, closed };
   enum class Waiting : std::uint8_t { idle, head, body, committer, unsent, linger };  // for what, so how long
@@ -88,6 +97,7 @@ class Connection {
   void write_told();
   void write_outcome(const Slot& slot, Ending ending);
   void problem(const Problem& problem, Ending ending);
+  void page(const Page& page, Ending ending, bool with_body);
   void refuse(int status, std::string_view detail);  // and close
   template <typename Write>
   void put(int status, Ending ending, Write write);
