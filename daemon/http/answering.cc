@@ -80,9 +80,9 @@ void Connection::put(int status, Ending ending, Write write) {
   if (!ending.keep_alive) state_ = State::closing;
 }
 
-void Connection::refuse(int status, std::string_view detail) {
+void Connection::refuse(int status, std::string_view detail, bool with_body) {
   drop_request();
-  problem({status, detail}, {false, false});
+  problem({status, detail, 0, {}, with_body}, {false, false});
 }
 
 void Connection::answered(int status, Ending ending) {

@@ -127,6 +127,8 @@ std::string_view phrase_of(int status) noexcept {
       return "URI Too Long";
     case 415:
       return "Unsupported Media Type";
+    case 417:
+      return "Expectation Failed";
     case 429:
       return "Too Many Requests";
     case 431:

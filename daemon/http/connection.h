@@ -10,10 +10,12 @@
 #include <cstdint>
 #include <list>
 #include <memory>
+#include <optional>
 #include <string_view>
 
 #include "http/answers.h"
 #include "http/budget.h"
+#include "http/chunks.h"
 #include "http/intake.h"
 #include "http/request.h"
 #include "http/server.h"
@@ -65,9 +67,9 @@ class Connection {
     std::string content_type;  // a view would point into what is read next
     Ending ending;
     std::size_t limit = 0;
-    std::size_t expected = 0;             // the length, if not chunked
-    std::unique_ptr<ChunkReader> chunks;  // if chunked
-    std::size_t mark = 0;                 // how much there was when the client last got more time
+    std::size_t expected = 0;           // the length, if not chunked
+    std::optional<ChunkReader> chunks;  // if chunked
+    std::size_t mark = 0;               // how much there was when the client last got more time
     ChargedBytes body;
     Charge own;  // for this object
   };
@@ -82,8 +84,8 @@ class Connection {
   std::size_t take_head(std::string_view input);
   std::size_t take_body(std::string_view input);
   std::size_t take_chunks(std::string_view input);
-  std::size_t dispatch(const Head& head, std::unique_ptr<ChunkReader> chunks, std::string_view rest);
-  std::size_t receive_events(const Head& head, std::unique_ptr<ChunkReader> chunks, std::string_view rest);
+  std::size_t dispatch(const Head& head, std::string_view rest);
+  std::size_t receive_events(const Head& head, std::string_view rest);
   template <typename Write>
   std::size_t answer_at_once(const Head& head, std::string_view rest, Write write);
   void keep(std::string_view rest);
@@ -98,7 +100,7 @@ class Connection {
   void write_outcome(const Slot& slot, Ending ending);
   void problem(const Problem& problem, Ending ending);
   void page(const Page& page, Ending ending, bool with_body);
-  void refuse(int status, std::string_view detail);  // and close
+  void refuse(int status, std::string_view detail, bool with_body = true);  // and close
   template <typename Write>
   void put(int status, Ending ending, Write write);
   void answered(int status, Ending ending);
@@ -119,9 +121,9 @@ class Connection {
 
   Loop& loop_;
   const int socket_;
-  ChargedBytes held_;    // input that is not used up: part of a head or chunk, or what waits for has_room()
-  ChargedBytes unsent_;  // answers that the kernel did not take
-  AnswerQueue pending_;  // those behind them, from the first that the committer owes
+  ChargedBytes held_;                 // input that is not used up: part of a head, or what waits for has_room()
+  ChargedBytes unsent_;               // answers that the kernel did not take
+  AnswerQueue pending_;               // those behind them, from the first that the committer owes
   std::unique_ptr<Request> request_;  // null, but while a body is on its way
   Clock::time_point deadline_{};
   std::size_t skip_ = 0;      // bytes of a body that nobody wants

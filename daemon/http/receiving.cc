@@ -24,7 +24,7 @@ constexpr std::size_t kRequestCharge = 512;                   // a Request and i
 void Connection::read() {
   if (state_ == State::lingering) return discard();
   if (state_ != State::open) return;
-  if (request_ != nullptr && request_->chunks == nullptr) return fill_body();
+  if (request_ != nullptr && !request_->chunks) return fill_body();
 
   const ssize_t size = ::recv(socket_, loop_.scratch(), Loop::kScratch, MSG_DONTWAIT);
   if (size < 0 && !try_later(errno)) return close();
@@ -39,7 +39,7 @@ void Connection::read() {
     refuse(429, "no room to receive this now");
   }
   // A body that has only begun: the kernel may hold more of it already.
-  if (request_ != nullptr && request_->chunks == nullptr && fresh.size() == Loop::kScratch) fill_body();
+  if (request_ != nullptr && !request_->chunks && fresh.size() == Loop::kScratch) fill_body();
 }
 
 void Connection::keep(std::string_view rest) {
@@ -63,7 +63,7 @@ std::size_t Connection::consume(std::string_view input) {
     } else if (request_ == nullptr) {
       taken = take_head(rest);
     } else {
-      taken = request_->chunks != nullptr ? take_chunks(rest) : take_body(rest);
+      taken = request_->chunks ? take_chunks(rest) : take_body(rest);
     }
     if (taken == 0) break;
     used += taken;
@@ -81,13 +81,14 @@ std::size_t Connection::take_head(std::string_view input) {
     refuse(503, "the server is stopping");
     return input.size();
   }
-  const FoundHead found = find_head(input, searched_);
+  const std::string_view most = input.substr(0, kMaxHead);  // what is behind it cannot make it right, nor wrong
+  const FoundHead found = find_head(most, searched_);
   if (found.state == FoundHead::State::bad) {
     refuse(400, "not HTTP/1.1: a line end or the first byte is wrong, or a field is folded");
     return input.size();
   }
-  if (found.size > kMaxHead) {
-    const bool in_target = input.substr(0, kMaxHead).find('\n') == std::string_view::npos;
+  if (found.state == FoundHead::State::partial && most.size() < input.size()) {
+    const bool in_target = most.find('\n') == std::string_view::npos;
     refuse(in_target ? 414 : 431, in_target ? "the target is longer than 8 KiB" : "the headers are longer than 16 KiB");
     return input.size();
   }
@@ -100,17 +101,16 @@ std::size_t Connection::take_head(std::string_view input) {
   searched_ = 0;
 
   Head head;
-  std::unique_ptr<ChunkReader> chunks;
-  if (const HeadFault fault = parse_head(input.substr(0, found.size), head, chunks); fault.status != 0) {
-    refuse(fault.status, fault.detail);
+  if (const HeadFault fault = parse_head(input.substr(0, found.size), head); fault.status != 0) {
+    refuse(fault.status, fault.detail, head.method != "HEAD");
     return input.size();
   }
-  return found.size + dispatch(head, std::move(chunks), input.substr(found.size));
+  return found.size + dispatch(head, input.substr(found.size));
 }
 
 // ---- a request whose head is read
 
-std::size_t Connection::dispatch(const Head& head, std::unique_ptr<ChunkReader> chunks, std::string_view rest) {
+std::size_t Connection::dispatch(const Head& head, std::string_view rest) {
   const std::string_view path = path_of(head.target);
   const bool is_head = head.method == "HEAD";
   const auto problem_at_once = [&](Problem what) {
@@ -118,9 +118,10 @@ std::size_t Connection::dispatch(const Head& head, std::unique_ptr<ChunkReader> 
     return answer_at_once(head, rest, [&](Ending ending) { problem(what, ending); });
   };
 
+  if (head.expects_else) return problem_at_once({417, "nothing but 100-continue can be expected here"});
   if (path == kEvents && loop_.shared().config.submit) {
     if (head.method != "POST") return problem_at_once({405, "events are posted", 0, "POST"});
-    return receive_events(head, std::move(chunks), rest);
+    return receive_events(head, rest);
   }
   const auto show = [&](const auto& make) {
     return answer_at_once(head, rest, [&](Ending ending) {
@@ -145,12 +146,13 @@ std::size_t Connection::dispatch(const Head& head, std::unique_ptr<ChunkReader> 
   return problem_at_once({404, "there is nothing here"});
 }
 
-// Answers without looking at the body: a short one is read over, behind others the connection is closed.
+// Answers without looking at the body: a short one is read over, behind others, and those that may never come, the
+// connection is closed.
 template <typename Write>
 std::size_t Connection::answer_at_once(const Head& head, std::string_view rest, Write write) {
-  const bool arrives = !head.expects_continue || rest.size() >= head.content_length;
   Ending ending{head.http10, head.keep_alive};
-  if (head.chunked || head.content_length > kMostSkipped || !arrives || loop_.draining()) ending.keep_alive = false;
+  if (head.chunked || head.content_length > kMostSkipped || head.expects_continue || loop_.draining())
+    ending.keep_alive = false;
   write(ending);
   if (!open()) return rest.size();
   const std::size_t used = std::min<std::size_t>(rest.size(), head.content_length);
@@ -158,7 +160,7 @@ std::size_t Connection::answer_at_once(const Head& head, std::string_view rest, 
   return used;
 }
 
-std::size_t Connection::receive_events(const Head& head, std::unique_ptr<ChunkReader> chunks, std::string_view rest) {
+std::size_t Connection::receive_events(const Head& head, std::string_view rest) {
   const auto problem_at_once = [&](const Problem& what) {
     return answer_at_once(head, rest, [&](Ending ending) { problem(what, ending); });
   };
@@ -185,7 +187,7 @@ std::size_t Connection::receive_events(const Head& head, std::unique_ptr<ChunkRe
   request_->ending = ending;
   request_->limit = limit;
   request_->expected = head.content_length;
-  request_->chunks = std::move(chunks);
+  if (head.chunked) request_->chunks.emplace();
   progress_ = true;
   if (!request_->own.try_add(kRequestCharge)) return refuse_all(429, "no room to receive this now");
   if (head.expects_continue && rest.empty()) {
@@ -204,10 +206,10 @@ std::size_t Connection::receive_events(const Head& head, std::unique_ptr<ChunkRe
 bool Connection::make_room(std::size_t size) {
   ChargedBytes& body = request_->body;
   if (size <= body.capacity()) return true;
-  const std::size_t most = request_->chunks != nullptr ? request_->limit : request_->expected;
-  const std::size_t step = body.capacity() != 0          ? 2 * body.capacity()
-                           : request_->chunks == nullptr ? kFirstRoom
-                                                         : std::size_t{4} << 10U;
+  const std::size_t most = request_->chunks ? request_->limit : request_->expected;
+  const std::size_t step = body.capacity() != 0 ? 2 * body.capacity()
+                           : !request_->chunks  ? kFirstRoom
+                                                : std::size_t{4} << 10U;
   if (body.try_reserve(std::min(most, std::max(size, step)))) return true;
   refuse(429, "no room to receive this now");
   return false;
@@ -238,31 +240,31 @@ void Connection::fill_body() {
 }
 
 std::size_t Connection::take_chunks(std::string_view input) {
+  const auto refuse_all = [&](int status, std::string_view detail) {
+    refuse(status, detail);
+    return input.size();
+  };
   std::size_t used = 0;
   for (;;) {
     const ChunkStep step = request_->chunks->step(input.substr(used));
     used += step.used;
-    if (step.state == ChunkStep::State::bad) {
-      refuse(400, "the chunks are malformed");
-      return input.size();
+    switch (step.state) {
+      case ChunkStep::State::bad:
+        return refuse_all(400, "the chunks are malformed");
+      case ChunkStep::State::too_long:
+        return refuse_all(431, "a chunk's extensions or the trailers are longer than 16 KiB");
+      case ChunkStep::State::starved:
+        return used;
+      case ChunkStep::State::done:
+        finish_request();
+        return used;
+      case ChunkStep::State::going:
+        break;
     }
     const std::size_t size = request_->body.size() + step.data.size();
-    if (size > request_->limit) {
-      refuse(413, "the body is larger than this server takes");
-      return input.size();
-    }
-    if (!step.data.empty() && (!make_room(size) || !request_->body.try_append(step.data))) return input.size();
-    if (step.state == ChunkStep::State::done) {
-      finish_request();
-      return used;
-    }
-    if (step.state == ChunkStep::State::starved) break;
+    if (size > request_->limit) return refuse_all(413, "the body is larger than this server takes");
+    if (!make_room(size) || !request_->body.try_append(step.data)) return input.size();
   }
-  if (input.size() - used > kMaxHead) {
-    refuse(431, "a chunk's extensions or the trailers are longer than 16 KiB");
-    return input.size();
-  }
-  return used;
 }
 
 void Connection::finish_request() {
