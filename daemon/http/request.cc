@@ -17,6 +17,16 @@ using Text = beast::string_view;
 
 std::string_view view(Text text) noexcept { return {text.data(), text.size()}; }
 
+// Of a list with commas (RFC 9110, 5.6.1), in which members may be empty.
+template <typename Visit>
+void each_member(std::string_view list, Visit visit) {
+  while (!list.empty()) {
+    const std::size_t comma = std::min(list.find(','), list.size());
+    if (const std::string_view member = trimmed(list.substr(0, comma)); !member.empty()) visit(member);
+    list.remove_prefix(std::min(comma + 1, list.size()));
+  }
+}
+
 // RFC 9110, 7.2: uri-host [ ":" port ], or nothing. A comma could stand in a name, but is more likely two hosts that
 // somebody has joined.
 bool is_host(std::string_view text) {
@@ -34,6 +44,16 @@ bool is_host(std::string_view text) {
   return name.size() > 2 && name.ends_with(']') && all(name.substr(1, name.size() - 2), ":.-_~%");
 }
 
+// `METHOD TARGET HTTP/d.d`: well formed, and no version of ours.
+bool names_a_version(std::string_view text) {
+  const std::string_view line = text.substr(0, text.find("\r\n"));
+  const std::size_t space = line.rfind(' ');
+  if (space == std::string_view::npos || std::count(line.begin(), line.end(), ' ') != 2) return false;
+  const std::string_view version = line.substr(space + 1);
+  return version.size() == 8 && version.starts_with("HTTP/") && is_digit(version[5]) && version[6] == '.' &&
+         is_digit(version[7]);
+}
+
 class Parser final : public beast::http::basic_parser<true> {
  public:
   Parser() {
@@ -48,7 +68,7 @@ class Parser final : public beast::http::basic_parser<true> {
     if (error) return explain(error, text);
     if (hosts_ != 1 && !(head.http10 && hosts_ == 0)) return {400, "exactly one Host field is wanted"};
     if (head.http10 && head.chunked) return {400, "HTTP/1.0 has no transfer codings"};
-    head.keep_alive = keep_alive();
+    head.keep_alive = !close_ && (!head.http10 || stay_);
     if (head.has_length) head.content_length = *content_length();
     return {};
   }
@@ -61,17 +81,6 @@ class Parser final : public beast::http::basic_parser<true> {
     if (error == beast::http::error::bad_transfer_encoding)
       return {400, "the Transfer-Encoding is wrong, or not the only length"};
     return {400, "the request line or a header field is malformed"};
-  }
-
-  // `METHOD TARGET HTTP/d.d`: well formed, and no version of ours.
-  static bool names_a_version(std::string_view text) {
-    const std::string_view line = text.substr(0, text.find("\r\n"));
-    const std::size_t space = line.rfind(' ');
-    if (space == std::string_view::npos) return false;
-    const std::string_view version = line.substr(space + 1);
-    const auto digit = [](char c) { return c >= '0' && c <= '9'; };
-    return version.size() == 8 && version.starts_with("HTTP/") && digit(version[5]) && version[6] == '.' &&
-           digit(version[7]);
   }
 
   void refuse(int status, std::string_view detail, Error& error) {
@@ -110,25 +119,20 @@ class Parser final : public beast::http::basic_parser<true> {
       case beast::http::field::content_encoding:
         head_->encoded = true;
         return;
+      case beast::http::field::connection:
+        each_member(value, [this](std::string_view member) {
+          close_ = close_ || equal_without_case(member, "close");
+          stay_ = stay_ || equal_without_case(member, "keep-alive");
+        });
+        return;
       case beast::http::field::expect:
-        if (!head_->http10) expect(value);
+        if (head_->http10) return;
+        each_member(value, [this](std::string_view member) {
+          (equal_without_case(member, "100-continue") ? head_->expects_continue : head_->expects_else) = true;
+        });
         return;
       default:
         return;
-    }
-  }
-
-  // A list, in which nothing but `100-continue` has a meaning.
-  void expect(std::string_view list) {
-    while (!list.empty()) {
-      const std::size_t comma = std::min(list.find(','), list.size());
-      const std::string_view member = trimmed(list.substr(0, comma));
-      if (equal_without_case(member, "100-continue")) {
-        head_->expects_continue = true;
-      } else if (!member.empty()) {
-        head_->expects_else = true;
-      }
-      list.remove_prefix(std::min(comma + 1, list.size()));
     }
   }
 
@@ -144,6 +148,7 @@ class Parser final : public beast::http::basic_parser<true> {
   HeadFault fault_;
   int hosts_ = 0;
   bool has_type_ = false;
+  bool close_ = false, stay_ = false;  // as Connection says; closing wins
 };
 
 }  // namespace

@@ -76,6 +76,8 @@ TEST_CASE("framing: who stays open is said by version and Connection") {
   CHECK_FALSE(parse(post("Host: a\r\nConnection: close\r\n")).head.keep_alive);
   CHECK_FALSE(parse(post("", "HTTP/1.0")).head.keep_alive);
   CHECK(parse(post("Connection: Keep-Alive\r\n", "HTTP/1.0")).head.keep_alive);
+  CHECK_FALSE(parse(post("Connection: keep-alive\r\nConnection: close\r\n", "HTTP/1.0")).head.keep_alive);
+  CHECK_FALSE(parse(post("Proxy-Connection: keep-alive\r\n", "HTTP/1.0")).head.keep_alive);
   CHECK(parse(post("", "HTTP/1.0")).head.http10);
 }
 
