@@ -118,7 +118,7 @@ Client::More Client::read_more(Clock::time_point until) {
   return More::bytes;
 }
 
-std::optional<Answer> Client::read_answer(milliseconds limit) {
+std::optional<Answer> Client::read_head(milliseconds limit) {
   const auto until = Clock::now() + limit;
   std::size_t head_end = 0;
   while ((head_end = received_.find("\r\n\r\n")) == std::string::npos) {
@@ -126,6 +126,14 @@ std::optional<Answer> Client::read_answer(milliseconds limit) {
   }
   Answer answer = parse_head(std::string_view(received_).substr(0, head_end));
   received_.erase(0, head_end + 4);
+  return answer;
+}
+
+std::optional<Answer> Client::read_answer(milliseconds limit) {
+  const auto until = Clock::now() + limit;
+  std::optional<Answer> head = read_head(limit);
+  if (!head) return std::nullopt;
+  Answer answer = std::move(*head);
   if (answer.status / 100 == 1 || answer.status == 204) return answer;
   const std::string length = answer.header("content-length");
   if (length.empty()) throw std::runtime_error("an answer without Content-Length");

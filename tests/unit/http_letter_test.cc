@@ -1,10 +1,7 @@
 // HTTP/1.1 to the letter (RFC 9110 and 9112), by raw sockets: a table of requests, each with what it is answered and
 // what is taken of it. Behind every request comes another, so that it is seen whether the connection goes on; where the
 // framing is in doubt nothing behind it may be understood as a request. Then each again, cut in two at every byte.
-#include <arpa/inet.h>
 #include <doctest/doctest.h>
-#include <netinet/in.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -21,6 +18,7 @@
 #include "http/server.h"
 #include "http_support.h"
 #include "sluice/tracker.h"
+#include "support/peer.h"
 
 namespace {
 
@@ -70,44 +68,6 @@ struct House {
   Strings given;  // guarded by mutex
   std::unique_ptr<sluice::Tracker> tracker;
   std::unique_ptr<Server> server;  // dies first
-};
-
-// The server's end of a connection is in this very process: what it has not read yet can be seen.
-class ServersEnd {
- public:
-  explicit ServersEnd(const Client& client) {
-    const sockaddr_in own = name_of(client.fd(), ::getsockname);
-    (void)eventually([&] {
-      for (int fd = 3; fd < kMostDescriptors && fd_ < 0; ++fd) {
-        if (fd != client.fd() && same(name_of(fd, ::getpeername), own)) fd_ = fd;
-      }
-      return fd_ >= 0;
-    });
-  }
-
-  // The server has read all that its kernel holds for it, which is all that the client has sent, loopback being what
-  // it is.
-  [[nodiscard]] bool wait_all_read() const {
-    return fd_ >= 0 && eventually([&] {
-             int unread = 0;
-             return ::ioctl(fd_, FIONREAD, &unread) != 0 || unread == 0;
-           });
-  }
-
- private:
-  static constexpr int kMostDescriptors = 1024;
-
-  static sockaddr_in name_of(int fd, int (*ask)(int, sockaddr*, socklen_t*)) {
-    sockaddr_in name{};
-    socklen_t size = sizeof name;
-    if (ask(fd, reinterpret_cast<sockaddr*>(&name), &size) != 0) return {};
-    return name;
-  }
-  static bool same(const sockaddr_in& a, const sockaddr_in& b) {
-    return a.sin_family == b.sin_family && a.sin_port == b.sin_port && a.sin_addr.s_addr == b.sin_addr.s_addr;
-  }
-
-  int fd_ = -1;
 };
 
 // One line of the table.
@@ -525,9 +485,8 @@ Heard ask_whole(const House& house, const Letter& letter) {
 
 Heard ask_cut(const House& house, const Letter& letter, std::size_t cut) {
   Client client(house.address());
-  const ServersEnd end(client);
   client.send(std::string_view(letter.request).substr(0, cut));
-  REQUIRE(end.wait_all_read());
+  REQUIRE(test::wait_peer_has_read(client.fd(), cut, kPatience));
   client.send(letter.request.substr(cut) + kLast);
   return hear(client, asks_for_body(letter));
 }
