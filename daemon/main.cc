@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "admin/pages.h"
+#include "host/descriptors.h"
 #include "host/final_report.h"
 #include "host/service_manager.h"
 #include "host/stop_signals.h"
@@ -148,6 +149,12 @@ int run(const options::Options& options) {
                                  ? log::Format::json
                                  : log::format_for(STDERR_FILENO, std::getenv("JOURNAL_STREAM"));
   log::Log log(STDERR_FILENO, format, options.log_level);
+  const host::Descriptors descriptors = host::raise_descriptor_limit();
+  if (descriptors.for_intake < options.max_connections) {
+    log.write(LogLevel::warn,
+              fmt::format("open files are limited to {}, too few for {} connections: the last ones wait",
+                          descriptors.all, options.max_connections));
+  }
 
   std::vector<http::Address> listen;
   for (const std::string& text : options.listen) listen.push_back(address("--listen", text));
@@ -171,8 +178,11 @@ int run(const options::Options& options) {
 
   const auto started = std::chrono::system_clock::now();
   const auto began = std::chrono::steady_clock::now();
-  http::Config admin_config{
-      .listen = admin_listen, .pages = health_pages(life, tracker), .thread_name = "admin", .log = log.hook()};
+  http::Config admin_config{.listen = admin_listen,
+                            .pages = health_pages(life, tracker),
+                            .thread_name = "admin",
+                            .max_descriptors = descriptors.for_admin,
+                            .log = log.hook()};
   std::atomic<const http::Server*> shown{nullptr};
   admin_config.pages["/status"] = [&] {
     const http::Server* const server = shown.load();
@@ -210,6 +220,7 @@ int run(const options::Options& options) {
                              .max_request_bytes = options.max_request_bytes,
                              .receive_bytes = options.receive_bytes(),
                              .max_connections = options.max_connections,
+                             .max_descriptors = descriptors.for_intake,
                              .request_timeout = options.request_timeout,
                              .log = log.hook()};
   http::Server intake(std::move(intake_config));

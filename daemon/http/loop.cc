@@ -22,6 +22,7 @@ using std::chrono::milliseconds;
 constexpr milliseconds kSweep{250};
 constexpr milliseconds kSweepAtLeast{5};
 constexpr milliseconds kSweepDraining{5};
+constexpr milliseconds kComplain{10'000};
 constexpr int kRoundsATurn = 16;
 constexpr int kToldATurn = 4;
 constexpr std::size_t kManyReady = 4;
@@ -155,20 +156,15 @@ void Loop::wait_for_clients(Acceptor& acceptor) {
 // False: this process or system has no socket left, so that asking again at once would spin.
 bool Loop::accept_some(Acceptor& acceptor, int most) {
   for (; most > 0; --most) {
-    const int fd = acceptor.listener.accept();
+    const int fd = acceptor.listener.accept(shared_.config.max_descriptors);
     if (fd < 0) {
       if (errno == EAGAIN || errno == EWOULDBLOCK) return true;
       if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-        if (shared_.config.log && !acceptor.complained) {
-          shared_.config.log(sluice::LogLevel::warn, fmt::format("accept on {}: {}", acceptor.listener.name(),
-                                                                 std::generic_category().message(errno)));
-        }
-        acceptor.complained = true;
+        complain(acceptor, errno);
         return false;
       }
       continue;  // that client is gone
     }
-    acceptor.complained = false;
     const std::size_t open = shared_.connections += 1;
     if (open > shared_.config.max_connections + kTurnedAwayAtOnce) {
       ::close(fd);
@@ -178,6 +174,15 @@ bool Loop::accept_some(Acceptor& acceptor, int most) {
     acceptor.hand_over(fd, acceptor.listener.tcp(), open > shared_.config.max_connections);
   }
   return true;
+}
+
+// Once at first, then at intervals: with clients that come and go this is a state, not an event.
+void Loop::complain(Acceptor& acceptor, int error) {
+  const Clock::time_point now = coarse_now();
+  if (!shared_.config.log || now < acceptor.silent_until) return;
+  acceptor.silent_until = now + kComplain;
+  shared_.config.log(sluice::LogLevel::warn, fmt::format("accept on {}: {}; connections wait", acceptor.listener.name(),
+                                                         std::generic_category().message(error)));
 }
 
 void Loop::accept_waiting() {

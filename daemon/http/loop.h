@@ -76,8 +76,8 @@ class Loop {
     Listener& listener;
     Descriptor descriptor;
     std::function<void(int fd, bool tcp, bool too_many)> hand_over;
-    bool paused = false;      // until the next sweep
-    bool complained = false;  // and once is enough
+    bool paused = false;               // until the next sweep
+    Clock::time_point silent_until{};  // has complained
   };
 
   void recover();
@@ -86,6 +86,7 @@ class Loop {
   void serve_told();
   void wait_for_clients(Acceptor& acceptor);
   [[nodiscard]] bool accept_some(Acceptor& acceptor, int most);
+  void complain(Acceptor& acceptor, int error);
   void stop_listening();
   void arm_sweep();
   void sweep();
