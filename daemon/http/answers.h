@@ -40,6 +40,7 @@ struct Problem {
   bool with_body = true;        // else only its length, as to a HEAD
 };
 
+inline constexpr std::string_view kTooManyConnections = "too many connections";
 inline constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
 
 void write_accepted(std::string& out, std::string_view date, Ending ending, std::size_t events,

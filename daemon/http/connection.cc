@@ -43,7 +43,7 @@ void Connection::begin() {
 }
 
 void Connection::turn_away() {
-  refuse(503, "too many connections");
+  refuse(503, kTooManyConnections);
   begin();
 }
 
@@ -163,9 +163,13 @@ void Connection::check_settled() {
 
 // The client's kernel has all of it, and nothing of theirs lies unread here.
 bool Connection::delivered() {
-  int unread = 0;
-  if (::ioctl(socket_, FIONREAD, &unread) != 0) return true;
-  return unread == 0 && (!tcp_ || on_the_way() == 0);  // a unix socket's answers are there when written
+  return unread() == 0 && (!tcp_ || on_the_way() == 0);  // a unix socket's answers are there when written
+}
+
+// Bytes in the kernel that we have not read.
+std::size_t Connection::unread() {
+  int bytes = 0;
+  return ::ioctl(socket_, FIONREAD, &bytes) == 0 ? static_cast<std::size_t>(bytes) : 0;
 }
 
 // Bytes in the kernel that the client's has not confirmed.

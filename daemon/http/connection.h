@@ -113,6 +113,7 @@ class Connection {
   void discard();
   void check_settled();
   [[nodiscard]] bool delivered();
+  [[nodiscard]] std::size_t unread();
   [[nodiscard]] int on_the_way();
   [[nodiscard]] bool half_read() const noexcept { return begun_ || request_ != nullptr; }
   [[nodiscard]] bool open() const noexcept { return state_ == State::open; }

@@ -90,6 +90,7 @@ class Loop {
   void stop_listening();
   void arm_sweep();
   void sweep();
+  void trim();
   void each(const std::function<void(Connection&)>& turn);
   void publish() noexcept;
 
@@ -112,7 +113,8 @@ class Loop {
   bool reading_over_ = false;
   bool quiet_ = false;  // as counted in Shared::busy_loops
   Clock::time_point reading_{};
-  std::size_t settling_ = 0;  // connections whose last answer is on its way
+  std::size_t most_held_ = 0;  // of the budget, at sweeps, since the last trim
+  std::size_t settling_ = 0;   // connections whose last answer is on its way
   std::atomic<std::size_t> owed_{0};
   std::atomic<std::uint64_t> wake_ups_{0};
   std::array<std::atomic<std::uint64_t>, 600> answered_{};  // by status

@@ -14,7 +14,7 @@ namespace sluiced::http {
 namespace {
 
 constexpr std::string_view kEvents = "/v1/events";
-constexpr std::size_t kFirstRoom = std::size_t{64} << 10U;    // for a body of known length, at once; then by doubling
+constexpr std::size_t kFirstRoom = std::size_t{4} << 10U;     // for a body, or more if more has come; then by doubling
 constexpr std::size_t kMostSkipped = std::size_t{64} << 10U;  // of an unwanted body; for more, closing is cheaper
 constexpr std::size_t kMostContentType = 255;                 // what an event keeps of it
 constexpr std::size_t kRequestCharge = 512;                   // a Request and its content type
@@ -202,15 +202,14 @@ std::size_t Connection::receive_events(const Head& head, std::string_view rest) 
 
 // ---- a body on its way
 
-// Room for `size` bytes of body in all; in steps, each charged before it is made. False: refused.
+// Room for `size` bytes of body in all; in steps, each charged before it is made. What a client has announced is not
+// what it will send, so it has no room for it before it has come. False: refused.
 bool Connection::make_room(std::size_t size) {
   ChargedBytes& body = request_->body;
   if (size <= body.capacity()) return true;
   const std::size_t most = request_->chunks ? request_->limit : request_->expected;
-  const std::size_t step = body.capacity() != 0 ? 2 * body.capacity()
-                           : !request_->chunks  ? kFirstRoom
-                                                : std::size_t{4} << 10U;
-  if (body.try_reserve(std::min(most, std::max(size, step)))) return true;
+  const std::size_t step = std::max({kFirstRoom, 2 * body.capacity(), size + unread()});
+  if (body.try_reserve(std::min(most, step)) || body.try_reserve(size)) return true;
   refuse(429, "no room to receive this now");
   return false;
 }

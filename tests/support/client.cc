@@ -21,7 +21,12 @@ namespace {
 
 Fd connected(int family, int type, const sockaddr* to, socklen_t size, int receive_bytes) {
   Fd fd(must(::socket(family, type | SOCK_CLOEXEC, 0), "socket"));
-  if (receive_bytes > 0) ::setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUF, &receive_bytes, sizeof receive_bytes);
+  if (receive_bytes > 0) {
+    ::setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUF, &receive_bytes, sizeof receive_bytes);
+    // The other end's buffer is measured in segments, and loopback's would be so large that nothing ever waited.
+    const int segment = 1460;
+    if (family != AF_UNIX) ::setsockopt(fd.get(), IPPROTO_TCP, TCP_MAXSEG, &segment, sizeof segment);
+  }
   const int on = 1;
   if (family != AF_UNIX) ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   const int result = ::connect(fd.get(), to, size);

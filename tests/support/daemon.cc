@@ -141,8 +141,8 @@ std::optional<Report> report_in_json(std::string_view text) {
   return reader.all_read() ? std::optional(report) : std::nullopt;
 }
 
-Daemon::Daemon(const Flags& flags, const std::vector<std::string>& environment)
-    : process_(command(completed(flags, own_.path())), environment) {
+Daemon::Daemon(const Flags& flags, const std::vector<std::string>& environment, std::optional<std::size_t> descriptors)
+    : process_(command(completed(flags, own_.path())), environment, descriptors) {
   const auto line = process_.wait_line("ready run=", kReadyLimit);
   if (!line) {
     process_.signal(SIGKILL);

@@ -41,7 +41,9 @@ struct Ended {
 class Daemon {
  public:
   // `flags` may name --state-dir, --listen and --admin; what they do not name is set to something of our own.
-  explicit Daemon(const Flags& flags = {}, const std::vector<std::string>& environment = {});
+  // `descriptors`: as `ulimit -n` for it.
+  explicit Daemon(const Flags& flags = {}, const std::vector<std::string>& environment = {},
+                  std::optional<std::size_t> descriptors = {});
 
   // As bound.
   [[nodiscard]] const std::string& address(std::size_t nth = 0) const { return listen_.at(nth); }

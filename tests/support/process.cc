@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -13,6 +14,8 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
+#include <sstream>
 #include <stdexcept>
 #include <utility>
 
@@ -56,7 +59,8 @@ int wait_readable(int fd, Clock::time_point until) {
 
 }  // namespace
 
-Process::Process(const std::vector<std::string>& command, const std::vector<std::string>& environment) {
+Process::Process(const std::vector<std::string>& command, const std::vector<std::string>& environment,
+                 std::optional<std::size_t> descriptors) {
   auto [error_end, child_error] = pipe_ends();
   auto [output_end, child_output] = pipe_ends();
   const std::vector<char*> argv = pointers_to(command);
@@ -70,6 +74,10 @@ Process::Process(const std::vector<std::string>& command, const std::vector<std:
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (::getppid() != parent) ::_exit(127);
     ::signal(SIGPIPE, SIG_DFL);
+    if (descriptors) {
+      const rlimit files{*descriptors, *descriptors};
+      if (::setrlimit(RLIMIT_NOFILE, &files) != 0) ::_exit(127);
+    }
     ::dup2(child_output.get(), STDOUT_FILENO);
     ::dup2(child_error.get(), STDERR_FILENO);
     ::execve(argv[0], argv.data(), envp.data());
@@ -185,6 +193,25 @@ std::vector<std::string> Process::thread_names() const {
     if (std::string name; std::getline(file, name)) names.push_back(name);
   }
   return names;
+}
+
+std::size_t Process::descriptors() const {
+  const std::filesystem::directory_iterator all(proc(pid_, "fd"));
+  return static_cast<std::size_t>(std::distance(begin(all), end(all)));
+}
+
+milliseconds Process::cpu_time() const {
+  std::ifstream file(proc(pid_, "stat"));
+  std::string text;
+  std::getline(file, text);
+  std::istringstream fields(text.substr(text.rfind(')') + 1));  // a name may hold anything
+  std::string skipped;
+  for (int i = 3; i < 14; ++i) fields >> skipped;
+  long user = 0;
+  long system = 0;
+  fields >> user >> system;
+  if (!fields) throw std::runtime_error("cannot read " + proc(pid_, "stat"));
+  return milliseconds((user + system) * 1000 / ::sysconf(_SC_CLK_TCK));
 }
 
 }  // namespace test

@@ -25,7 +25,9 @@ using std::chrono::milliseconds;
 class Process {
  public:
   // `command`: the program's path, then its arguments. `environment`: NAME=value; nothing of ours is inherited.
-  Process(const std::vector<std::string>& command, const std::vector<std::string>& environment);
+  // `descriptors`: as `ulimit -n` for it; none: as for us.
+  Process(const std::vector<std::string>& command, const std::vector<std::string>& environment,
+          std::optional<std::size_t> descriptors = {});
   ~Process();  // kills it if it still runs
   Process(const Process&) = delete;
   Process& operator=(const Process&) = delete;
@@ -57,6 +59,8 @@ class Process {
   [[nodiscard]] std::size_t peak_resident() const;
   void forget_peak() const;
   [[nodiscard]] std::vector<std::string> thread_names() const;
+  [[nodiscard]] std::size_t descriptors() const;  // that are open
+  [[nodiscard]] milliseconds cpu_time() const;    // used so far, by all its threads
 
  private:
   void read_all();
