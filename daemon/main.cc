@@ -28,6 +28,7 @@
 #include "options/options.h"
 #include "sluice/sinks.h"
 #include "sluice/tracker.h"
+#include "sluice/version.h"
 #include "stop.h"
 
 namespace sluiced {
@@ -192,7 +193,7 @@ int run(const options::Options& options) {
     status.phase = std::max(status.phase, life.phase());  // the intake closes before the tracker does
     if (life.phase() == sluice::Phase::starting) status.phase = sluice::Phase::starting;
     return http::Page{200, "application/json",
-                      admin::status_json(status, {.version = SLUICE_VERSION,
+                      admin::status_json(status, {.version = std::string(sluice::version()),
                                                   .run = run_text(tracker),
                                                   .ready = ready,
                                                   .started = started,
@@ -233,7 +234,7 @@ int run(const options::Options& options) {
   log.write(LogLevel::info,
             fmt::format("ready run={} listen={} admin={} workers={} sink={} version={} pid={}", run_text(tracker),
                         fmt::join(intake.addresses(), ","), admin_server ? admin_server->addresses().front() : "none",
-                        options.workers, options.sink, SLUICE_VERSION, ::getpid()));
+                        options.workers, options.sink, sluice::version(), ::getpid()));
   manager.ready(fmt::format("taking events at {}", fmt::join(intake.addresses(), ", ")));
 
   const auto reopen = [&log] {

@@ -161,7 +161,7 @@ struct Disked {
 }  // namespace
 
 // All that a worker touches. Dies in reverse: the pool, the journal, what is left in the queue, the door last.
-struct Tracker::Engine {
+struct SLUICE_INTERNAL Tracker::Engine {
   explicit Engine(Options from)
       : options(checked(std::move(from))),
         run(RunId::draw()),

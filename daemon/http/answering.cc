@@ -18,11 +18,12 @@ bool Connection::has_room() const noexcept {
 }
 
 // A whole request goes to the tracker: answered at once if its end is known at once, or queued with the committer.
-void Connection::submit(Content content, std::string_view content_type, std::string_view body, Ending ending) {
+void Connection::submit(Content content, std::string_view content_type, ChargedBytes& attributes, std::string_view body,
+                        Ending ending) {
   Slots::Hold slot = loop_.slots().try_hold();
   if (slot == nullptr) return problem({429, "no room to take this now"}, ending);
-  if (const auto refusal = loop_.intake().take(content, content_type, body, *slot))
-    return problem({refusal->status, refusal->detail, refusal->line, {}}, ending);
+  if (const auto refusal = loop_.intake().take(content, content_type, attributes, body, *slot))
+    return problem({refusal->status, refusal->detail, refusal->line, {}, true, refusal->index}, ending);
   if (loop_.draining()) ending.keep_alive = false;
   if (slot->told && pending_.empty()) return write_outcome(*slot, ending);
   slot->ending = ending;

@@ -67,6 +67,12 @@ std::string_view DateLine::now() {
 
 void write_accepted(std::string& out, std::string_view date, Ending ending, std::size_t events,
                     const sluice::EventId& first, const sluice::EventId& last) {
+  constexpr std::string_view none = R"({"accepted":0})";
+  if (events == 0) {
+    append_head(out, 202, date, ending, "application/json", none.size());
+    out.append("\r\n").append(none);
+    return;
+  }
   std::array<char, sluice::EventId::kMaxText> first_text;
   std::array<char, sluice::EventId::kMaxText> last_text;
   std::array<char, 20> count_text;
@@ -90,6 +96,7 @@ void write_problem(std::string& out, std::string_view date, Ending ending, const
   body.append(phrase_of(problem.status)).append("\",\"status\":").append(std::to_string(problem.status));
   body.append(",\"detail\":\"").append(problem.detail).append("\"");
   if (problem.line != 0) body.append(",\"line\":").append(std::to_string(problem.line));
+  if (problem.index) body.append(",\"index\":").append(std::to_string(*problem.index));
   body += '}';
 
   append_head(out, problem.status, date, ending, "application/problem+json", body.size());

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 #include <ctime>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -35,14 +36,16 @@ struct Ending {
 struct Problem {
   int status = 500;
   std::string_view detail = {};
-  std::size_t line = 0;         // of an NDJSON body, from 1; 0: none
-  std::string_view allow = {};  // with 405: the methods that would do
-  bool with_body = true;        // else only its length, as to a HEAD
+  std::size_t line = 0;                   // of an NDJSON body, from 1; 0: none
+  std::string_view allow = {};            // with 405: the methods that would do
+  bool with_body = true;                  // else only its length, as to a HEAD
+  std::optional<std::size_t> index = {};  // of a batch of CloudEvents, from 0
 };
 
 inline constexpr std::string_view kTooManyConnections = "too many connections";
 inline constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
 
+// Without events there is no first and no last.
 void write_accepted(std::string& out, std::string_view date, Ending ending, std::size_t events,
                     const sluice::EventId& first, const sluice::EventId& last);
 void write_problem(std::string& out, std::string_view date, Ending ending, const Problem& problem);

@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <exception>
+#include <utility>
 
+#include "http/cloud_events.h"
 #include "http/connection.h"
 #include "http/loop.h"
 
@@ -170,20 +172,26 @@ std::size_t Connection::receive_events(const Head& head, std::string_view rest) 
   };
 
   Intake& intake = loop_.intake();
-  const Content content = content_of(head.content_type);
+  const Content content = content_of(head.content_type, !head.cloud_event.empty());
   const std::size_t limit = intake.body_limit(content);
   if (head.encoded) return problem_at_once({415, "bodies are taken as they are, without a Content-Encoding"});
-  if (content == Content::cloudevents) return problem_at_once({415, "CloudEvents are not taken by this version"});
-  if (!head.chunked && !head.has_length) return refuse_all(411, "a Content-Length is wanted, or chunks");
+  if (!head.chunked && !head.has_length && content != Content::cloud_binary)  // which may do without data
+    return refuse_all(411, "a Content-Length is wanted, or chunks");
   if (head.content_length > limit) return refuse_all(413, "the body is larger than this server takes");
   if (head.content_type.size() > kMostContentType) return refuse_all(413, "the Content-Type is longer than 255 bytes");
 
+  ChargedBytes attributes(loop_.shared().budget);
+  if (content == Content::cloud_binary) {
+    if (const CloudFault fault = put_attributes(head.cloud_event, head.content_type, attributes))
+      return problem_at_once({fault.status, fault.detail});
+  }
+
   const Ending ending{head.http10, head.keep_alive};
   if (!head.chunked && rest.size() >= head.content_length) {  // all there: taken from where it was read to
-    submit(content, head.content_type, rest.substr(0, head.content_length), ending);
+    submit(content, head.content_type, attributes, rest.substr(0, head.content_length), ending);
     return head.content_length;
   }
-  request_ = std::make_unique<Request>(loop_.shared().budget, content, head.content_type);
+  request_ = std::make_unique<Request>(loop_.shared().budget, content, head.content_type, std::move(attributes));
   request_->ending = ending;
   request_->limit = limit;
   request_->expected = head.content_length;
@@ -268,7 +276,7 @@ std::size_t Connection::take_chunks(std::string_view input) {
 
 void Connection::finish_request() {
   const std::unique_ptr<Request> whole = std::move(request_);
-  submit(whole->content, whole->content_type, whole->body.view(), whole->ending);
+  submit(whole->content, whole->content_type, whole->attributes, whole->body.view(), whole->ending);
 }
 
 void Connection::drop_request() {

@@ -6,6 +6,7 @@
 #include <boost/beast/http/basic_parser.hpp>
 #include <cstring>
 
+#include "http/cloud_events.h"
 #include "http/text.h"
 
 namespace sluiced::http {
@@ -95,7 +96,7 @@ class Parser final : public beast::http::basic_parser<true> {
     head_->http10 = version == 10;
   }
 
-  void on_field_impl(beast::http::field field, Text, Text text, Error& error) override {
+  void on_field_impl(beast::http::field field, Text name, Text text, Error& error) override {
     const std::string_view value = view(text);
     switch (field) {
       case beast::http::field::host:
@@ -132,6 +133,7 @@ class Parser final : public beast::http::basic_parser<true> {
         });
         return;
       default:
+        if (is_cloud_event_field(view(name))) head_->cloud_event.push_back({view(name), value});
         return;
     }
   }

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
+#include <vector>
 
 namespace sluiced::http {
 
@@ -21,6 +22,10 @@ struct FoundHead {
 };
 [[nodiscard]] FoundHead find_head(std::string_view text, std::size_t searched) noexcept;
 
+struct Field {
+  std::string_view name, value;
+};
+
 struct Head {
   std::string_view method, target, content_type;
   bool http10 = false;
@@ -31,6 +36,7 @@ struct Head {
   bool expects_continue = false;  // may wait for a 100 before it sends the body
   bool expects_else = false;      // or for what this server cannot do
   std::uint64_t content_length = 0;
+  std::vector<Field> cloud_event;  // the fields that carry attributes of a CloudEvent, as they came
 };
 
 struct HeadFault {

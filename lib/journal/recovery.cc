@@ -22,8 +22,6 @@ namespace {
   throw StartError(StartError::Kind::io, fmt::format("{} {}: {}", step, name, error.message()));
 }
 
-bool ends_with(std::string_view text, std::string_view end) { return text.ends_with(end); }
-
 }  // namespace
 
 struct Journal::Found {
@@ -41,7 +39,7 @@ std::vector<Journal::Found> Journal::find_segments() {
   std::set<std::uint64_t> segments;
   std::set<std::uint64_t> settled;
   for (const std::string& name : names) {
-    if (ends_with(name, ".draft")) static_cast<void>(disk_.unlink(name));
+    if (is_draft(name)) static_cast<void>(disk_.unlink(name));
     const auto parsed = parse_name(name);
     if (!parsed) continue;
     next_number_ = std::max(next_number_, parsed->number + 1);
@@ -192,40 +190,6 @@ void Journal::judge(std::vector<Found>& found) {
   }
 }
 
-// See the top of this file.
-void Journal::rewrite_tail(Found& found) {
-  Segment& segment = *found.segment;
-  if (!found.scanned || found.scan.footer || found.scan.tail.empty()) return;
-  const IntervalSet tail = found.scan.tail.without(segment.finished).without(segment.absent);
-  if (!tail.empty()) {
-    std::vector<std::vector<std::byte>> memory;
-    std::vector<Loose> loose;
-    IntervalSet moved;
-    RecordReader reader(*segment.file, segment.header.seed, segment.synced, segment.acknowledged_end);
-    for (auto item = reader.next(); item.what != RecordReader::What::end; item = reader.next()) {
-      if (item.what == RecordReader::What::error) refuse("read", segment_name(segment.number), item.error);
-      if (item.what != RecordReader::What::record || item.head.kind != RecordKind::event) continue;
-      if (!tail.contains(event_in(item.record).sequence)) continue;
-      memory.emplace_back(item.record.begin(), item.record.end());
-      const EventView event = event_in(memory.back());
-      loose.push_back({event.sequence, event.received, event.content_type, event.payload});
-      moved.add(event.sequence, 1);
-    }
-    SegmentPtr copies;
-    if (loose.empty()) return;
-    std::ranges::sort(loose, {}, &Loose::sequence);
-    if (const auto error =
-            write_closed(SegmentKind::copies, segment.header.run, segment.header.ordinal, loose, true, copies)) {
-      refuse("write", segment_name(next_number_ - 1), error);
-    }
-    disk_.pass(Instant::after_copy);
-    segment.unfed -= std::min(segment.unfed, moved.size());
-    copies->unfed = copies->events;
-    segments_[copies->number] = copies;
-    copy_of(segment, moved, copies);
-  }
-}
-
 void Journal::take_over() {
   if (const auto error = disk_.hold()) {
     const auto kind = error == std::errc::operation_would_block ? StartError::Kind::in_use : StartError::Kind::io;
@@ -245,7 +209,9 @@ void Journal::take_over() {
     }
     segments_[segment.number] = one.segment;
   }
-  for (Found& one : found) rewrite_tail(one);
+  for (const Found& one : found) {
+    if (one.scanned && !one.scan.footer) rewrite_tail(one.segment, one.scan.tail);
+  }
   for (const auto& [number, segment] : segments_) order_.push_back(segment);
   std::ranges::sort(order_, [](const SegmentPtr& a, const SegmentPtr& b) {
     return std::tuple(a->header.ordinal, a->header.first_sequence, a->number) <

@@ -24,10 +24,12 @@ class Scanner {
  public:
   Scanner(DiskFile& file, const Header& header, const ScanLimits& limits)
       : limits_(limits),
+        is_copies_(header.kind == SegmentKind::copies),
         reader_(file, header.seed, kFirstCommit, std::min(limits.size, std::max(kFirstCommit, limits.end))) {}
 
   Scan run() {
     scan_.synced = std::max(kFirstCommit, limits_.synced);
+    if (is_copies_) scan_.synced = std::max(scan_.synced, limits_.size);  // before it had its name
     for (bool more = true; more;) more = take(reader_.next());
     drop_open();
     sort_holes();
@@ -49,6 +51,8 @@ class Scanner {
         // What was synced and is not there any more was cut off.
         if (reader_.at() < std::min(limits_.synced, limits_.end)) {
           scan_.holes.push_back({reader_.at(), std::min(limits_.synced, limits_.end) - reader_.at()});
+        } else if (is_copies_) {
+          scan_.holes.push_back({reader_.at(), kFooterSize});  // they are never without a footer
         }
         return false;
       case RecordReader::What::hole:
@@ -204,6 +208,7 @@ class Scanner {
   }
 
   const ScanLimits limits_;
+  const bool is_copies_;
   RecordReader reader_;
   Scan scan_;
   std::vector<Hole> zeros_;

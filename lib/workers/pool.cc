@@ -11,6 +11,8 @@
 #include <random>
 #include <utility>
 
+#include "sluice/error.h"
+
 namespace sluice {
 
 namespace {
@@ -116,6 +118,7 @@ void Pool::run(Worker& worker, const SinkFactory& sinks) {
   std::exception_ptr failure;
   try {
     sink = sinks();
+    if (!sink) throw StartError(StartError::Kind::usage, "sinks: the factory returned no sink");
     worker.sink_name = sink->name();
   } catch (...) {
     failure = std::current_exception();
