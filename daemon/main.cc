@@ -18,6 +18,7 @@
 #include <variant>
 #include <vector>
 
+#include "admin/metrics.h"
 #include "admin/pages.h"
 #include "host/descriptors.h"
 #include "host/final_report.h"
@@ -124,6 +125,17 @@ http::Pages health_pages(const Life& life, const sluice::Tracker& tracker) {
   return pages;
 }
 
+// What /metrics says besides the tracker's numbers. `server`: the intake, once it is there.
+admin::Edge edge(const Life& life, const host::StopSignals& signals, const http::Server* server) {
+  admin::Edge edge;
+  const http::Counters http = server != nullptr ? server->counters() : http::Counters();
+  for (std::size_t why = 0; why < http.refused.size(); ++why) {
+    edge.refused.emplace(to_string(static_cast<http::Refused>(why)), http.refused[why]);
+  }
+  if (life.phase() > sluice::Phase::running) edge.drain_left = signals.deadline() - host::StopSignals::Clock::now();
+  return edge;
+}
+
 // POST /dead-letter/requeue and /dead-letter/drop.
 http::Actions dead_letter_actions(sluice::Tracker& tracker, log::Log& log) {
   using Move = sluice::DeadLettersMoved (sluice::Tracker::*)(std::size_t);
@@ -204,6 +216,10 @@ int run(const options::Options& options) {
                                                   .connections = http.connections,
                                                   .answers_owed = http.answers_owed,
                                                   .answered = http.answered})};
+  };
+  admin_config.pages["/metrics"] = [&] {
+    return http::Page{200, std::string(admin::kMetricsType),
+                      admin::metrics_text(tracker.metrics(), edge(life, signals, shown.load()))};
   };
   admin_config.actions = dead_letter_actions(tracker, log);
   std::optional<http::Server> admin_server;

@@ -43,7 +43,7 @@ void Connection::begin() {
 }
 
 void Connection::turn_away() {
-  refuse(503, kTooManyConnections);
+  problem({.status = 503, .detail = kTooManyConnections, .counted = true}, {false, false});
   begin();
 }
 
