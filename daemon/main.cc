@@ -20,7 +20,7 @@
 
 #include "admin/metrics.h"
 #include "admin/pages.h"
-#include "host/descriptors.h"
+#include "host/descriptor_limit.h"
 #include "host/final_report.h"
 #include "host/service_manager.h"
 #include "host/stop_signals.h"
@@ -49,7 +49,8 @@ options::Environment environment() {
   return {.state_directory = variable("STATE_DIRECTORY"),
           .xdg_state_home = variable("XDG_STATE_HOME"),
           .home = variable("HOME"),
-          .cpus = static_cast<std::size_t>(std::max(1, CPU_COUNT(&cpus)))};
+          .cpus = static_cast<std::size_t>(std::max(1, CPU_COUNT(&cpus))),
+          .descriptors = host::raise_descriptor_limit()};
 }
 
 int exit_code(StartError::Kind kind) {
@@ -162,12 +163,7 @@ int run(const options::Options& options) {
                                  ? log::Format::json
                                  : log::format_for(STDERR_FILENO, std::getenv("JOURNAL_STREAM"));
   log::Log log(STDERR_FILENO, format, options.log_level);
-  const host::Descriptors descriptors = host::raise_descriptor_limit();
-  if (descriptors.for_intake < options.max_connections) {
-    log.write(LogLevel::warn,
-              fmt::format("open files are limited to {}, too few for {} connections: the last ones wait",
-                          descriptors.all, options.max_connections));
-  }
+  if (!options.remark.empty()) log.write(LogLevel::warn, options.remark);
 
   std::vector<http::Address> listen;
   for (const std::string& text : options.listen) listen.push_back(address("--listen", text));
@@ -194,7 +190,8 @@ int run(const options::Options& options) {
   http::Config admin_config{.listen = admin_listen,
                             .pages = health_pages(life, tracker),
                             .thread_name = "admin",
-                            .max_descriptors = descriptors.for_admin,
+                            .max_connections = 64,  // a few people and programs
+                            .max_descriptors = options.admin_descriptors,
                             .log = log.hook()};
   std::atomic<const http::Server*> shown{nullptr};
   admin_config.pages["/status"] = [&] {
@@ -237,7 +234,7 @@ int run(const options::Options& options) {
                              .max_request_bytes = options.max_request_bytes,
                              .receive_bytes = options.receive_bytes(),
                              .max_connections = options.max_connections,
-                             .max_descriptors = descriptors.for_intake,
+                             .max_descriptors = options.intake_descriptors,
                              .request_timeout = options.request_timeout,
                              .log = log.hook()};
   http::Server intake(std::move(intake_config));

@@ -162,6 +162,11 @@ struct Disked {
 
 }  // namespace
 
+std::size_t descriptors_of_journal(std::uint64_t journal_bytes) noexcept {
+  constexpr std::size_t kOthers = 8;  // the lock, dead letters, a directory being synced, a draft
+  return 2 * journal::Journal::most_segments(journal_bytes) + kOthers;
+}
+
 // All that a worker touches. Dies in reverse: the pool, the journal, what is left in the queue, the door last.
 struct SLUICE_INTERNAL Tracker::Engine {
   explicit Engine(Options from)

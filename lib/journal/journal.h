@@ -122,6 +122,8 @@ class Journal {
   void fed_backlog(const Backlog& backlog);
 
   [[nodiscard]] std::uint64_t segment_bytes() const noexcept { return segment_bytes_; }
+  // Which such a journal has at a time: more than full ones, since one that is begun in a corner is small.
+  [[nodiscard]] static std::size_t most_segments(std::uint64_t limit_bytes) noexcept;
   // Why it has failed: `append segment-000012: No space left on device`.
   [[nodiscard]] std::string cause() const;
 

@@ -16,7 +16,7 @@
 #include "support/control.h"
 #include "support/daemon.h"
 #include "support/delivered.h"
-#include "support/load.h"
+#include "support/lives.h"
 #include "support/say.h"
 
 namespace {
@@ -27,64 +27,36 @@ using test::Client;
 using test::Daemon;
 using test::Flags;
 using test::get;
+using test::Lives;
 using test::milliseconds;
 using test::post;
 
-constexpr std::size_t kMiB = std::size_t{1} << 20U;
 constexpr milliseconds kMostLate = 100ms;  // what the backstop may add
 
-Flags with(Flags flags, const Flags& more) {
-  flags.insert(flags.end(), more.begin(), more.end());
-  return flags;
+// A life that drains into this sink until nothing is kept; what is replayed must be `replayed`.
+void drain(const Lives& lives, const std::string& sink, std::size_t replayed) {
+  const test::Ended ended = lives.drain(sink);
+  INFO("the draining life said:\n", ended.errors);
+  CHECK(ended.code == 0);
+  REQUIRE(ended.report);
+  CHECK(ended.report->balanced());
+  CHECK(ended.report->replayed == replayed);
+  CHECK(ended.report->accepted == replayed);
+  CHECK(ended.report->delivered == replayed);
 }
 
-// A state directory, a sink beside it, and the lives that use them.
-class Lives {
- public:
-  explicit Lives(Flags flags) : flags_(with({"--state-dir", state().string()}, flags)) {}
-
-  [[nodiscard]] std::filesystem::path state() const { return dir_.path() / "state"; }
-  [[nodiscard]] std::filesystem::path journal() const { return state() / "journal"; }
-  [[nodiscard]] std::filesystem::path sink() const { return dir_.path() / "sink"; }
-  [[nodiscard]] std::string sqlite() const { return "sqlite:" + sink().string(); }
-  [[nodiscard]] std::string file() const { return "file:" + sink().string(); }
-
-  [[nodiscard]] Flags flags(const std::string& sink, const Flags& more = {}) const {
-    return with(with(flags_, {"--sink", sink}), more);
+// Exactly these stand in SQLite, each once.
+void check_sqlite(const Lives& lives, std::size_t events) {
+  const auto counts = test::delivered_to_sqlite(lives.sink(), events);  // throws on any other
+  std::size_t missing = 0;
+  std::size_t doubled = 0;
+  for (const auto times : counts) {
+    missing += times == 0 ? 1 : 0;
+    doubled += times > 1 ? 1 : 0;
   }
-
-  // A life that drains into this sink until nothing is kept; what is replayed must be `replayed`.
-  void drain(const std::string& sink, std::size_t replayed) {
-    Daemon daemon(flags(sink));
-    const bool finished = test::wait_status_number(daemon.admin(), "kept", 0, 20s);
-    const test::Ended ended = daemon.stop();
-    INFO("the draining life said:\n", ended.errors);
-    CHECK(finished);
-    CHECK(ended.code == 0);
-    REQUIRE(ended.report);
-    CHECK(ended.report->balanced());
-    CHECK(ended.report->replayed == replayed);
-    CHECK(ended.report->accepted == replayed);
-    CHECK(ended.report->delivered == replayed);
-  }
-
-  // Exactly these stand in SQLite, each once.
-  void check_sqlite(std::size_t events) const {
-    const auto counts = test::delivered_to_sqlite(sink(), events);  // throws on any other
-    std::size_t missing = 0;
-    std::size_t doubled = 0;
-    for (const auto times : counts) {
-      missing += times == 0 ? 1 : 0;
-      doubled += times > 1 ? 1 : 0;
-    }
-    CHECK(missing == 0);
-    CHECK(doubled == 0);
-  }
-
- private:
-  test::TempDir dir_;
-  Flags flags_;
-};
+  CHECK(missing == 0);
+  CHECK(doubled == 0);
+}
 
 // One request with the events `first` and on.
 std::string batch(std::size_t first, std::size_t events, std::size_t padding = 0) {
@@ -123,56 +95,6 @@ Answer ask_until(const std::string& address, const std::string& request, int sta
   }
 }
 
-struct OnDisk {
-  std::size_t segments = 0, bytes = 0;
-};
-OnDisk on_disk(const std::filesystem::path& journal) {
-  OnDisk found;
-  for (const auto& entry : std::filesystem::directory_iterator(journal)) {
-    std::error_code gone;  // a segment may go while we look
-    const auto size = entry.file_size(gone);
-    if (gone) continue;
-    found.bytes += size;
-    const std::string name = entry.path().filename().string();
-    found.segments += name.starts_with("segment-") && !name.ends_with(".settled") ? 1 : 0;
-  }
-  return found;
-}
-
-// The numbers of a file sink's lines, in their order.
-std::vector<std::size_t> order_of(const std::filesystem::path& file) {
-  std::vector<std::size_t> all;
-  for (const std::string& line : test::lines_of(file)) {
-    const auto at = line.find(R"({"k":)");
-    REQUIRE_MESSAGE(at != std::string::npos, line);
-    all.push_back(std::stoul(line.substr(at + 5)));
-  }
-  return all;
-}
-
-std::size_t resident_growth(Daemon& daemon, std::size_t idle) {
-  const std::size_t peak = daemon.process().peak_resident();
-  return peak > idle ? peak - idle : 0;
-}
-
-// What it holds once it has served each kind of request.
-std::size_t resident_when_idle(Daemon& daemon) {
-  REQUIRE(test::ask_once(daemon.address(), get("/healthz")).status == 200);
-  REQUIRE(test::ask_once(daemon.admin(), get("/status")).status == 200);
-  return daemon.process().resident();
-}
-
-test::LoadPlan one_producer(const Daemon& daemon, std::size_t first, std::size_t end) {
-  test::LoadPlan plan;
-  plan.address = daemon.address();
-  plan.mode = test::Mode::ndjson;
-  plan.connections = 1;  // its requests follow one another, so its numbers are in order
-  plan.batch = 100;
-  plan.first_event = first;
-  plan.most_events = end;
-  return plan;
-}
-
 }  // namespace
 
 TEST_SUITE("daemon.journal") {
@@ -195,9 +117,9 @@ TEST_SUITE("daemon.journal") {
           },
           kMostLate);
       CHECK(late <= kMostLate);
-      lives->drain(lives->sqlite(), kEvents);
-      lives->check_sqlite(kEvents);
-      lives->drain(lives->sqlite(), 0);
+      drain(*lives, lives->sqlite(), kEvents);
+      check_sqlite(*lives, kEvents);
+      drain(*lives, lives->sqlite(), 0);
     }
   }
 
@@ -224,8 +146,8 @@ TEST_SUITE("daemon.journal") {
           },
           kMostLate);
       CHECK(late <= kMostLate);
-      lives->drain(lives->sqlite(), kEvents);
-      lives->check_sqlite(kEvents);
+      drain(*lives, lives->sqlite(), kEvents);
+      check_sqlite(*lives, kEvents);
     }
   }
 
@@ -246,120 +168,8 @@ TEST_SUITE("daemon.journal") {
       left = ended.report->kept;
       CHECK(left > 0);
     }
-    lives.drain(lives.file(), left);  // what the first life delivered is not there again, nor is anything missing
-    CHECK(order_of(lives.sink()).size() == left);
-  }
-
-  TEST_CASE("journal: 200000 events behind a window of 1000: memory bounded, all delivered in order, new ones behind") {
-    constexpr std::size_t kOld = 200'000;
-    constexpr std::size_t kQueueBytes = 8 * kMiB;
-    constexpr std::size_t kMostGrowth = kQueueBytes + 32 * kMiB;
-    Lives lives({"--ack", "written", "--queue-events", "1000", "--queue-bytes", fmt::format("{}", kQueueBytes),
-                 "--workers", "1"});
-    {
-      Daemon daemon(lives.flags("null:?hang=true", {"-t", "100ms"}));
-      const std::size_t idle = resident_when_idle(daemon);
-      test::Load load(one_producer(daemon, 0, kOld));
-      CHECK(load.fates(60s).acknowledged == kOld);
-      const std::size_t growth = resident_growth(daemon, idle);
-      MESSAGE("with ", kOld, " accepted grown by ", growth >> 10U, " KiB of ", kMostGrowth >> 10U);
-      CHECK(growth <= kMostGrowth);
-      check_all_kept(daemon.stop(), kOld, "deadline");
-    }
-    Daemon daemon(lives.flags(lives.file(), {"-t", "20s"}));
-    CHECK(daemon.start_took() <= 1s);
-    const std::size_t idle = resident_when_idle(daemon);
-    test::Load load(one_producer(daemon, kOld, 2'000'000));  // while the backlog comes back
-    REQUIRE(load.wait_acknowledged(20'000, 20s));
-    CHECK(test::status_number(daemon.admin(), "replayed") == kOld);
-    load.stop();
-    const test::Fates& told = load.fates();
-    CHECK(told.refused == 0);
-    CHECK(told.unknown == 0);
-    CHECK(test::wait_status_number(daemon.admin(), "kept", 0, 60s));
-    const std::size_t growth = resident_growth(daemon, idle);
-    MESSAGE("in replay grown by ", growth >> 10U, " KiB of ", kMostGrowth >> 10U);
-    CHECK(growth <= kMostGrowth);
-    const test::Ended ended = daemon.stop();
-    CHECK_MESSAGE(ended.code == 0, ended.errors);
-    REQUIRE(ended.report);
-    CHECK(ended.report->balanced());
-    CHECK(ended.report->replayed == kOld);
-    CHECK(ended.report->accepted == kOld + told.acknowledged);
-
-    const std::vector<std::size_t> order = order_of(lives.sink());
-    CHECK(order.size() == kOld + told.acknowledged);
-    std::size_t out_of_place = 0;
-    for (std::size_t i = 0; i < order.size(); ++i) out_of_place += order[i] == i ? 0 : 1;
-    CHECK(out_of_place == 0);
-  }
-
-  TEST_CASE("journal: a sink slower than its producers: the seam between memory and disk keeps each producer's order") {
-    constexpr std::size_t kSecond = 500'000;  // the other producer's numbers
-    Lives lives({"--ack", "written", "--queue-events", "200", "--workers", "1", "--batch-events", "50"});
-    Daemon daemon(lives.flags(lives.file(), {"-t", "20s"}));
-    std::optional<test::Load> loads[2];
-    loads[0].emplace(one_producer(daemon, 0, 30'000));
-    loads[1].emplace(one_producer(daemon, kSecond, kSecond + 30'000));
-    for (auto& load : loads) CHECK(load->fates(60s).acknowledged == 30'000);
-    const test::Ended ended = daemon.stop();
-    CHECK_MESSAGE(ended.report, ended.errors);
-    CHECK(ended.report->balanced());
-    CHECK(ended.report->lost == 0);
-    if (ended.report->kept > 0) lives.drain(lives.file(), ended.report->kept);  // a backlog stays where it is safe
-    std::size_t next[2] = {0, kSecond};
-    std::size_t out_of_order = 0;
-    for (const std::size_t k : order_of(lives.sink())) {
-      std::size_t& expected = next[k < kSecond ? 0 : 1];
-      out_of_order += k == expected ? 0 : 1;
-      expected = k + 1;
-    }
-    CHECK(out_of_order == 0);
-    CHECK(next[0] == 30'000);
-    CHECK(next[1] == kSecond + 30'000);
-  }
-
-  TEST_CASE("journal: --journal-bytes reached is 429, and it takes again as it drains; finished segments are gone") {
-    constexpr std::size_t kRequest = 100;
-    constexpr std::size_t kPadding = 1000;
-    for (const std::string ack : {"written", "synced"}) {
-      INFO("--ack ", ack);
-      Lives lives({"--ack", ack, "--journal-bytes", "8MiB", "--queue-events", "1000", "--workers", "1",
-                   "--batch-events", "32", "-t", "20s"});
-      Daemon daemon(lives.flags("null:?delay=20ms"));  // 1.6 MB a second, less than is sent
-      std::size_t sent = 0;
-      std::size_t times_full = 0;
-      const auto limit = test::Clock::now() + 30s;
-      Client client(daemon.address());
-      while (times_full < 3 && test::Clock::now() < limit) {
-        Answer answer = client.ask(batch(sent, kRequest, kPadding));
-        while (answer.status == 202) {
-          sent += kRequest;
-          answer = client.ask(batch(sent, kRequest, kPadding));
-        }
-        REQUIRE_MESSAGE(answer.status == 429, answer.body);
-        CHECK(answer.header("retry-after") == "1");
-        ++times_full;
-        const OnDisk now = on_disk(lives.journal());
-        CHECK(now.bytes <= 8 * kMiB);
-        CHECK(test::ask_once(daemon.address(), get("/healthz")).status == 200);
-        answer = ask_until(daemon.address(), batch(sent, kRequest, kPadding), 202, 10s);
-        REQUIRE(answer.status == 202);
-        sent += kRequest;
-      }
-      CHECK(times_full == 3);
-      CHECK(sent * kPadding >= 3 * kMiB);  // most of what it may use was used
-      CHECK(test::wait_status_number(daemon.admin(), "kept", 0, 30s));
-      const auto until = test::Clock::now() + 5s;
-      while (on_disk(lives.journal()).segments > 1 && test::Clock::now() < until) std::this_thread::sleep_for(5ms);
-      CHECK(on_disk(lives.journal()).segments <= 1);
-      const test::Ended ended = daemon.stop();
-      CHECK_MESSAGE(ended.code == 0, ended.errors);
-      REQUIRE(ended.report);
-      CHECK(ended.report->accepted == sent);
-      CHECK(ended.report->delivered == sent);
-      CHECK(on_disk(lives.journal()).segments <= 1);
-    }
+    drain(lives, lives.file(), left);  // what the first life delivered is not there again, nor is anything missing
+    CHECK(test::numbers_in(lives.sink()).size() == left);
   }
 
   TEST_CASE("journal: --overflow reject takes what memory holds and leaves the rest to the client") {
@@ -371,37 +181,8 @@ TEST_SUITE("daemon.journal") {
       CHECK(client.ask(batch(1000, 1)).status == 429);
       check_all_kept(daemon.stop(), 1000, "deadline");
     }
-    lives.drain(lives.sqlite(), 1000);
-    lives.check_sqlite(1000);
-  }
-
-  TEST_CASE("journal: a clean exit delivers nothing again") {
-    for (const std::string ack : {"queued", "written", "synced"}) {
-      INFO("--ack ", ack);
-      Lives lives({"--ack", ack, "-t", "20s"});
-      test::Fates told;
-      for (std::size_t life = 0; life < 5; ++life) {
-        Daemon daemon(lives.flags(lives.file()));
-        test::LoadPlan plan = one_producer(daemon, life * 200'000, (life + 1) * 200'000);
-        plan.connections = 8;
-        test::Load load(plan);
-        REQUIRE(load.wait_acknowledged(2000, 20s));
-        const test::Ended ended = daemon.stop();
-        CHECK_MESSAGE(ended.code == 0, ended.errors);
-        REQUIRE(ended.report);
-        CHECK(ended.report->balanced());
-        CHECK(ended.report->replayed == 0);
-        CHECK(ended.report->kept == 0);
-        test::add(told, load.fates());
-        CHECK(ended.report->accepted == load.fates().acknowledged);
-      }
-      lives.drain(lives.file(), 0);
-      const test::Disagreement found = test::compare(told, test::delivered_to_file(lives.sink(), told.of.size()));
-      CHECK(found.missing == 0);
-      CHECK(found.doubled == 0);
-      CHECK(found.refused_but_there == 0);
-      CHECK(found.unanswered_but_there == 0);
-    }
+    drain(lives, lives.sqlite(), 1000);
+    check_sqlite(lives, 1000);
   }
 
   TEST_CASE("journal: a second process on the same state directory is refused with 69, and harms nothing") {
@@ -415,8 +196,8 @@ TEST_SUITE("daemon.journal") {
       CHECK(test::ask_once(daemon.address(), batch(1000, 1)).status == 202);
       check_all_kept(daemon.stop(), 1001, "deadline");
     }
-    lives.drain(lives.sqlite(), 1001);
-    lives.check_sqlite(1001);
+    drain(lives, lives.sqlite(), 1001);
+    check_sqlite(lives, 1001);
   }
 
   TEST_CASE("journal: removed while it runs: answers say so, readiness is red, and it recovers by itself") {

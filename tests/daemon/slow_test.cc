@@ -48,7 +48,7 @@ struct Held {
   std::size_t descriptors = 0, threads = 0, memory = 0;
 };
 Held held_by(Daemon& daemon) {
-  return {daemon.process().descriptors(), daemon.process().thread_names().size(), daemon.process().resident()};
+  return {daemon.process().open_files(), daemon.process().thread_names().size(), daemon.process().resident()};
 }
 
 // Of a daemon to which nobody has come yet; but its memory is that after it was used once, so that what each first
@@ -64,7 +64,7 @@ Held held_at_rest(Daemon& daemon) {
 void check_as_before(Daemon& daemon, const Held& before) {
   // Closed connections linger for a second at most.
   for (const auto until = test::Clock::now() + kPatience; test::Clock::now() < until;) {
-    if (daemon.process().descriptors() == before.descriptors) break;
+    if (daemon.process().open_files() == before.descriptors) break;
     std::this_thread::sleep_for(5ms);  // between looks
   }
   const Held after = held_by(daemon);
@@ -257,7 +257,7 @@ TEST_SUITE("daemon.slow") {
 
   TEST_CASE("slow: with ulimit -n 64 accepting pauses without a spin, files and admin are served, and it comes back") {
     const test::Flags flags{"--journal-bytes", "8MiB", "--queue-bytes", "4MiB", "--request-timeout", "60s", "-t", "1s"};
-    Daemon daemon(flags, {}, 64);
+    Daemon daemon(flags, {}, test::Descriptors{64, 64});
     const Held before = held_at_rest(daemon);
     std::deque<Client> crowd;
     Client honest(daemon.address());
@@ -267,7 +267,7 @@ TEST_SUITE("daemon.slow") {
     Client waits(daemon.address());
     REQUIRE(waits.send(post("text/plain", "waits")));
     const std::size_t connections = test::status_number(daemon.admin(), "connections");
-    MESSAGE(connections, " connections, ", daemon.process().descriptors(), " descriptors");
+    MESSAGE(connections, " connections, ", daemon.process().open_files(), " descriptors");
     CHECK(connections > 10);
     CHECK(connections < 64);
 

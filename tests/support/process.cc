@@ -60,7 +60,7 @@ int wait_readable(int fd, Clock::time_point until) {
 }  // namespace
 
 Process::Process(const std::vector<std::string>& command, const std::vector<std::string>& environment,
-                 std::optional<std::size_t> descriptors) {
+                 const Descriptors& descriptors) {
   auto [error_end, child_error] = pipe_ends();
   auto [output_end, child_output] = pipe_ends();
   const std::vector<char*> argv = pointers_to(command);
@@ -74,10 +74,8 @@ Process::Process(const std::vector<std::string>& command, const std::vector<std:
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (::getppid() != parent) ::_exit(127);
     ::signal(SIGPIPE, SIG_DFL);
-    if (descriptors) {
-      const rlimit files{*descriptors, *descriptors};
-      if (::setrlimit(RLIMIT_NOFILE, &files) != 0) ::_exit(127);
-    }
+    const rlimit files{descriptors.soft, descriptors.hard};
+    if (files.rlim_cur != 0 && ::setrlimit(RLIMIT_NOFILE, &files) != 0) ::_exit(127);
     ::dup2(child_output.get(), STDOUT_FILENO);
     ::dup2(child_error.get(), STDERR_FILENO);
     ::execve(argv[0], argv.data(), envp.data());
@@ -195,9 +193,10 @@ std::vector<std::string> Process::thread_names() const {
   return names;
 }
 
-std::size_t Process::descriptors() const {
-  const std::filesystem::directory_iterator all(proc(pid_, "fd"));
-  return static_cast<std::size_t>(std::distance(begin(all), end(all)));
+std::size_t Process::open_files() const {
+  std::size_t n = 0;
+  for ([[maybe_unused]] const auto& one : std::filesystem::directory_iterator(proc(pid_, "fd"))) ++n;
+  return n;
 }
 
 milliseconds Process::cpu_time() const {

@@ -22,12 +22,16 @@ namespace test {
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
+// How many files a child may have open; 0: as many as we.
+struct Descriptors {
+  std::size_t soft = 0, hard = 0;
+};
+
 class Process {
  public:
   // `command`: the program's path, then its arguments. `environment`: NAME=value; nothing of ours is inherited.
-  // `descriptors`: as `ulimit -n` for it; none: as for us.
   Process(const std::vector<std::string>& command, const std::vector<std::string>& environment,
-          std::optional<std::size_t> descriptors = {});
+          const Descriptors& descriptors = {});
   ~Process();  // kills it if it still runs
   Process(const Process&) = delete;
   Process& operator=(const Process&) = delete;
@@ -59,8 +63,8 @@ class Process {
   [[nodiscard]] std::size_t peak_resident() const;
   void forget_peak() const;
   [[nodiscard]] std::vector<std::string> thread_names() const;
-  [[nodiscard]] std::size_t descriptors() const;  // that are open
-  [[nodiscard]] milliseconds cpu_time() const;    // used so far, by all its threads
+  [[nodiscard]] std::size_t open_files() const;
+  [[nodiscard]] milliseconds cpu_time() const;  // used so far, by all its threads
 
  private:
   void read_all();
