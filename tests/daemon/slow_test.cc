@@ -187,7 +187,8 @@ TEST_SUITE("daemon.slow") {
   TEST_CASE("slow: a thousand of each kind cost little time of the processor, and a stop in their midst is in time") {
     const milliseconds late = test::lateness_of(
         [] {
-          Daemon daemon({"-t", "1s", "--max-connections", "6000"});
+          // Room for all that they have sent and do not read: with less, some would be refused.
+          Daemon daemon({"-t", "1s", "--max-connections", "6000", "--queue-bytes", "1GiB"});
           std::deque<Crowd> crowds;
           std::size_t all = 0;
           for (Kind& kind : kinds()) {
@@ -292,8 +293,8 @@ TEST_SUITE("daemon.slow") {
       REQUIRE(waits.send(post("text/plain", "waits")));
       const std::size_t connections = test::status_number(daemon.admin(), "connections");
       MESSAGE(connections, " connections, ", daemon.process().open_files(), " descriptors");
-      CHECK(connections > 10);
-      CHECK(connections < 64);
+      CHECK(connections > 5);
+      CHECK(connections < 40);
 
       // Nothing happens but that it looks from time to time.
       const milliseconds used_before = daemon.process().cpu_time();
@@ -303,7 +304,7 @@ TEST_SUITE("daemon.slow") {
       CHECK(used < 150ms);
 
       send_segments(honest);
-      CHECK(test::status_number(daemon.admin(), "connections") == connections);
+      CHECK(test::status_number(daemon.admin(), "connections") < 40);
       CHECK(daemon.process().errors().find("has failed") == std::string::npos);
 
       crowd.clear();
