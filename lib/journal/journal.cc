@@ -176,6 +176,7 @@ std::error_code Journal::seal(Segment& segment) {
   if (!error) error = segment.file->sync();
   if (error) return fail("seal " + segment_name(segment.number), error);
   segment.size = size;
+  segment.sealed = true;
   return {};
 }
 

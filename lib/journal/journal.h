@@ -169,7 +169,7 @@ class Journal {
   [[nodiscard]] std::error_code write_settles(Segment& segment);
   std::error_code fail(std::string what, std::error_code error);
   [[nodiscard]] std::vector<SegmentPtr> find_finished();
-  [[nodiscard]] bool is_needed(const Segment& copies) const;
+  [[nodiscard]] bool is_needed(const Segment& segment) const;
   [[nodiscard]] bool remove(const std::vector<SegmentPtr>& finished);
   [[nodiscard]] bool is_finished(const Segment& segment) const;
   void normalize_cursor();

@@ -25,21 +25,14 @@ namespace {
 
 using namespace std::chrono_literals;
 using test::Answer;
+using test::batch;
 using test::Client;
 using test::Daemon;
 using test::get;
+using test::kMiB;
 using test::Lives;
 
-constexpr std::size_t kMiB = std::size_t{1} << 20U;
 constexpr std::size_t kSlack = 32 * kMiB;  // beyond the configured bytes
-
-// One request with the events `first` and on.
-std::string batch(std::size_t first, std::size_t events, std::size_t padding) {
-  std::string lines;
-  const std::string end = fmt::format(",\"p\":\"{}\"}}\n", std::string(padding, 'x'));
-  for (std::size_t k = first; k < first + events; ++k) lines += fmt::format("{{\"k\":{}{}", k, end);
-  return test::post("application/x-ndjson", lines);
-}
 
 void check_growth(const test::Growth& growth, std::size_t queue_bytes, const std::string& when) {
   MESSAGE(when, ": grown by ", growth.bytes() >> 10U, " KiB of ", (queue_bytes + kSlack) >> 10U);
@@ -108,7 +101,7 @@ TEST_SUITE("daemon.overflow") {
     CHECK(ended.report->balanced());
     CHECK(ended.report->lost == 0);
     if (ended.report->kept > 0) {  // a backlog stays where it is safe
-      CHECK(lives.drain(lives.file()).report->replayed == ended.report->kept);
+      CHECK(lives.drained(lives.file()).report->replayed == ended.report->kept);
     }
     std::size_t next[2] = {0, kSecond};
     std::size_t out_of_order = 0;

@@ -26,10 +26,10 @@ using namespace std::chrono_literals;
 using test::Clock;
 using test::Daemon;
 using test::Descriptors;
+using test::kMiB;
 using test::Lives;
 
 constexpr std::size_t kKiB = 1024;
-constexpr std::size_t kMiB = 1024 * kKiB;
 constexpr std::size_t kGiB = 1024 * kMiB;
 constexpr std::size_t kSlack = 32 * kMiB;  // beyond the configured bytes
 constexpr auto kReady = 1s;
@@ -216,7 +216,7 @@ TEST_SUITE("daemon.restart") {
         test::add(told, load.fates());
         CHECK(ended.report->accepted == load.fates().acknowledged);
       }
-      CHECK(lives.drain(lives.file()).report->replayed == 0);
+      CHECK(lives.drained(lives.file()).report->replayed == 0);
       const test::Disagreement found = test::compare(told, test::delivered_to_file(lives.sink(), told.of.size()));
       CHECK(found.missing == 0);
       CHECK(found.doubled == 0);
@@ -257,7 +257,7 @@ TEST_SUITE("daemon.restart") {
         CHECK(kept > 0);
       }
       sink.read();
-      const test::Ended ended = lives.drain(sink.sink());
+      const test::Ended ended = lives.drained(sink.sink());
       REQUIRE(ended.report);
       CHECK(ended.report->replayed == kept);
       CHECK(ended.report->delivered == kept);
@@ -279,7 +279,7 @@ TEST_SUITE("daemon.restart") {
         INFO("--ack ", ack, ", round ", round);
         const Lives lives({"--ack", ack, "--workers", fmt::format("{}", kWorkers), "--batch-events",
                            fmt::format("{}", kBatch), "-t", "20s"},
-                          test::quickest_disk());
+                          {}, test::quickest_disk());
         SizeOverTime sizes(lives.sink());
         test::Fates told;
         Clock::time_point killed;
@@ -299,7 +299,7 @@ TEST_SUITE("daemon.restart") {
         const auto settled_by = sizes.at(killed - kSettled - kMargin);
         const std::size_t late = lines_behind(lives.sink(), settled_by);
         const std::size_t before = lines_behind(lives.sink(), 0) - late;
-        CHECK(lives.drain(lives.file()).code == 0);
+        CHECK(lives.drained(lives.file()).code == 0);
         const test::Disagreement found = test::compare(told, test::delivered_to_file(lives.sink(), told.of.size()));
         MESSAGE(found.doubled, " came twice; ", late, " had come within ", kSettled + kMargin, " before the kill, ",
                 before, " earlier");
