@@ -154,13 +154,15 @@ TEST_SUITE("daemon.slow") {
       INFO("a byte a second: ", kind.what);
       const milliseconds p99 = test::lateness_of(
           [&kind] {
-            Daemon daemon({"--request-timeout", kTimeout});
+            // Room for all that they have sent and do not read: with less, some would be refused.
+            Daemon daemon({"--request-timeout", kTimeout, "--queue-bytes", "256MiB"});
             const Daemon control;
             const Held before = held_at_rest(daemon);
             kind.plan.address = daemon.address();
             Honest honest(daemon);
             Honest alone(control);
             const Crowd crowd(kind.plan);
+            REQUIRE(test::wait_status_number(daemon.admin(), "connections", 1001, kPatience));
             // To the last of them, so that the answers to a thousand of them at a time are seen as well.
             const auto until = test::Clock::now() + kPatience;
             do {
@@ -187,7 +189,6 @@ TEST_SUITE("daemon.slow") {
   TEST_CASE("slow: a thousand of each kind cost little time of the processor, and a stop in their midst is in time") {
     const milliseconds late = test::lateness_of(
         [] {
-          // Room for all that they have sent and do not read: with less, some would be refused.
           Daemon daemon({"-t", "1s", "--max-connections", "6000", "--queue-bytes", "1GiB"});
           std::deque<Crowd> crowds;
           std::size_t all = 0;
