@@ -19,6 +19,7 @@
 #include "journal/committer.h"
 #include "journal/feeder.h"
 #include "journal/journal.h"
+#include "journal/pace.h"
 #include "journal/posix_disk.h"
 #include "journal/state_dir.h"
 #include "journal/unrecorded.h"
@@ -26,6 +27,7 @@
 #include "lifecycle/shutdown.h"
 #include "queue/event_queue.h"
 #include "sinks/dead_letter_file.h"
+#include "tracker_on_disk.h"
 #include "workers/ledger.h"
 #include "workers/pool.h"
 
@@ -54,7 +56,8 @@ std::size_t usable_cpus() {
   return static_cast<std::size_t>(std::max(1, CPU_COUNT(&set)));
 }
 
-Options checked(Options options) {
+Options checked(Options options, bool other_disk) {
+  const bool has_disk = options.state_dir || other_disk;
   const auto require = [](bool holds, const char* what) {
     if (!holds) throw StartError(StartError::Kind::usage, what);
   };
@@ -67,8 +70,8 @@ Options checked(Options options) {
   require(options.batch_linger >= nanoseconds::zero(), "batch_linger: not negative");
   require(options.retry_min >= nanoseconds::zero(), "retry_min: not negative");
   require(options.retry_max >= options.retry_min, "retry_max: not less than retry_min");
-  require(options.state_dir || options.ack == Ack::queued, "ack: written and synced need a state_dir");
-  require(options.state_dir || options.overflow == Overflow::reject, "overflow: disk needs a state_dir");
+  require(has_disk || options.ack == Ack::queued, "ack: written and synced need a state_dir");
+  require(has_disk || options.overflow == Overflow::reject, "overflow: disk needs a state_dir");
   require(options.journal_bytes >= std::uint64_t{1} << 20U, "journal_bytes: at least 1 MiB");
   if (!options.log) {
     options.log = [](LogLevel level, std::string_view line) {
@@ -134,25 +137,28 @@ class Waiter {
   std::optional<Outcome> outcome_;  // guarded by mutex_
 };
 
-// What stands on disk behind the queue, if there is a state directory.
+// What stands on disk behind the queue, if there is a disk.
 struct Disked {
-  Disked(const Options& options, const RunId& run, StateDir& state_dir, EventQueue& queue, Admission& door,
-         journal::Unrecorded& unrecorded, journal::Feeder::Hooks feeder_hooks,
+  Disked(const Options& options, const RunId& run, std::shared_ptr<Disk> on, const journal::Pace& pace,
+         EventQueue& queue, Admission& door, journal::Unrecorded& unrecorded, journal::Feeder::Hooks feeder_hooks,
          journal::Committer::Hooks committer_hooks)
-      : disk(state_dir),
-        journal(disk, {.run = run,
-                       .limit_bytes = options.journal_bytes,
-                       .spill_bytes = options.ack == Ack::queued ? spill_bytes(options) : 0,
-                       .log = feeder_hooks.log}),
-        feeder(journal, queue, door, std::move(feeder_hooks)),
+      : disk(std::move(on)),
+        journal(*disk, {.run = run,
+                        .limit_bytes = options.journal_bytes,
+                        .spill_bytes = options.ack == Ack::queued ? spill_bytes(options) : 0,
+                        .log = feeder_hooks.log}),
+        feeder(journal, queue, door, pace, std::move(feeder_hooks)),
         committer(journal, feeder, queue, unrecorded,
-                  {.run = run, .sync_each = options.ack == Ack::synced, .most_unsynced = options.queue_bytes / 8},
+                  {.run = run,
+                   .sync_each = options.ack == Ack::synced,
+                   .most_unsynced = options.queue_bytes / 8,
+                   .pace = pace},
                   std::move(committer_hooks)) {}
 
   // What is in memory, as records: small events are larger on disk.
   static std::uint64_t spill_bytes(const Options& options) { return options.queue_bytes + 64 * options.queue_events; }
 
-  PosixDisk disk;
+  std::shared_ptr<Disk> disk;  // owners: we, and the test that has made it
   journal::Journal journal;
   journal::Feeder feeder;
   journal::Committer committer;
@@ -162,18 +168,21 @@ struct Disked {
 
 // All that a worker touches. Dies in reverse: the pool, the journal, what is left in the queue, the door last.
 struct SLUICE_INTERNAL Tracker::Engine {
-  explicit Engine(Options from)
-      : options(checked(std::move(from))),
+  explicit Engine(Options from, std::shared_ptr<Disk> disk = nullptr, const journal::Pace& pace = {})
+      : options(checked(std::move(from), disk != nullptr)),
         run(RunId::draw()),
         door(options.queue_events, options.queue_bytes,
              options.overflow == Overflow::disk ? options.queue_bytes / 4 : 0),
         queue(run, std::max<std::size_t>(1, std::min(kLot, options.queue_events / 4)), options.batch_events) {
-    if (!options.state_dir) return;
-    state_dir.emplace(*options.state_dir);
-    dead_letters.emplace(*options.state_dir);
+    if (options.state_dir) {
+      state_dir.emplace(*options.state_dir);
+      dead_letters.emplace(*options.state_dir);
+      disk = std::make_shared<PosixDisk>(*state_dir);
+    }
+    if (!disk) return;
     const LogHook hook = [this](LogLevel level, std::string_view line) { log(level, line); };
     disked.emplace(
-        options, run, *state_dir, queue, door, unrecorded,
+        options, run, std::move(disk), pace, queue, door, unrecorded,
         journal::Feeder::Hooks{.lost = [this](std::uint64_t n) { ledger.add_lost(n); }, .log = hook},
         journal::Committer::Hooks{.accepted = [this](std::uint64_t n) { ledger.add_accepted(n); }, .log = hook});
     ledger.add_replayed(disked->journal.replayed());
@@ -197,6 +206,7 @@ struct SLUICE_INTERNAL Tracker::Engine {
 
   // They may pass the limit of the disk, and then count against new events.
   void charge_dead_letters() {
+    if (!dead_letters) return;
     std::error_code none;
     const auto bytes = std::filesystem::file_size(*options.state_dir / "dead-letter.ndjson", none);
     if (!none) disked->journal.charge_others(bytes);
@@ -351,7 +361,20 @@ Admit Tracker::Engine::take_by_disk(std::span<const Event> events, const Receipt
   return Admit::accepted;
 }
 
-Tracker::Tracker(Options options, SinkFactory sinks) : engine_(std::make_shared<Engine>(std::move(options))) {
+Tracker::Tracker(Options options, SinkFactory sinks) : Tracker(std::make_shared<Engine>(std::move(options)), sinks) {}
+
+Tracker::Tracker(Options options, Handler handler) : Tracker(std::move(options), sinks_from(std::move(handler))) {}
+
+std::unique_ptr<Tracker> TrackerOnDisk::make(Options options, SinkFactory sinks, std::shared_ptr<Disk> disk,
+                                             const journal::Pace& pace) {
+  auto engine = std::make_shared<Tracker::Engine>(std::move(options), std::move(disk), pace);
+  return std::unique_ptr<Tracker>(new Tracker(std::move(engine), sinks));
+}
+
+const journal::Journal& TrackerOnDisk::journal(const Tracker& tracker) { return tracker.engine_->disked->journal; }
+
+// The threads begin.
+Tracker::Tracker(std::shared_ptr<Engine> made, const SinkFactory& sinks) : engine_(std::move(made)) {
   if (!sinks) throw StartError(StartError::Kind::usage, "sinks: the factory must not be empty");
   Engine& engine = *engine_;
   Flow flow{.door = engine.door,
@@ -379,8 +402,6 @@ Tracker::Tracker(Options options, SinkFactory sinks) : engine_(std::make_shared<
   }
   static_cast<void>(engine.stop.on(Happening::ready));
 }
-
-Tracker::Tracker(Options options, Handler handler) : Tracker(std::move(options), sinks_from(std::move(handler))) {}
 
 Tracker::~Tracker() {
   const bool was_stopped = engine_->stop.phase() == Phase::stopped;

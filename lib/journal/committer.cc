@@ -11,13 +11,7 @@ namespace sluice::journal {
 
 namespace {
 
-using std::chrono::milliseconds;
-
 constexpr std::size_t kMostACommit = std::size_t{16} << 20U;  // bytes, unless one request alone is more
-constexpr std::chrono::seconds kSyncEvery{1};
-constexpr milliseconds kLeastBackoff{50};
-constexpr milliseconds kMostBackoff{5000};
-constexpr milliseconds kIdleLook{200};  // to remove what is finished, and give room back
 
 }  // namespace
 
@@ -72,11 +66,6 @@ void Committer::spill() {
   wanted_.notify_one();
 }
 
-bool Committer::wait_spilled(Clock::time_point until) {
-  std::unique_lock lock(mutex_);
-  return changed_.wait_until(lock, until, [this] { return spilled_ || ended_; });
-}
-
 bool Committer::stop(Clock::time_point until) {
   if (!thread_.joinable()) return true;
   {
@@ -93,7 +82,7 @@ bool Committer::stop(Clock::time_point until) {
 }
 
 Committer::Clock::time_point Committer::next_due() const {
-  return std::min({sync_due_, settle_due_, settle_sync_due_, recover_due_, Clock::now() + kIdleLook});
+  return std::min({sync_due_, settle_due_, settle_sync_due_, recover_due_, Clock::now() + config_.pace.look_every});
 }
 
 void Committer::work() {
@@ -113,7 +102,7 @@ void Committer::work() {
       requests.swap(waiting_);
       spill_asked = spill_wanted_ && !spilled_;
       if (!settles_.empty() && settle_due_ == Clock::time_point::max())
-        settle_due_ = Clock::now() + config_.settle_every;
+        settle_due_ = Clock::now() + config_.pace.settle_every;
     }
     commit(requests);
     requests.clear();
@@ -162,7 +151,7 @@ void Committer::commit_some(std::span<Request> requests) {
   const bool failed_before = journal_.failed();
   if (failed_before || journal_.commit(raw, reserved, config_.sync_each, place)) {
     if (!failed_before) {
-      backoff_ = kLeastBackoff;
+      backoff_ = config_.pace.least_backoff;
       recover_due_ = Clock::now() + backoff_;
     }
     journal_.give_back(reserved);
@@ -181,7 +170,7 @@ void Committer::commit_some(std::span<Request> requests) {
     }
     blocks.push_back(std::move(request.block));
   }
-  if (hold && sync_due_ == Clock::time_point::max()) sync_due_ = Clock::now() + kSyncEvery;
+  if (hold && sync_due_ == Clock::time_point::max()) sync_due_ = Clock::now() + config_.pace.sync_every;
   std::vector<std::pair<EventId, EventId>> ids;
   ids.reserve(blocks.size());
   for (const Block::Owner& block : blocks) {
@@ -218,7 +207,7 @@ void Committer::sync_now() {
     return;
   }
   if (journal_.sync()) {
-    backoff_ = kLeastBackoff;
+    backoff_ = config_.pace.least_backoff;
     recover_due_ = Clock::now() + backoff_;
     sync_due_ = Clock::time_point::max();
     return;
@@ -241,13 +230,13 @@ void Committer::flush_settles() {
     settle_sync_due_ = Clock::time_point::max();
   } else {
     error = journal_.write_settles();
-    if (settle_sync_due_ == Clock::time_point::max()) settle_sync_due_ = now + kSyncEvery;
+    if (settle_sync_due_ == Clock::time_point::max()) settle_sync_due_ = now + config_.pace.sync_every;
   }
   if (error && !settles_failed_) {
     hooks_.log(LogLevel::warn, fmt::format("settles cannot be written, kept in memory: {}", error.message()));
   }
   settles_failed_ = static_cast<bool>(error);
-  if (error) settle_sync_due_ = now + kSyncEvery;  // delivery goes on meanwhile
+  if (error) settle_sync_due_ = now + config_.pace.sync_every;  // delivery goes on meanwhile
 }
 
 void Committer::try_recover() {
@@ -258,7 +247,7 @@ void Committer::try_recover() {
     feeder_.wake();
     return;
   }
-  backoff_ = std::min(2 * std::max(backoff_, kLeastBackoff), kMostBackoff);
+  backoff_ = std::min(2 * std::max(backoff_, config_.pace.least_backoff), config_.pace.most_backoff);
   recover_due_ = Clock::now() + backoff_;
 }
 
@@ -288,7 +277,6 @@ void Committer::spill_now() {
   }
   const std::lock_guard lock(mutex_);
   spilled_ = true;
-  changed_.notify_all();
 }
 
 void Committer::checkpoint() {

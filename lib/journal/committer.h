@@ -17,6 +17,7 @@
 
 #include "journal/feeder.h"
 #include "journal/journal.h"
+#include "journal/pace.h"
 #include "journal/unrecorded.h"
 #include "queue/block.h"
 #include "queue/event_queue.h"
@@ -31,8 +32,7 @@ class Committer {
     RunId run;
     bool sync_each = true;          // Ack::synced
     std::size_t most_unsynced = 0;  // bytes after which a sync does not wait for its second
-    bool is_queued = false;         // Ack::queued: ids are given under the feeder's eyes
-    std::chrono::milliseconds settle_every{50};
+    Pace pace;
   };
   struct Hooks {
     std::function<void(std::uint64_t)> accepted;  // before a worker can see them
@@ -56,9 +56,8 @@ class Committer {
   // These events are finished, their tickets not back yet. Any thread; never waits for the disk.
   void settle(std::uint64_t segment, std::uint64_t first, std::uint64_t count);
 
-  // Writes down what has no record, as soon as the thread comes to it. `wait_spilled`: false, the deadline came first.
+  // Writes down what has no record, as soon as the thread comes to it.
   void spill();
-  [[nodiscard]] bool wait_spilled(std::chrono::steady_clock::time_point until);
 
   // The door is closed and nothing is on its way any more: checkpoint, then end. False: not in time; the thread is let
   // go, and owns what it touches.

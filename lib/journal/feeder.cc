@@ -17,12 +17,11 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t kMostEvents = 1024;
 constexpr std::size_t kMostBytes = std::size_t{256} << 10U;
-constexpr std::chrono::seconds kUnreadable{1};  // before a disk that would not be read is asked again
 
 }  // namespace
 
-Feeder::Feeder(Journal& journal, EventQueue& queue, Admission& door, Hooks hooks)
-    : journal_(journal), queue_(queue), door_(door), hooks_(std::move(hooks)) {}
+Feeder::Feeder(Journal& journal, EventQueue& queue, Admission& door, const Pace& pace, Hooks hooks)
+    : journal_(journal), queue_(queue), door_(door), pace_(pace), hooks_(std::move(hooks)) {}
 
 Feeder::~Feeder() {
   if (thread_.joinable()) thread_.detach();
@@ -138,7 +137,7 @@ bool Feeder::bring() {
   if (backlog_.error) {
     hooks_.log(LogLevel::error, fmt::format("the journal cannot be read, trying again segment={}: {}",
                                             segment_name(backlog_.segment), backlog_.error.message()));
-    rest(kUnreadable);
+    rest(pace_.unreadable);
     return true;
   }
   if (backlog_.events.empty()) return false;

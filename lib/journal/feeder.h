@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "journal/journal.h"
+#include "journal/pace.h"
 #include "lifecycle/admission.h"
 #include "queue/event_queue.h"
 
@@ -26,7 +27,7 @@ class Feeder {
   };
 
   // `keeps_alive` owns all that is referred to here: the thread holds it too, since a dead disk may hold the thread.
-  Feeder(Journal& journal, EventQueue& queue, Admission& door, Hooks hooks);
+  Feeder(Journal& journal, EventQueue& queue, Admission& door, const Pace& pace, Hooks hooks);
   ~Feeder();
   Feeder(const Feeder&) = delete;
   Feeder& operator=(const Feeder&) = delete;
@@ -58,6 +59,7 @@ class Feeder {
   Journal& journal_;
   EventQueue& queue_;
   Admission& door_;
+  const Pace pace_;
   const Hooks hooks_;
 
   std::mutex feed_mutex_;  // from looking at the cursor to the enqueue
