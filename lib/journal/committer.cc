@@ -265,7 +265,11 @@ void Committer::spill_now() {
   const std::error_code error = journal_.spill(loose, segment);
   for (Block* const block : held) {
     if (!error && segment != 0) {
-      unrecorded_.recorded(*block, segment, [&](std::uint32_t i) { settle(segment, block->first_sequence() + i, 1); });
+      // What was finished before has no record there, and must not count as one that is settled.
+      unrecorded_.recorded(*block, segment, [&](std::uint32_t i) {
+        const std::uint64_t sequence = block->first_sequence() + i;
+        if (std::ranges::binary_search(loose, sequence, {}, &Journal::Loose::sequence)) settle(segment, sequence, 1);
+      });
     }
     block->release(1);
   }

@@ -31,7 +31,8 @@ class Unrecorded final : public BlockWatcher {
   [[nodiscard]] std::vector<Block*> hold_all();
   // visit(index): its unfinished events of this instant.
   void each_unfinished(Block& block, const std::function<void(std::uint32_t)>& visit);
-  // All its events have their records there. settled(index) is called for those that were finished meanwhile.
+  // All that was unfinished has its records there. settled(index) is called for what is finished by now, whether before
+  // that or meanwhile.
   void recorded(Block& block, std::uint64_t segment, const std::function<void(std::uint32_t)>& settled);
 
   void forget(Block& block) noexcept override;
