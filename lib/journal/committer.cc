@@ -37,16 +37,20 @@ void Committer::run(std::shared_ptr<const void> keeps_alive) {
     const sched_param usual{};
     static_cast<void>(::pthread_setschedparam(::pthread_self(), SCHED_BATCH, &usual));
     work();
-    const std::lock_guard lock(mutex_);
-    ended_ = true;
-    changed_.notify_all();
+    end();
   });
 }
 
 void Committer::submit(Request request) {
-  const std::lock_guard lock(mutex_);
-  waiting_.push_back(std::move(request));
-  if (asleep_) wanted_.notify_one();
+  {
+    const std::lock_guard lock(mutex_);
+    if (!ended_) {
+      waiting_.push_back(std::move(request));
+      if (asleep_) wanted_.notify_one();
+      return;
+    }
+  }
+  give_up(request);  // its ticket was out when the deadline passed
 }
 
 void Committer::settle(std::uint64_t segment, std::uint64_t first, std::uint64_t count) {
@@ -154,9 +158,7 @@ void Committer::commit_some(std::span<Request> requests) {
       backoff_ = config_.pace.least_backoff;
       recover_due_ = Clock::now() + backoff_;
     }
-    journal_.give_back(reserved);
-    feeder_.gave_up(requests.size());
-    for (Request& request : requests) answer(request, false);
+    for (Request& request : requests) give_up(request);
     return;
   }
   hooks_.accepted(events);
@@ -185,11 +187,11 @@ void Committer::commit_some(std::span<Request> requests) {
   }
 }
 
-void Committer::answer(Request& request, bool committed) {
-  const EventId first{config_.run, request.block->first_sequence()};
-  const EventId last{config_.run, request.block->first_sequence() + request.block->count() - 1};
+void Committer::give_up(Request& request) {
+  journal_.give_back(request.reserved);
+  feeder_.gave_up(1);
   request.block.reset();
-  if (request.told) request.told(committed, first, last);
+  if (request.told) request.told(false, {}, {});
 }
 
 // ---- what is done between them
@@ -295,6 +297,18 @@ void Committer::checkpoint() {
     let_go_unsynced();
     checkpointed_.store(true);
   }
+}
+
+// From here whoever hands something over is answered at once.
+void Committer::end() {
+  std::vector<Request> late;
+  {
+    const std::lock_guard lock(mutex_);
+    late.swap(waiting_);  // they came during the checkpoint
+    ended_ = true;
+    changed_.notify_all();
+  }
+  for (Request& request : late) give_up(request);
 }
 
 }  // namespace sluice::journal

@@ -2,8 +2,8 @@
 // makes them one commit, waits for the disk once, and answers each by its receipt. Between commits it writes settles
 // (every 50 ms), syncs (every second, or when much is not synced), removes what is finished, and, while the journal has
 // failed, tries to get it going again by itself.
-// It refuses nothing that was handed over: a request is answered `accepted` or `failed`, unless a dead disk holds this
-// thread; then it is never answered.
+// It refuses nothing that was handed over: a request is answered `accepted` or `failed`, behind the end too, unless a
+// dead disk holds this thread; then it is never answered.
 #pragma once
 
 #include <chrono>
@@ -38,7 +38,8 @@ class Committer {
     std::function<void(std::uint64_t)> accepted;  // before a worker can see them
     LogHook log;
   };
-  // `failed`: taken whole or not at all, nobody knows. Called once, on this thread, with no lock held.
+  // `failed`, without ids: taken whole or not at all, nobody knows. Called once, with no lock held, on this thread;
+  // behind its end on that of who hands over.
   using Told = std::function<void(bool committed, const EventId& first, const EventId& last)>;
   struct Request {
     Block::Owner block;          // framed
@@ -74,12 +75,13 @@ class Committer {
   void work();
   void commit(std::vector<Request>& requests);
   void commit_some(std::span<Request> requests);
-  void answer(Request& request, bool committed);
+  void give_up(Request& request);
   void flush_settles();
   void sync_now();
   void try_recover();
   void spill_now();
   void checkpoint();
+  void end();
   void let_go_unsynced();
   [[nodiscard]] Clock::time_point next_due() const;
 
