@@ -318,16 +318,9 @@ Admit Tracker::Engine::take_by_disk(std::span<const Event> events, const Receipt
   if (const Admit* const refusal = std::get_if<Admit>(&answer)) return refuse(*refusal, events.size());
   Block::Owner block = Block::make(events, std::get<Ticket>(std::move(answer)), layout);
 
-  const auto straight = [&](Outcome& outcome) {
-    unrecorded.watch(*block);
-    Block& watched = *block;
-    const auto went = disked->feeder.try_straight(block, outcome.first);
-    if (went != journal::Feeder::Straight::done) unrecorded.unwatch(watched);
-    return went;
-  };
   if (is_queued && !block->ticket().passes()) {
     Outcome outcome;
-    switch (straight(outcome)) {
+    switch (disked->feeder.try_straight(block, unrecorded, outcome.first)) {
       case journal::Feeder::Straight::done:
         outcome.answer = Admit::accepted;
         outcome.last = {outcome.first.run, outcome.first.sequence + events.size() - 1};

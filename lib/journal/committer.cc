@@ -254,6 +254,7 @@ void Committer::try_recover() {
 }
 
 void Committer::spill_now() {
+  feeder_.end_straight();
   std::vector<Block*> held = unrecorded_.hold_all();
   std::ranges::sort(held, {}, &Block::first_sequence);
   std::vector<Journal::Loose> loose;

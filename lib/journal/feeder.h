@@ -14,6 +14,7 @@
 
 #include "journal/journal.h"
 #include "journal/pace.h"
+#include "journal/unrecorded.h"
 #include "lifecycle/admission.h"
 #include "queue/event_queue.h"
 
@@ -33,10 +34,13 @@ class Feeder {
   Feeder& operator=(const Feeder&) = delete;
   void run(std::shared_ptr<const void> keeps_alive);
 
-  // Under Ack::queued: the block goes straight to the queue if nothing is on disk before it. `behind`: something is,
-  // and the block is to be committed; the next ones are behind it as well, until it was.
+  // Under Ack::queued: the block goes straight to the queue if nothing is on disk before it, and is known as unrecorded
+  // from then. `behind`: something is, and the block is to be committed; the next ones are behind it as well, until it
+  // was.
   enum class Straight : std::uint8_t { done, closed, no_memory, behind };
-  [[nodiscard]] Straight try_straight(Block::Owner& block, EventId& first);
+  [[nodiscard]] Straight try_straight(Block::Owner& block, Unrecorded& unrecorded, EventId& first);
+  // From here all are behind: what has no record is about to be written down, and nobody comes after it.
+  void end_straight();
   void expect_commit(std::uint64_t requests) noexcept { expected_.fetch_add(requests); }
 
   // The committer's, behind a commit: each block in its turn, straight to the queue or backlog. A block that stays with
@@ -62,7 +66,8 @@ class Feeder {
   const Pace pace_;
   const Hooks hooks_;
 
-  std::mutex feed_mutex_;  // from looking at the cursor to the enqueue
+  std::mutex feed_mutex_;       // from looking at the cursor to the enqueue
+  bool straight_ends_ = false;  // guarded by feed_mutex_; never returns to false
   std::atomic<std::uint64_t> expected_{
       0};  // requests on their way to a commit; raised under feed_mutex_ where it decides
 
