@@ -164,8 +164,8 @@ std::error_code Journal::seal(Segment& segment) {
   const std::uint64_t size = segment.acknowledged_end + kFooterSize;
   std::error_code error = segment.file->write(segment.acknowledged_end, piece);
   if (!error) error = segment.file->truncate(size);
-  if (!error) error = segment.file->sync();
   if (error) return fail("seal " + segment_name(segment.number), error);
+  if ((error = sync_file(segment))) return error;
   segment.size = size;
   segment.sealed = true;
   return {};
@@ -283,9 +283,8 @@ std::error_code Journal::close() {
   std::error_code first = sync_settles();
   if (failed()) return first ? first : std::make_error_code(std::errc::io_error);
   const SegmentPtr last = active_;
-  if (last->events > 0) {
-    if (const auto error = seal(*last); error && !first) first = error;
-  }
+  // Also where nothing is to be sealed: nobody else would see that somebody has removed it, and all that it is behind.
+  if (const auto error = last->events > 0 ? seal(*last) : sync_file(*last); error && !first) first = error;
   if (first) return first;
   {
     const std::lock_guard lock(mutex_);
