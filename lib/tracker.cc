@@ -444,7 +444,7 @@ bool Tracker::Engine::wait_drained() {
   const Deadline begin = std::chrono::steady_clock::now();
   const Deadline end = stop.deadline();
   if (door.wait_empty(begin + (end - begin) / 2)) return true;
-  if (disked && options.ack == Ack::queued) disked->committer.spill();
+  if (disked && options.ack == Ack::queued) disked->committer.want_spill();
   if (door.wait_empty(end - (end - begin) / 10)) return true;
   name_who_holds_it_up();
   return door.wait_empty(stop.deadline());
@@ -477,10 +477,10 @@ Report Tracker::Engine::drain() {
   if (disked) {
     const Deadline checkpoint_until = std::max(stop.deadline(), std::chrono::steady_clock::now()) + kCheckpoint;
     const bool fed = disked->feeder.join(std::max(join_until, std::chrono::steady_clock::now()));
-    const bool checkpointed = disked->committer.stop(checkpoint_until);
-    report.disk_stuck = !fed || !checkpointed;
-    report.disk_failed = disked->journal.failed();
-    if (!checkpointed) abandoned.store(true);
+    const bool ended = disked->committer.stop(checkpoint_until);
+    report.disk_stuck = !fed || !ended;
+    report.disk_failed = disked->journal.failed() || (ended && !disked->committer.checkpointed());
+    if (!ended) abandoned.store(true);
   }
 
   // 6 The account. What no disk holds is lost.
@@ -527,7 +527,7 @@ void Tracker::hasten(Deadline deadline) {
   engine_->stop.hasten(end);
   engine_->door.hasten(end);
   if (engine_->disked && engine_->options.ack == Ack::queued && engine_->door.closed())
-    engine_->disked->committer.spill();
+    engine_->disked->committer.want_spill();
 }
 
 DeadLettersMoved Tracker::requeue_dead_letters(std::size_t at_most) {

@@ -64,7 +64,7 @@ void Committer::settle(std::uint64_t segment, std::uint64_t first, std::uint64_t
   if (settles_.size() == 1 && asleep_) wanted_.notify_one();
 }
 
-void Committer::spill() {
+void Committer::want_spill() {
   const std::lock_guard lock(mutex_);
   spill_wanted_ = true;
   wanted_.notify_one();
@@ -92,7 +92,6 @@ Committer::Clock::time_point Committer::next_due() const {
 void Committer::work() {
   std::vector<Request> requests;
   for (;;) {
-    bool spill_asked = false;
     {
       std::unique_lock lock(mutex_);
       const auto something = [&] {
@@ -104,19 +103,19 @@ void Committer::work() {
       asleep_ = false;
       if (waiting_.empty() && stopping_) break;
       requests.swap(waiting_);
-      spill_asked = spill_wanted_ && !spilled_;
       if (!settles_.empty() && settle_due_ == Clock::time_point::max())
         settle_due_ = Clock::now() + config_.pace.settle_every;
     }
     commit(requests);
     requests.clear();
-    if (spill_asked) spill_now();
+    spill_if_wanted();
     const auto now = Clock::now();
-    if (journal_.failed() && now >= recover_due_) try_recover();
+    if (journal_.failed() && now >= recover_due_) static_cast<void>(try_recover());
     if (now >= settle_due_ || now >= settle_sync_due_) flush_settles();
     if (now >= sync_due_ || unsynced_bytes_ > config_.most_unsynced) sync_now();
     journal_.maintain();
   }
+  spill_if_wanted();  // it may have been busy until the end
   checkpoint();
 }
 
@@ -241,20 +240,30 @@ void Committer::flush_settles() {
   if (error) settle_sync_due_ = now + config_.pace.sync_every;  // delivery goes on meanwhile
 }
 
-void Committer::try_recover() {
+bool Committer::try_recover() {
   flush_settles();
   if (!journal_.recover(unsynced_)) {
     let_go_unsynced();
     recover_due_ = Clock::time_point::max();
     feeder_.wake();
-    return;
+    return true;
   }
   backoff_ = std::min(2 * std::max(backoff_, config_.pace.least_backoff), config_.pace.most_backoff);
   recover_due_ = Clock::now() + backoff_;
+  return false;
 }
 
-void Committer::spill_now() {
+void Committer::spill_if_wanted() {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!spill_wanted_ || std::exchange(spilled_, true)) return;
+  }
+  spill();
+}
+
+void Committer::spill() {
   feeder_.end_straight();
+  if (journal_.failed()) static_cast<void>(try_recover());
   std::vector<Block*> held = unrecorded_.hold_all();
   std::ranges::sort(held, {}, &Block::first_sequence);
   std::vector<Journal::Loose> loose;
@@ -282,15 +291,15 @@ void Committer::spill_now() {
   } else if (!loose.empty()) {
     hooks_.log(LogLevel::info, fmt::format("events in memory are written down events={}", loose.size()));
   }
-  const std::lock_guard lock(mutex_);
-  spilled_ = true;
 }
 
 void Committer::checkpoint() {
-  if (journal_.failed()) try_recover();
+  if (journal_.failed()) static_cast<void>(try_recover());
   settle_sync_due_ = Clock::time_point::min();
   flush_settles();
-  const std::error_code error = journal_.close();
+  std::error_code error = journal_.close();
+  // It failed just now: what that may have taken away is written anew, and the rest is closed like any other.
+  if (error && journal_.failed() && try_recover()) error = journal_.close();
   if (error) {
     hooks_.log(LogLevel::error, fmt::format("the journal was not closed well: {}",
                                             journal_.failed() ? journal_.cause() : error.message()));

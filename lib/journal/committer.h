@@ -57,8 +57,8 @@ class Committer {
   // These events are finished, their tickets not back yet. Any thread; never waits for the disk.
   void settle(std::uint64_t segment, std::uint64_t first, std::uint64_t count);
 
-  // Writes down what has no record, as soon as the thread comes to it.
-  void spill();
+  // What has no record is written down as soon as the thread comes to it, once.
+  void want_spill();
 
   // The door is closed and nothing is on its way any more: checkpoint, then end. False: not in time; the thread is let
   // go, and owns what it touches.
@@ -78,8 +78,9 @@ class Committer {
   void give_up(Request& request);
   void flush_settles();
   void sync_now();
-  void try_recover();
-  void spill_now();
+  bool try_recover();  // true: it has not failed any more
+  void spill_if_wanted();
+  void spill();
   void checkpoint();
   void end();
   void let_go_unsynced();

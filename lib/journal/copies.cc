@@ -203,6 +203,7 @@ void Journal::copy_of(Segment& from, const IntervalSet& events, const SegmentPtr
 
 std::error_code Journal::spill(std::span<const Loose> events, std::uint64_t& number) {
   number = 0;
+  if (const auto error = disk_.hold()) return error;  // where nothing is ever committed nobody has seen it removed
   Extent most;
   for (const Loose& event : events) most.add(record_bytes(event));
   SegmentPtr segment;
