@@ -313,6 +313,7 @@ std::error_code Journal::rescue(const SegmentPtr& from) {
   }
   if (!copies) return {};
   const std::lock_guard lock(mutex_);
+  fed.add(moved.common(from->skip));  // the feeder went on meanwhile
   copies->skip = std::move(fed);
   copies->unfed = moved.size() - copies->skip.size();
   from->unfed -= std::min(from->unfed, copies->unfed);
