@@ -249,6 +249,7 @@ std::error_code Journal::commit(std::span<Block* const> blocks, std::uint64_t re
   }
   segment.acknowledged_end = begin + length;
   segment.commits += 1;
+  if (segment.events == 0) segment.first_sequence = first;
   segment.last_sequence = next_sequence_ - 1;
   segment.charged += reserved;
   const std::lock_guard lock(mutex_);
