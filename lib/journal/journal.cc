@@ -58,6 +58,13 @@ Journal::Room Journal::try_reserve(std::uint64_t bytes) noexcept {
   return Room::reserved;
 }
 
+std::uint64_t Journal::reserved() const {
+  const std::lock_guard lock(mutex_);
+  std::uint64_t bytes = taken_.load();
+  for (const auto& [number, segment] : segments_) bytes -= segment->charged;
+  return bytes;
+}
+
 std::uint64_t Journal::physical_bytes() const {
   std::uint64_t bytes = others_.load();
   for (const auto& [number, segment] : segments_) bytes += segment->size + segment->settled_size;

@@ -121,6 +121,8 @@ class Journal {
   // The cursor moves behind what was read.
   void fed_backlog(const Backlog& backlog);
 
+  // Of bytes(), what belongs to no segment: reserved by those that are on their way. For who changes nothing meanwhile.
+  [[nodiscard]] std::uint64_t reserved() const;
   [[nodiscard]] std::uint64_t segment_bytes() const noexcept { return segment_bytes_; }
   // Why it has failed: `append segment-000012: No space left on device`.
   [[nodiscard]] std::string cause() const;

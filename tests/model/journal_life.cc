@@ -33,12 +33,13 @@ sluice::RunId run_of(Dice& dice) {
 class JournalLife final : public Life {
  public:
   JournalLife(MemoryDisk& disk, const Setup& setup, std::uint64_t seed)
-      : dice_(seed),
+      : disk_(disk),
+        dice_(seed),
         run_(run_of(dice_)),
         synced_(setup.ack == sluice::Ack::synced),
         straight_in_(dice_.below(3)),
         door_(std::size_t{1} << 20U, std::size_t{1} << 30U),
-        journal_(disk, {.run = run_, .limit_bytes = setup.journal_bytes, .spill_bytes = 0, .log = {}}) {}
+        journal_(disk, {.run = run_, .limit_bytes = setup.journal_bytes, .spill_bytes = 0, .log = log_of(setup)}) {}
   ~JournalLife() override { let_go_unsynced(); }
 
   std::vector<Answer> commit(std::span<const Asked> requests) override {
@@ -64,6 +65,12 @@ class JournalLife final : public Life {
       journal_.give_back(reserved);
       for (const std::size_t i : whose) answers[i].kind = Answer::unknown;
       return answers;
+    }
+    // The feeder may be awake, and faster.
+    if (!reading_ && dice_.one_in(16)) {
+      journal_.read_backlog(64, std::size_t{256} << 10U, backlog_);
+      reading_ = !backlog_.error && !backlog_.events.empty();
+      lost_ += std::exchange(backlog_.lost, 0);
     }
     bool straight = dice_.below(3) < straight_in_ && journal_.cursor_at(place.segment, place.begin);
     for (std::size_t i = 0; i < blocks.size(); ++i) {
@@ -111,6 +118,7 @@ class JournalLife final : public Life {
           }
         }
         reading_ = false;
+        if (!journal_.is_next(backlog_)) continue;
         for (const sluice::journal::EventView& event : backlog_.events) {
           const sluice::EventId id{backlog_.run, event.sequence};
           taken.push_back({id, text_of(event.payload)});
@@ -138,14 +146,25 @@ class JournalLife final : public Life {
 
   bool all_taken() override { return fed_.empty() && !reading_ && journal_.caught_up(); }
   std::uint64_t lost() const override { return lost_; }
-  bool failed() const override { return journal_.failed(); }
+  bool lost_pages() const override { return failed_segment_syncs(disk_) > mended_; }
+  std::string complaint() override {
+    const std::uint64_t reserved = journal_.reserved();
+    return reserved == 0 ? "" : "not given back: bytes of the journal's room: " + std::to_string(reserved);
+  }
 
-  void close() override {
+  Stop close(std::span<const Asked> requests, std::vector<Answer>& answers, const Deliver& /*deliver*/) override {
+    answers = commit(requests);
     if (journal_.failed()) recover();
-    if (!journal_.close()) let_go_unsynced();
+    const bool closed = !journal_.close();
+    if (closed) let_go_unsynced();
+    return {.for_good = closed, .accounted = true};
   }
 
  private:
+  static sluice::LogHook log_of(const Setup& setup) {
+    if (!setup.log) return {};
+    return [log = setup.log](sluice::LogLevel, std::string_view line) { log(line); };
+  }
   static std::string text_of(std::span<const std::byte> payload) {
     return {reinterpret_cast<const char*>(payload.data()), payload.size()};
   }
@@ -160,7 +179,9 @@ class JournalLife final : public Life {
 
   void recover() {
     static_cast<void>(journal_.write_settles());
-    if (!journal_.recover(unsynced_)) let_go_unsynced();
+    if (journal_.recover(unsynced_)) return;
+    let_go_unsynced();
+    mended_ = failed_segment_syncs(disk_);
   }
 
   void let_go_unsynced() {
@@ -168,6 +189,7 @@ class JournalLife final : public Life {
     unsynced_.clear();
   }
 
+  MemoryDisk& disk_;
   Dice dice_;
   const sluice::RunId run_;
   const bool synced_;
@@ -176,6 +198,7 @@ class JournalLife final : public Life {
   Journal journal_;
   std::uint64_t sequence_ = 1;
   std::uint64_t lost_ = 0;
+  std::uint64_t mended_ = 0;  // so many failed syncs have done no harm
   Journal::Backlog backlog_;
   bool reading_ = false;          // `backlog_` was read, and not fed yet
   std::vector<Block*> unsynced_;  // held
@@ -184,6 +207,13 @@ class JournalLife final : public Life {
 };
 
 }  // namespace
+
+std::uint64_t failed_segment_syncs(const MemoryDisk& disk) {
+  return disk.failed_syncs([](std::string_view name) {
+    const auto parsed = sluice::journal::parse_name(name);
+    return parsed && parsed->what == sluice::journal::FileName::What::segment;
+  });
+}
 
 Starter journal_starter() {
   return [](MemoryDisk& disk, const Setup& setup, std::uint64_t life, std::uint64_t seed) {
