@@ -238,14 +238,22 @@ struct SLUICE_INTERNAL Tracker::Engine {
     return disked ? std::min(books.kept, unrecorded.events()) : books.kept;
   }
 
-  Admit refuse(Admit why, std::size_t events) noexcept {
-    if (why == Admit::full) refused_full.fetch_add(events);
-    if (why == Admit::too_large) refused_too_large.fetch_add(events);
-    if (why == Admit::closed) refused_closed.fetch_add(events);
-    return why;
+  // The answer that the caller gets: what was not taken is counted by it, once, however often he was made to wait.
+  Admit counted(Admit answer, std::size_t events) noexcept {
+    if (answer == Admit::full) refused_full.fetch_add(events);
+    if (answer == Admit::too_large) refused_too_large.fetch_add(events);
+    if (answer == Admit::closed) refused_closed.fetch_add(events);
+    return answer;
+  }
+
+  [[nodiscard]] bool fits(std::span<const Event> events) const {
+    const std::size_t most = options.max_event_bytes;
+    return std::ranges::all_of(events, [most](const Event& event) { return event.payload.size() <= most; });
   }
 
   [[nodiscard]] Admit take(std::span<const Event> events, const Receipt& receipt);
+  [[nodiscard]] Admit take_and_wait(std::span<const Event> events);
+  [[nodiscard]] Admit wait_and_take(std::span<const Event> events, Deadline deadline);
   [[nodiscard]] Admit take_in_memory(std::span<const Event> events, Ticket ticket, const Receipt& receipt);
   [[nodiscard]] Admit take_by_disk(std::span<const Event> events, const Receipt& receipt);
   [[nodiscard]] std::variant<Ticket, Admit> admit_by_disk(std::span<const Event> events, std::size_t bytes);
@@ -271,12 +279,10 @@ struct SLUICE_INTERNAL Tracker::Engine {
 
 // The way in, for all kinds of track.
 Admit Tracker::Engine::take(std::span<const Event> events, const Receipt& receipt) {
-  const std::size_t most = options.max_event_bytes;
-  const bool fits = std::ranges::all_of(events, [most](const Event& event) { return event.payload.size() <= most; });
-  if (!fits) return refuse(Admit::too_large, events.size());
+  if (!fits(events)) return Admit::too_large;
   if (disked) return take_by_disk(events, receipt);
   auto answer = door.try_admit(events.size(), Block::bytes_for(events, {}));
-  if (const Admit* const refusal = std::get_if<Admit>(&answer)) return refuse(*refusal, events.size());
+  if (const Admit* const refusal = std::get_if<Admit>(&answer)) return *refusal;
   return take_in_memory(events, std::get<Ticket>(std::move(answer)), receipt);
 }
 
@@ -289,7 +295,7 @@ Admit Tracker::Engine::take_in_memory(std::span<const Event> events, Ticket tick
   if (pushed != EventQueue::Push::done) {  // the deadline passed between the door and the queue, or there is no memory
     block.reset();
     door.give_back_events(events.size());
-    return refuse(pushed == EventQueue::Push::closed ? Admit::closed : Admit::full, events.size());
+    return pushed == EventQueue::Push::closed ? Admit::closed : Admit::full;
   }
   outcome.answer = Admit::accepted;
   outcome.last = {outcome.first.run, outcome.first.sequence + events.size() - 1};
@@ -315,7 +321,7 @@ Admit Tracker::Engine::take_by_disk(std::span<const Event> events, const Receipt
   const Block::Layout layout{.frame = journal::kEventFrame, .own_marks = false, .watched = is_queued};
   const std::size_t bytes = Block::bytes_for(events, layout);
   auto answer = admit_by_disk(events, bytes);
-  if (const Admit* const refusal = std::get_if<Admit>(&answer)) return refuse(*refusal, events.size());
+  if (const Admit* const refusal = std::get_if<Admit>(&answer)) return *refusal;
   Block::Owner block = Block::make(events, std::get<Ticket>(std::move(answer)), layout);
 
   if (is_queued && !block->ticket().passes()) {
@@ -327,9 +333,9 @@ Admit Tracker::Engine::take_by_disk(std::span<const Event> events, const Receipt
         if (receipt) receipt(outcome);
         return Admit::accepted;
       case journal::Feeder::Straight::closed:
-        return refuse(Admit::closed, events.size());
+        return Admit::closed;
       case journal::Feeder::Straight::no_memory:
-        return refuse(Admit::full, events.size());
+        return Admit::full;
       case journal::Feeder::Straight::behind:
         break;
     }
@@ -342,7 +348,7 @@ Admit Tracker::Engine::take_by_disk(std::span<const Event> events, const Receipt
   if (room != journal::Journal::Room::reserved) {
     disked->feeder.gave_up(1);
     if (disked->journal.failed()) return Admit::failed;
-    return refuse(room == journal::Journal::Room::never ? Admit::too_large : Admit::full, events.size());
+    return room == journal::Journal::Room::never ? Admit::too_large : Admit::full;
   }
   journal::Committer::Told told;
   if (receipt) {
@@ -407,32 +413,38 @@ Admit Tracker::track(const Event& event) { return track(std::span(&event, 1)); }
 
 Admit Tracker::track(std::span<const Event> events) {
   if (events.empty()) return Admit::accepted;
-  if (!engine_->disked) return engine_->take(events, Receipt());
-  const auto waiter = std::make_shared<Waiter>();  // owners: we, and the receipt
-  const Admit admit = engine_->take(events, [waiter](const Outcome& outcome) { waiter->tell(outcome); });
-  return admit == Admit::accepted ? waiter->wait(engine_->abandoned) : admit;
+  return engine_->counted(engine_->take_and_wait(events), events.size());
 }
 
 Admit Tracker::track(std::span<const Event> events, const Receipt& receipt) {
-  if (!events.empty()) return engine_->take(events, receipt);
+  if (!events.empty()) return engine_->counted(engine_->take(events, receipt), events.size());
   if (receipt) receipt({Admit::accepted, {}, {}});
   return Admit::accepted;
 }
 
 Admit Tracker::wait_track(std::span<const Event> events, Deadline deadline) {
   if (events.empty()) return Admit::accepted;
-  Engine& engine = *engine_;
-  if (!engine.disked) {
-    const std::size_t most = engine.options.max_event_bytes;
-    const bool fits = std::ranges::all_of(events, [most](const Event& event) { return event.payload.size() <= most; });
-    if (!fits) return engine.refuse(Admit::too_large, events.size());
-    auto answer = engine.door.wait_admit(events.size(), Block::bytes_for(events, {}), deadline);
-    if (const Admit* const refusal = std::get_if<Admit>(&answer)) return engine.refuse(*refusal, events.size());
-    return engine.take_in_memory(events, std::get<Ticket>(std::move(answer)), Receipt());
+  return engine_->counted(engine_->wait_and_take(events, deadline), events.size());
+}
+
+Admit Tracker::Engine::take_and_wait(std::span<const Event> events) {
+  if (!disked) return take(events, Receipt());
+  const auto waiter = std::make_shared<Waiter>();  // owners: we, and the receipt
+  const Admit admit = take(events, [waiter](const Outcome& outcome) { waiter->tell(outcome); });
+  return admit == Admit::accepted ? waiter->wait(abandoned) : admit;
+}
+
+Admit Tracker::Engine::wait_and_take(std::span<const Event> events, Deadline deadline) {
+  if (!disked) {
+    if (!fits(events)) return Admit::too_large;
+    auto answer = door.wait_admit(events.size(), Block::bytes_for(events, {}), deadline);
+    if (const Admit* const refusal = std::get_if<Admit>(&answer)) return *refusal;
+    return take_in_memory(events, std::get<Ticket>(std::move(answer)), Receipt());
   }
-  // Room is wanted in memory and on disk, and comes from two sides: who can wait may as well look again.
+  // Room is wanted in memory and on disk at once, and nobody who gives one of them back knows of the other. The disk's
+  // comes a segment at a time, when the committer removes one: who waits for that may as well look now and then.
   for (;;) {
-    const Admit admit = track(events);
+    const Admit admit = take_and_wait(events);
     if (admit != Admit::full || std::chrono::steady_clock::now() >= deadline) return admit;
     std::this_thread::sleep_until(std::min(deadline, std::chrono::steady_clock::now() + milliseconds{2}));
   }
@@ -469,15 +481,18 @@ Report Tracker::Engine::drain() {
 
   // 4 Past the deadline, take what is in sinks away from the workers, ask them to stop and wait no longer.
   if (!drained) pool->expire();
-  const Deadline join_until = std::chrono::steady_clock::now() + kGrace;
+  const auto grace = [&] {  // what is drained may take its time to go
+    const Deadline soon = std::chrono::steady_clock::now() + kGrace;
+    return drained ? std::max(stop.deadline(), soon) : soon;
+  };
   Report report;
-  report.held_up_by = pool->join(drained ? std::max(stop.deadline(), join_until) : join_until);
+  report.held_up_by = pool->join(grace());
 
   // 5 Checkpoint the journal: what was delivered is settled, what was not is kept.
   if (disked) {
-    const Deadline checkpoint_until = std::max(stop.deadline(), std::chrono::steady_clock::now()) + kCheckpoint;
-    const bool fed = disked->feeder.join(std::max(join_until, std::chrono::steady_clock::now()));
-    const bool ended = disked->committer.stop(checkpoint_until);
+    const bool fed = disked->feeder.join(grace());
+    const bool ended =
+        disked->committer.stop(std::max(stop.deadline(), std::chrono::steady_clock::now()) + kCheckpoint);
     report.disk_stuck = !fed || !ended;
     report.disk_failed = disked->journal.failed() || (ended && !disked->committer.checkpointed());
     if (!ended) abandoned.store(true);
