@@ -138,8 +138,9 @@ class Block {
   }
   // The same, but the bytes go to `freed`, for who gives back those of many blocks in one step.
   void release(std::uint32_t n, Ticket& freed) noexcept {
-    // Who holds all that are left has nobody to race with, and saves the read-modify-write.
-    if (pointing_.load() == n || pointing_.fetch_sub(n) == n) destroy(freed);
+    // Who holds all that are left has nobody to race with, and saves the read-modify-write; but for a block that others
+    // can find, and would hold while it goes.
+    if ((!layout_.watched && pointing_.load() == n) || pointing_.fetch_sub(n) == n) destroy(freed);
   }
 
  private:
