@@ -118,7 +118,6 @@ class JournalLife final : public Life {
           }
         }
         reading_ = false;
-        if (!journal_.is_next(backlog_)) continue;
         for (const sluice::journal::EventView& event : backlog_.events) {
           const sluice::EventId id{backlog_.run, event.sequence};
           taken.push_back({id, text_of(event.payload)});
