@@ -152,14 +152,12 @@ void Committer::commit_some(std::span<Request> requests) {
   }
   Journal::Place place;
   const bool failed_before = journal_.failed();
-  if (failed_before || journal_.commit(raw, reserved, config_.sync_each, place)) {
-    if (!failed_before) {
-      backoff_ = config_.pace.least_backoff;
-      recover_due_ = Clock::now() + backoff_;
-    }
+  if (failed_before || write(raw, reserved, place)) {
+    if (!failed_before) plan_recovery();
     for (Request& request : requests) give_up(request);
     return;
   }
+  if (config_.sync_each) backoff_ = {};
   hooks_.accepted(events);
   const bool hold = !config_.sync_each;
   for (Request& request : requests) {
@@ -186,6 +184,13 @@ void Committer::commit_some(std::span<Request> requests) {
   }
 }
 
+std::error_code Committer::write(std::span<Block* const> blocks, std::uint64_t reserved, Journal::Place& place) {
+  const auto began = Clock::now();
+  const std::error_code error = journal_.commit(blocks, reserved, config_.sync_each, place);
+  if (hooks_.took) hooks_.took(Clock::now() - began);
+  return error;
+}
+
 void Committer::give_up(Request& request) {
   journal_.give_back(request.reserved);
   feeder_.gave_up(1);
@@ -208,11 +213,11 @@ void Committer::sync_now() {
     return;
   }
   if (journal_.sync()) {
-    backoff_ = config_.pace.least_backoff;
-    recover_due_ = Clock::now() + backoff_;
+    plan_recovery();
     sync_due_ = Clock::time_point::max();
     return;
   }
+  backoff_ = {};
   let_go_unsynced();
 }
 
@@ -233,11 +238,28 @@ void Committer::flush_settles() {
     error = journal_.write_settles();
     if (settle_sync_due_ == Clock::time_point::max()) settle_sync_due_ = now + config_.pace.sync_every;
   }
-  if (error && !settles_failed_) {
-    hooks_.log(LogLevel::warn, fmt::format("settles cannot be written, kept in memory: {}", error.message()));
-  }
-  settles_failed_ = static_cast<bool>(error);
   if (error) settle_sync_due_ = now + config_.pace.sync_every;  // delivery goes on meanwhile
+  tell_of_settles(error, now);
+}
+
+// Once, and not of what a second try mends, nor of a disk of which the journal says so already.
+void Committer::tell_of_settles(std::error_code error, Clock::time_point now) {
+  if (!error) {
+    settles_failed_at_ = Clock::time_point::max();
+    settles_told_ = false;
+    return;
+  }
+  settles_failed_at_ = std::min(settles_failed_at_, now);
+  if (settles_told_ || journal_.failed() || now - settles_failed_at_ < config_.pace.sync_every) return;
+  settles_told_ = true;
+  hooks_.log(LogLevel::warn, fmt::format("settles cannot be written, kept in memory: {}", error.message()));
+}
+
+// It has failed, or failed once more. The waits grow until a sync has shown that the disk takes events again: one that
+// takes a new segment and then nothing in it would be green twenty times a second.
+void Committer::plan_recovery() {
+  backoff_ = std::clamp(2 * backoff_, config_.pace.least_backoff, config_.pace.most_backoff);
+  recover_due_ = Clock::now() + backoff_;
 }
 
 bool Committer::try_recover() {
@@ -248,8 +270,7 @@ bool Committer::try_recover() {
     feeder_.wake();
     return true;
   }
-  backoff_ = std::min(2 * std::max(backoff_, config_.pace.least_backoff), config_.pace.most_backoff);
-  recover_due_ = Clock::now() + backoff_;
+  plan_recovery();
   return false;
 }
 

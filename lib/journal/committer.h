@@ -12,6 +12,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -35,7 +36,8 @@ class Committer {
     Pace pace;
   };
   struct Hooks {
-    std::function<void(std::uint64_t)> accepted;  // before a worker can see them
+    std::function<void(std::uint64_t)> accepted;         // before a worker can see them
+    std::function<void(std::chrono::nanoseconds)> took;  // what the disk needed for a commit, also for one that failed
     LogHook log;
   };
   // `failed`, without ids: taken whole or not at all, nobody knows. Called once, with no lock held, on this thread;
@@ -63,7 +65,7 @@ class Committer {
   // The door is closed and nothing is on its way any more: checkpoint, then end. False: not in time; the thread is let
   // go, and owns what it touches.
   [[nodiscard]] bool stop(std::chrono::steady_clock::time_point until);
-  // stop() was in time, or it was not: whether everything that was said to be on disk is.
+  // Whether everything that was said to be on disk is. Without it what was delivered comes once more.
   [[nodiscard]] bool checkpointed() const noexcept { return checkpointed_.load(); }
 
  private:
@@ -75,9 +77,12 @@ class Committer {
   void work();
   void commit(std::vector<Request>& requests);
   void commit_some(std::span<Request> requests);
+  [[nodiscard]] std::error_code write(std::span<Block* const> blocks, std::uint64_t reserved, Journal::Place& place);
   void give_up(Request& request);
   void flush_settles();
+  void tell_of_settles(std::error_code error, Clock::time_point now);
   void sync_now();
+  void plan_recovery();
   bool try_recover();  // true: it has not failed any more
   void spill_if_wanted();
   void spill();
@@ -111,7 +116,8 @@ class Committer {
   Clock::time_point settle_sync_due_ = Clock::time_point::max();
   Clock::time_point recover_due_ = Clock::time_point::max();
   std::chrono::milliseconds backoff_{0};
-  bool settles_failed_ = false;
+  Clock::time_point settles_failed_at_ = Clock::time_point::max();  // since when without a success
+  bool settles_told_ = false;
   std::jthread thread_;
 };
 

@@ -35,8 +35,10 @@ class Reading {
   template <typename Wants>
   std::optional<Journal::Loose> next(const Wants& wants) {
     for (auto item = reader_.next(); item.what != RecordReader::What::end; item = reader_.next()) {
-      if (item.what == RecordReader::What::error) error_ = item.error;
-      if (item.what == RecordReader::What::error) return std::nullopt;
+      if (item.what == RecordReader::What::error) {
+        error_ = item.error;
+        return std::nullopt;
+      }
       holes_ = holes_ || item.what == RecordReader::What::hole;
       if (item.what != RecordReader::What::record || item.head.kind != RecordKind::event) continue;
       const EventView event = event_in(item.record);
@@ -116,7 +118,8 @@ std::error_code Journal::write_closed(SegmentKind kind, const RunId& run, std::u
   const std::uint64_t room =
       kFirstCommit + most.bytes + (most.bytes / kPieceBytes + 2) * 2 * kCommitFrame + kFooterSize;
   SegmentPtr segment;
-  if ((error = create(kind, run, ordinal, event->sequence, room, most.events, nullptr, segment))) return error;
+  error = create(kind, run, ordinal, event->sequence, room, most.events, nullptr, segment);
+  if (error) return error;
 
   std::uint64_t bytes = 0;
   segment->last_sequence = event->sequence;
@@ -193,10 +196,19 @@ void Journal::copy_of(Segment& from, const IntervalSet& events, const SegmentPtr
   from.events -= std::min(from.events, events.size());
   from.absent.add(events);
   from.skip.add(events);
-  Redirect redirect;
-  redirect.events = events;
-  redirect.to = copies->number;
-  redirects_[from.number].push_back(std::move(redirect));
+  // Who names an older home of theirs is sent straight here: an event that its sink never takes moves without end, and
+  // must leave no trail.
+  for (auto& [home, redirects] : redirects_) {
+    for (std::size_t i = redirects.size(); i-- > 0;) {
+      if (redirects[i].to != from.number) continue;
+      IntervalSet here = redirects[i].events.common(events);
+      if (here.empty()) continue;
+      redirects[i].events = redirects[i].events.without(here);
+      redirects.push_back({std::move(here), copies->number});
+    }
+    std::erase_if(redirects, [](const Redirect& one) { return one.events.empty(); });
+  }
+  if (from.is_home) redirects_[from.number].push_back({events, copies->number});
 }
 
 // ---- spilling
@@ -429,6 +441,7 @@ bool Journal::copy_forward() {
   }
   if (!copies) return false;
   disk_.pass(Instant::after_copy);
+  copies->is_home = false;
   const std::lock_guard lock(mutex_);
   for (std::size_t i = 0; i < held.size(); ++i) {
     if (!moved[i].empty()) copy_of(*held[i], moved[i], copies);

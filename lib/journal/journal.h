@@ -124,6 +124,8 @@ class Journal {
   // Of bytes(), what belongs to no segment: reserved by those that are on their way. For who changes nothing meanwhile.
   [[nodiscard]] std::uint64_t reserved() const;
   [[nodiscard]] std::uint64_t segment_bytes() const noexcept { return segment_bytes_; }
+  // Which such a journal has at a time: more than full ones, since one that is begun in a corner is small.
+  [[nodiscard]] static std::size_t most_segments(std::uint64_t limit_bytes) noexcept;
   // Why it has failed: `append segment-000012: No space left on device`.
   [[nodiscard]] std::string cause() const;
 

@@ -33,13 +33,11 @@ void Journal::settle(std::uint64_t number, std::uint64_t first, std::uint64_t co
 
 // Where an event of this segment stands by now. Under mutex_.
 std::uint64_t Journal::home_of(std::uint64_t segment, std::uint64_t sequence) const {
-  for (auto moved = redirects_.find(segment); moved != redirects_.end(); moved = redirects_.find(segment)) {
-    const auto to =
-        std::ranges::find_if(moved->second, [&](const Redirect& one) { return one.events.contains(sequence); });
-    if (to == moved->second.end()) break;
-    segment = to->to;
-  }
-  return segment;
+  const auto moved = redirects_.find(segment);
+  if (moved == redirects_.end()) return segment;
+  const auto to =
+      std::ranges::find_if(moved->second, [&](const Redirect& one) { return one.events.contains(sequence); });
+  return to == moved->second.end() ? segment : to->to;
 }
 
 std::error_code Journal::write_settles(Segment& segment) {
@@ -200,6 +198,11 @@ bool Journal::remove(const std::vector<SegmentPtr>& finished) {
     taken_.fetch_sub(segment->charged);
     const std::lock_guard lock(mutex_);
     segments_.erase(segment->number);
+    // All that moved there is finished, so nobody will ask any more where it is.
+    for (auto& [home, redirects] : redirects_) {
+      std::erase_if(redirects, [&](const Redirect& one) { return one.to == segment->number; });
+    }
+    std::erase_if(redirects_, [](const auto& entry) { return entry.second.empty(); });
   }
   return !removed.empty();
 }

@@ -18,6 +18,8 @@ namespace {
 using sluice::Block;
 using sluice::journal::Journal;
 
+constexpr std::size_t kReadAhead = 12;  // events
+
 struct IdOrder {
   bool operator()(const sluice::EventId& a, const sluice::EventId& b) const noexcept {
     return a.run == b.run ? a.sequence < b.sequence : a.run.bytes < b.run.bytes;
@@ -66,12 +68,8 @@ class JournalLife final : public Life {
       for (const std::size_t i : whose) answers[i].kind = Answer::unknown;
       return answers;
     }
-    // The feeder may be awake, and faster.
-    if (!reading_ && dice_.one_in(16)) {
-      journal_.read_backlog(64, std::size_t{256} << 10U, backlog_);
-      reading_ = !backlog_.error && !backlog_.events.empty();
-      lost_ += std::exchange(backlog_.lost, 0);
-    }
+    // At this moment the feeder may read the disk, and then wait for room with what it has found.
+    if (!reading_ && dice_.one_in(4)) reading_ = read(kReadAhead);
     bool straight = dice_.below(3) < straight_in_ && journal_.cursor_at(place.segment, place.begin);
     for (std::size_t i = 0; i < blocks.size(); ++i) {
       Block& block = *blocks[i];
@@ -108,9 +106,7 @@ class JournalLife final : public Life {
       if (fed_.empty()) {
         // The order of feeding is the order of handing out, so the disk is asked only now.
         if (!reading_) {
-          journal_.read_backlog(most - taken.size(), std::size_t{256} << 10U, backlog_);
-          lost_ += std::exchange(backlog_.lost, 0);
-          if (backlog_.error || backlog_.events.empty()) break;
+          if (!read(most - taken.size())) break;
           // The feeder waits for room with this in its hands, and meanwhile the committer goes on.
           if (dice_.one_in(4)) {
             reading_ = true;
@@ -174,6 +170,13 @@ class JournalLife final : public Life {
     const Block::Layout layout{.frame = sluice::journal::kEventFrame};
     auto ticket = door_.try_admit(events.size(), Block::bytes_for(events, layout));
     return Block::make(events, std::get<sluice::Ticket>(std::move(ticket)), layout);
+  }
+
+  // The feeder's first half: false if there is nothing.
+  bool read(std::size_t most) {
+    journal_.read_backlog(most, std::size_t{256} << 10U, backlog_);
+    lost_ += std::exchange(backlog_.lost, 0);
+    return !backlog_.error && !backlog_.events.empty();
   }
 
   void recover() {

@@ -213,7 +213,7 @@ TEST_SUITE("journal") {
     Journal journal(disk, {.run = {}, .limit_bytes = kLimit, .log = {}});
     Feeder feeder(journal, queue, hall.door, {}, {.lost = [](std::uint64_t) {}, .log = {}});
     Committer committer(journal, feeder, queue, unrecorded, {.run = {}, .pace = {}},
-                        {.accepted = [](std::uint64_t) {}, .log = [](LogLevel, std::string_view) {}});
+                        {.accepted = [](std::uint64_t) {}, .took = {}, .log = [](LogLevel, std::string_view) {}});
     committer.run(nullptr);
     REQUIRE(committer.stop(Clock::now() + 10s));
 
