@@ -193,6 +193,7 @@ struct SLUICE_INTERNAL Tracker::Engine {
                      journal::Feeder::Hooks{.lost = [this](std::uint64_t n) { ledger.add_lost(n); }, .log = hook},
                      journal::Committer::Hooks{.accepted = [this](std::uint64_t n) { ledger.add_accepted(n); },
                                                .took = [this](nanoseconds time) { commit_time.add(time); },
+                                               .turned = [this] { door.nudge(); },
                                                .log = hook});
     } catch (const StartError& error) {
       if (error.kind() != StartError::Kind::io || !options.state_dir) throw;
@@ -282,6 +283,10 @@ struct SLUICE_INTERNAL Tracker::Engine {
   [[nodiscard]] bool fits(std::span<const Event> events) const noexcept;
   [[nodiscard]] Admit take_in_memory(std::span<const Event> events, Ticket ticket, const Receipt& receipt);
   [[nodiscard]] Admit take_by_disk(std::span<const Event> events, const Receipt& receipt);
+  [[nodiscard]] bool may_take_by_disk(std::span<const Event> events);
+  [[nodiscard]] Block::Layout disk_layout() const noexcept {
+    return {.frame = journal::kEventFrame, .own_marks = false, .watched = options.ack == Ack::queued};
+  }
   [[nodiscard]] std::variant<Ticket, Admit> admit_by_disk(std::span<const Event> events, std::size_t bytes);
   void name_who_holds_it_up();
   [[nodiscard]] bool wait_drained();
@@ -351,7 +356,7 @@ std::variant<Ticket, Admit> Tracker::Engine::admit_by_disk(std::span<const Event
 Admit Tracker::Engine::take_by_disk(std::span<const Event> events, const Receipt& receipt) {
   const bool is_queued = options.ack == Ack::queued;
   if (!is_queued && disked->journal.failed()) return Admit::failed;
-  const Block::Layout layout{.frame = journal::kEventFrame, .own_marks = false, .watched = is_queued};
+  const Block::Layout layout = disk_layout();
   const std::size_t bytes = Block::bytes_for(events, layout);
   auto answer = admit_by_disk(events, bytes);
   if (const Admit* const refusal = std::get_if<Admit>(&answer)) return *refusal;
@@ -465,18 +470,42 @@ Admit Tracker::wait_track(std::span<const Event> events, Deadline deadline) {
   return engine.counted(engine.take_in_memory(events, std::get<Ticket>(std::move(answer)), Receipt()), events.size());
 }
 
-// For room until the deadline, then for what becomes of it. Room is wanted in memory and on disk at once, and nobody
-// who gives one of them back knows of the other. The disk's comes a segment at a time, when the committer removes one:
-// who waits for that may as well look now and then.
+// For room until the deadline, then for what becomes of it. Room is wanted in memory and on disk at once, so nobody who
+// gives one of them back can tell whether it is enough: at each change we look, and ask only if it seems so.
 Admit Tracker::Engine::take_and_wait(std::span<const Event> events, Deadline deadline) {
   const auto waiter = std::make_shared<Waiter>();  // owners: we, and the receipt
   const auto tell = [waiter](const Outcome& outcome) { waiter->tell(outcome); };
-  for (;;) {
+  std::optional<Admission::Watch> watch;
+  for (bool in_time = std::chrono::steady_clock::now() < deadline;;) {
     const Admit admit = take(events, tell);
-    if (admit == Admit::accepted) return waiter->wait(abandoned);
-    if (admit != Admit::full || std::chrono::steady_clock::now() >= deadline) return counted(admit, events.size());
-    std::this_thread::sleep_until(std::min(deadline, std::chrono::steady_clock::now() + milliseconds{2}));
+    if (admit == Admit::accepted) {
+      watch.reset();
+      return waiter->wait(abandoned);
+    }
+    if (admit != Admit::full || !in_time) return counted(admit, events.size());
+    // Others may be quicker each time, or memory be short: then we do not ask more often than this.
+    std::this_thread::sleep_until(std::min(deadline, std::chrono::steady_clock::now() + milliseconds{1}));
+    if (!watch) watch.emplace(door);
+    for (std::uint64_t seen = watch->changes(); in_time && !may_take_by_disk(events); seen = watch->changes()) {
+      in_time = watch->wait_change(seen, deadline);
+    }
+    in_time = in_time && std::chrono::steady_clock::now() < deadline;
   }
+}
+
+// Whether take_by_disk() would say anything but `full` at this moment.
+bool Tracker::Engine::may_take_by_disk(std::span<const Event> events) {
+  const bool is_queued = options.ack == Ack::queued;
+  const bool failed = disked->journal.failed();
+  if (door.closed() || (failed && !is_queued)) return true;
+  const std::size_t bytes = Block::bytes_for(events, disk_layout());
+  const bool takes_turn = options.overflow == Overflow::reject || disked->journal.caught_up();
+  const bool window = takes_turn && door.has_room(events.size(), bytes);
+  if (window && is_queued && !disked->feeder.is_behind()) return true;
+  if (!window && (options.overflow == Overflow::reject || !door.has_passage(bytes))) return false;
+  if (failed) return true;
+  const std::size_t body = Block::body_bytes_for(events, disk_layout());
+  return disked->journal.has_room(journal::Journal::cost(body, events.size()));
 }
 
 // Until no ticket is out, or the deadline. Half way, what has no record is written down; a while before the end it is

@@ -114,6 +114,7 @@ void Committer::work() {
     if (now >= settle_due_ || now >= settle_sync_due_) flush_settles();
     if (now >= sync_due_ || unsynced_bytes_ > config_.most_unsynced) sync_now();
     journal_.maintain();
+    if (hooks_.turned) hooks_.turned();
   }
   spill_if_wanted();  // it may have been busy until the end
   checkpoint();

@@ -38,6 +38,7 @@ class Committer {
   struct Hooks {
     std::function<void(std::uint64_t)> accepted;         // before a worker can see them
     std::function<void(std::chrono::nanoseconds)> took;  // what the disk needed for a commit, also for one that failed
+    std::function<void()> turned;  // now and then: there may be room that was not there before, or a failure
     LogHook log;
   };
   // `failed`, without ids: taken whole or not at all, nobody knows. Called once, with no lock held, on this thread;

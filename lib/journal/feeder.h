@@ -39,6 +39,8 @@ class Feeder {
   // was.
   enum class Straight : std::uint8_t { done, closed, no_memory, behind };
   [[nodiscard]] Straight try_straight(Block::Owner& block, Unrecorded& unrecorded, EventId& first);
+  // Whether it would be `behind` at this moment.
+  [[nodiscard]] bool is_behind() const { return expected_.load() > 0 || !journal_.caught_up(); }
   // From here all are behind: what has no record is about to be written down, and nobody comes after it.
   void end_straight();
   void expect_commit(std::uint64_t requests) noexcept { expected_.fetch_add(requests); }

@@ -67,6 +67,10 @@ Journal::Room Journal::try_reserve(std::uint64_t bytes) noexcept {
   return Room::reserved;
 }
 
+bool Journal::has_room(std::uint64_t bytes) const noexcept {
+  return taken_.load() + others_.load() + bytes + kSegmentOverhead <= usable_bytes_;
+}
+
 std::uint64_t Journal::reserved() const {
   const std::lock_guard lock(mutex_);
   std::uint64_t bytes = taken_.load();

@@ -51,6 +51,8 @@ class Journal {
   // ---- the door's, any thread: room is reserved before an event is accepted, for its record and for its settling
   enum class Room : std::uint8_t { reserved, full, never };
   [[nodiscard]] Room try_reserve(std::uint64_t bytes) noexcept;
+  // Whether it would be reserved at this moment.
+  [[nodiscard]] bool has_room(std::uint64_t bytes) const noexcept;
   void give_back(std::uint64_t bytes) noexcept { taken_.fetch_sub(bytes); }
   [[nodiscard]] static std::uint64_t cost(std::size_t body_bytes, std::size_t events) noexcept {
     return body_bytes + events * kSettleBytes + 2 * kCommitFrame;

@@ -46,6 +46,9 @@ class Block {
   // address (4 GiB), or a content type of over 255 bytes: SIZE_MAX, which no door admits.
   [[nodiscard]] static std::size_t bytes_for(std::span<const Event> events, Layout layout) noexcept;
 
+  // The size of its body, for who wants it before there is a block. Only with a frame.
+  [[nodiscard]] static std::size_t body_bytes_for(std::span<const Event> events, Layout layout) noexcept;
+
   // Copies the events. The ticket stays with the block: its bytes until the block is freed; its events are handed over
   // by whoever puts the block into the queue, and then given back by the workers.
   [[nodiscard]] static Owner make(std::span<const Event> events, Ticket ticket, Layout layout);

@@ -2,6 +2,7 @@
 // lost, doubled or miscounted there. Over the disk in memory; the instants at which threads meet are made, not waited
 // for.
 #include <doctest/doctest.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <atomic>
@@ -212,8 +213,9 @@ TEST_SUITE("journal") {
     Unrecorded unrecorded;
     Journal journal(disk, {.run = {}, .limit_bytes = kLimit, .log = {}});
     Feeder feeder(journal, queue, hall.door, {}, {.lost = [](std::uint64_t) {}, .log = {}});
-    Committer committer(journal, feeder, queue, unrecorded, {.run = {}, .pace = {}},
-                        {.accepted = [](std::uint64_t) {}, .took = {}, .log = [](LogLevel, std::string_view) {}});
+    Committer committer(
+        journal, feeder, queue, unrecorded, {.run = {}, .pace = {}},
+        {.accepted = [](std::uint64_t) {}, .took = {}, .turned = {}, .log = [](LogLevel, std::string_view) {}});
     committer.run(nullptr);
     REQUIRE(committer.stop(Clock::now() + 10s));
 
@@ -379,5 +381,55 @@ TEST_SUITE("journal") {
     CHECK(engine->wait_track(one, Clock::now() + 50ms) == Admit::full);
     CHECK(engine->status().refused_full == 1);
     static_cast<void>(engine->shutdown(0s));
+  }
+
+  TEST_CASE("journal: who waits for room is not woken while there is none, and gets it when there is") {
+    for (const bool is_window : {true, false}) {
+      CAPTURE(is_window);
+      MemoryDisk disk(1);
+      Options options;
+      options.ack = Ack::synced;
+      options.queue_events = is_window ? 1 : 1024;
+      options.overflow = is_window ? Overflow::reject : Overflow::disk;
+      std::atomic<bool> delivers{false};
+      Engine engine(disk, options,
+                    [&](const Delivery&) { return delivers.load() ? Verdict::delivered : Verdict::try_again; });
+      const std::string large(is_window ? 1 : 60000, 'x');
+      const std::vector<Event> one(1, event_of(large));
+      Admit answer = Admit::accepted;
+      for (int i = 0; i < 1000 && answer == Admit::accepted; ++i) answer = engine->track(one);
+      REQUIRE(answer == Admit::full);
+
+      const auto waits = [] {
+        rusage usage{};
+        REQUIRE(::getrusage(RUSAGE_THREAD, &usage) == 0);
+        return usage.ru_nvcsw;
+      };
+      const auto before = waits();
+      CHECK(engine->wait_track(one, Clock::now() + 1s) == Admit::full);
+      CHECK(waits() - before < 100);  // the committer turns five times in it, and the one event is tried again
+
+      std::atomic<int> got{-1};
+      std::jthread waiter([&] { got = static_cast<int>(engine->wait_track(one, Clock::now() + 1h)); });
+      delivers = true;
+      CHECK(eventually([&] { return got.load() == static_cast<int>(Admit::accepted); }));
+      static_cast<void>(engine->shutdown(10s));
+    }
+  }
+
+  TEST_CASE("journal: who waits for room of the disk is told when the door closes") {
+    MemoryDisk disk(1);
+    Options options;
+    options.ack = Ack::synced;
+    Engine engine(disk, options, not_yet);
+    const std::string large(60000, 'x');
+    const std::vector<Event> one(1, event_of(large));
+    Admit answer = Admit::accepted;
+    for (int i = 0; i < 1000 && answer == Admit::accepted; ++i) answer = engine->track(one);
+    REQUIRE(answer == Admit::full);
+    std::atomic<int> got{-1};
+    std::jthread waiter([&] { got = static_cast<int>(engine->wait_track(one, Clock::now() + 1h)); });
+    static_cast<void>(engine->shutdown(0s));
+    CHECK(eventually([&] { return got.load() == static_cast<int>(Admit::closed); }));
   }
 }
