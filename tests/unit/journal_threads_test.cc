@@ -12,6 +12,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <semaphore>
 #include <string>
 #include <thread>
 #include <utility>
@@ -22,6 +23,7 @@
 #include "journal/feeder.h"
 #include "journal/format.h"
 #include "journal/journal.h"
+#include "journal/pace.h"
 #include "journal/unrecorded.h"
 #include "model/memory_disk.h"
 #include "tracker_on_disk.h"
@@ -65,6 +67,37 @@ Block::Owner block_of(std::variant<Ticket, Admit> ticket, std::size_t events = 1
 struct Hall {
   Admission door{1024, std::size_t{1} << 20U};
   Block::Owner block(std::size_t events = 1) { return block_of(door.try_admit(events, 1000), events); }
+};
+
+// What stands on disk behind the queue, but for the tracker; its threads begin when a test says so.
+struct Rooms {
+  explicit Rooms(MemoryDisk& disk, const Pace& pace = {})
+      : journal(disk, {.run = {}, .limit_bytes = kLimit, .log = {}}),
+        feeder(journal, queue, hall.door, {}, {.lost = [](std::uint64_t) {}, .log = {}}),
+        committer(
+            journal, feeder, queue, unrecorded, {.run = {}, .pace = pace},
+            {.accepted = [](std::uint64_t) {}, .took = {}, .turned = {}, .log = [](LogLevel, std::string_view) {}}) {}
+
+  // A request of one event on its way to a commit.
+  Committer::Request request(Committer::Told told) {
+    Block::Owner block = hall.block();
+    const std::uint64_t cost = Journal::cost(block->body().size(), 1);
+    REQUIRE(journal.try_reserve(cost) == Journal::Room::reserved);
+    feeder.expect_commit(1);
+    return {.block = std::move(block), .reserved = cost, .told = std::move(told)};
+  }
+  Feeder::Straight try_straight() {
+    EventId first;
+    Block::Owner block = hall.block();
+    return feeder.try_straight(block, unrecorded, first);
+  }
+
+  Hall hall;
+  Unrecorded unrecorded;
+  EventQueue queue{{}, 1, 1};
+  Journal journal;
+  Feeder feeder;
+  Committer committer;
 };
 
 // Commits them, synced. The error is the disk's.
@@ -208,47 +241,58 @@ TEST_SUITE("journal") {
 
   TEST_CASE("journal: a request that is handed over behind the end is answered, and its room comes back") {
     MemoryDisk disk(1);
-    Hall hall;
-    EventQueue queue({}, 1, 1);
-    Unrecorded unrecorded;
-    Journal journal(disk, {.run = {}, .limit_bytes = kLimit, .log = {}});
-    Feeder feeder(journal, queue, hall.door, {}, {.lost = [](std::uint64_t) {}, .log = {}});
-    Committer committer(
-        journal, feeder, queue, unrecorded, {.run = {}, .pace = {}},
-        {.accepted = [](std::uint64_t) {}, .took = {}, .turned = {}, .log = [](LogLevel, std::string_view) {}});
-    committer.run(nullptr);
-    REQUIRE(committer.stop(Clock::now() + 10s));
+    Rooms rooms(disk);
+    rooms.committer.run(nullptr);
+    REQUIRE(rooms.committer.stop(Clock::now() + 10s));
 
-    Block::Owner block = hall.block();
-    const std::uint64_t cost = Journal::cost(block->body().size(), 1);
-    REQUIRE(journal.try_reserve(cost) == Journal::Room::reserved);
     std::optional<bool> answer;
-    feeder.expect_commit(1);
-    committer.submit({.block = std::move(block),
-                      .reserved = cost,
-                      .told = [&](bool committed, const EventId&, const EventId&) { answer = committed; }});
+    rooms.committer.submit(rooms.request([&](bool committed, const EventId&, const EventId&) { answer = committed; }));
     REQUIRE(answer.has_value());
     CHECK_FALSE(*answer);
-    CHECK(journal.reserved() == 0);
-    CHECK(hall.door.events_out() == 0);
+    CHECK(rooms.journal.reserved() == 0);
+    CHECK(rooms.hall.door.events_out() == 0);
   }
 
   TEST_CASE("journal: from the spill on nothing goes past the disk, and what does not is no unrecorded event") {
     MemoryDisk disk(1);
-    Hall hall;
-    EventQueue queue({}, 1, 1);
-    Unrecorded unrecorded;
-    Journal journal(disk, {.run = {}, .limit_bytes = kLimit, .log = {}});
-    Feeder feeder(journal, queue, hall.door, {}, {.lost = [](std::uint64_t) {}, .log = {}});
-    EventId first;
-    Block::Owner before = hall.block();
-    CHECK(feeder.try_straight(before, unrecorded, first) == Feeder::Straight::done);
-    CHECK(unrecorded.events() == 1);
-    feeder.end_straight();
-    Block::Owner after = hall.block();
-    CHECK(feeder.try_straight(after, unrecorded, first) == Feeder::Straight::behind);
-    CHECK(unrecorded.events() == 1);
-    CHECK(unrecorded.hold_all().size() == 1);
+    Rooms rooms(disk);
+    CHECK(rooms.try_straight() == Feeder::Straight::done);
+    CHECK(rooms.unrecorded.events() == 1);
+    rooms.feeder.end_straight();
+    CHECK(rooms.try_straight() == Feeder::Straight::behind);
+    CHECK(rooms.unrecorded.events() == 1);
+    const std::vector<Block*> held = rooms.unrecorded.hold_all();
+    CHECK(held.size() == 1);
+    for (Block* const block : held) block->release(1);
+  }
+
+  TEST_CASE("journal: a committer that is at the disk when the spill is wanted, and stopped meanwhile, still spills") {
+    MemoryDisk disk(1);
+    std::binary_semaphore at_disk(0), go_on(0);
+    std::atomic<bool> settling{false};
+    disk.on_call([&](Call call, std::string_view name) {
+      if (call != Call::write || !is_settled(name) || settling.exchange(true)) return;
+      at_disk.release();
+      go_on.acquire();
+    });
+    auto rooms = std::make_shared<Rooms>(disk, Pace{.settle_every = 1ms});
+    REQUIRE(rooms->try_straight() == Feeder::Straight::done);
+    rooms->committer.submit(rooms->request([&](bool committed, const EventId&, const EventId& last) {
+      if (committed) rooms->committer.settle(1, last.sequence, 1);
+    }));
+    rooms->committer.run(rooms);
+    REQUIRE(at_disk.try_acquire_for(10s));
+    rooms->committer.want_spill();
+    CHECK_FALSE(rooms->committer.stop(Clock::now()));  // told to, and left behind
+    go_on.release();
+    CHECK(eventually([&] { return rooms->committer.checkpointed(); }));
+    CHECK(rooms->unrecorded.events() == 0);
+    const std::weak_ptr<Rooms> gone = std::exchange(rooms, nullptr);
+    REQUIRE(eventually([&] { return gone.expired(); }));
+
+    const auto next = killed(disk);
+    Journal journal(*next, {.run = {}, .limit_bytes = kLimit, .log = {}});
+    CHECK(rest_of(journal) == Sequences{1});
   }
 
   TEST_CASE("journal: a block that is on its way out cannot be held, though a spill still finds it") {
