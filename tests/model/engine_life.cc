@@ -265,7 +265,6 @@ class EngineLife final : public Life {
   void maintain() override { std::this_thread::sleep_for(kPace.look_every); }
 
   std::uint64_t lost() const override { return tracker_->books().lost; }
-  std::optional<std::uint64_t> replayed() const override { return tracker_->books().replayed; }
   bool lost_pages() const override { return failed_segment_syncs(*disk_) > mended_->load(); }
 
   std::string complaint() override {
@@ -303,8 +302,7 @@ class EngineLife final : public Life {
     stop_ = {.drained = report.reason == sluice::Reason::drained,
              .for_good = !report.disk_failed && !report.disk_stuck,
              .accounted = !report.disk_stuck,
-             .lost = report.books.lost - lost_before,
-             .kept = report.books.kept};
+             .lost = report.books.lost - lost_before};
     return stop_;
   }
 

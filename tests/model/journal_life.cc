@@ -75,7 +75,6 @@ class JournalLife final : public Life {
       Block& block = *blocks[i];
       answers[whose[i]] = {Answer::acknowledged, {run_, block.first_sequence()}};
       block.settle_in(place.segment);
-      accepted_ += block.count();
       if (!synced_) {
         block.hold();
         unsynced_.push_back(&block);
@@ -131,7 +130,6 @@ class JournalLife final : public Life {
 
   void settle(std::span<const sluice::EventId> ids) override {
     for (const sluice::EventId& id : ids) journal_.settle(homes_.at(id), id.sequence, 1);
-    settled_ += ids.size();
   }
   void write_settles() override { static_cast<void>(journal_.write_settles()); }
   bool sync_settles() override { return !journal_.sync_settles(); }
@@ -143,7 +141,6 @@ class JournalLife final : public Life {
 
   bool all_taken() override { return fed_.empty() && !reading_ && journal_.caught_up(); }
   std::uint64_t lost() const override { return lost_; }
-  std::optional<std::uint64_t> replayed() const override { return journal_.replayed(); }
   bool lost_pages() const override { return failed_segment_syncs(disk_) > mended_; }
   std::string complaint() override {
     const std::uint64_t reserved = journal_.reserved();
@@ -155,7 +152,7 @@ class JournalLife final : public Life {
     if (journal_.failed()) recover();
     const bool closed = !journal_.close();
     if (closed) let_go_unsynced();
-    return {.for_good = closed, .accounted = true, .kept = journal_.replayed() + accepted_ - settled_};
+    return {.for_good = closed, .accounted = true};
   }
 
  private:
@@ -203,8 +200,7 @@ class JournalLife final : public Life {
   Journal journal_;
   std::uint64_t sequence_ = 1;
   std::uint64_t lost_ = 0;
-  std::uint64_t accepted_ = 0, settled_ = 0;  // events of this life
-  std::uint64_t mended_ = 0;                  // so many failed syncs have done no harm
+  std::uint64_t mended_ = 0;  // so many failed syncs have done no harm
   Journal::Backlog backlog_;
   bool reading_ = false;          // `backlog_` was read, and not fed yet
   std::vector<Block*> unsynced_;  // held

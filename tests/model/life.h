@@ -53,7 +53,6 @@ struct Stop {
   bool for_good = false;   // what was taken, and what was settled, survives power loss now
   bool accounted = false;  // what was taken and is not lost survives the end of the process, under `queued` too
   std::uint64_t lost = 0;  // events that the stop could not write down
-  std::uint64_t kept = 0;  // events that the next life takes over, if it was for good
 };
 
 class Life {
@@ -80,8 +79,6 @@ class Life {
   [[nodiscard]] virtual bool all_taken() = 0;
   // What this start found damaged for good, in events.
   [[nodiscard]] virtual std::uint64_t lost() const { return 0; }
-  // Events that this start took over.
-  [[nodiscard]] virtual std::optional<std::uint64_t> replayed() const { return std::nullopt; }
   // A failed sync has thrown pages away, and what was in them was not written anew, up to the end of the world.
   [[nodiscard]] virtual bool lost_pages() const { return false; }
   // What it has seen so far that must not be, such as room that did not come back; empty: nothing.

@@ -7,7 +7,6 @@
 #include <exception>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <sstream>
 #include <utility>
 
@@ -108,7 +107,6 @@ class Scenario {
         life_ = start_(*disk_, setup_, life, dice_.next());
         say("open");
         look_for_losses();
-        look_for_others();
         if (disk_->ended()) close(false, false);
         return !disk_->ended();
       } catch (const std::exception& failed) {
@@ -193,12 +191,11 @@ class Scenario {
     const Stop stop = life_->close(requests, answers, delivering ? deliver : Deliver());
     book(requests, numbers, answers);
     look_for_complaint();
-    if (stop.for_good) kept_ = stop.kept;
     say("closed", stop.drained ? "drained" : "",
         stop.for_good    ? "for good"
         : stop.accounted ? "accounted"
                          : "",
-        "kept", stop.kept, "lost", stop.lost);
+        "lost", stop.lost);
     // An end in between came first: what it refused after it is nobody's loss.
     if (disk_->ended() && !stop.for_good) return false;
     if (stop.lost > 0 && !misfortunes_ && stop.accounted) {
@@ -352,14 +349,6 @@ class Scenario {
     oracle_.complain("lost " + std::to_string(life_->lost()) + ", though nothing was damaged");
   }
 
-  // What an orderly end has kept is what the next life takes over, no more and no less.
-  void look_for_others() {
-    const auto kept = std::exchange(kept_, std::nullopt);
-    const auto replayed = life_->replayed();
-    if (!kept || !replayed || damaged_ || disk_->ended() || *kept == *replayed) return;
-    oracle_.complain("replayed " + std::to_string(*replayed) + ", though " + std::to_string(*kept) + " were kept");
-  }
-
   void look_for_complaint() {
     if (const std::string what = life_->complaint(); !what.empty()) oracle_.complain(what);
   }
@@ -496,11 +485,10 @@ class Scenario {
   Oracle oracle_;
   Judgement judgement_;
   std::uint64_t requests_ = 0;
-  bool misfortunes_ = false;           // in this life
-  std::optional<std::uint64_t> kept_;  // by the last end, if it was an orderly one
-  bool removed_ = false;               // the directory, in this life
-  bool full_ = false;                  // the disk, perhaps; a reboot makes no room
-  std::size_t kept_back_ = 0;          // so many of the first are not delivered in this life
+  bool misfortunes_ = false;   // in this life
+  bool removed_ = false;       // the directory, in this life
+  bool full_ = false;          // the disk, perhaps; a reboot makes no room
+  std::size_t kept_back_ = 0;  // so many of the first are not delivered in this life
   bool damaged_ = false;
   bool cut_ = false;  // is how the last life ended
 
