@@ -1,6 +1,7 @@
 # The classes around the network's: in-process (D), into a database (E), from the disk (F), and the stop (H).
 import glob
 import os
+import re
 import shutil
 import socket
 import time
@@ -98,10 +99,10 @@ class More:
             server.stop()
         return events
 
-    # With links in place of the segments, which nobody changes any more: what is replayed is removed.
+    # With links in place of the segments, which nobody changes any more, only removes; what is settled is written beside them.
     def copy_of(self, kept, place):
         state = os.path.join(place, "state")
-        shutil.copytree(os.path.join(kept, "state"), state, copy_function=link_what_is_large)
+        shutil.copytree(os.path.join(kept, "state"), state, copy_function=link_segments)
         return state
 
     def replay(self, kept, events):
@@ -178,5 +179,5 @@ def ndjson(events):
     return b"POST /v1/events HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\nContent-Length: %d\r\n\r\n" % len(body) + body
 
 
-def link_what_is_large(source, target):
-    (os.link if os.path.getsize(source) >= 2**20 else shutil.copy2)(source, target)
+def link_segments(source, target):
+    (os.link if re.fullmatch(r"segment-\d+", os.path.basename(source)) else shutil.copy2)(source, target)
