@@ -172,10 +172,17 @@ struct SLUICE_INTERNAL Tracker::Engine {
     state_dir.emplace(*options.state_dir);
     dead_letters.emplace(*options.state_dir);
     const LogHook hook = [this](LogLevel level, std::string_view line) { log(level, line); };
-    disked.emplace(
-        options, run, *state_dir, queue, door, unrecorded,
-        journal::Feeder::Hooks{.lost = [this](std::uint64_t n) { ledger.add_lost(n); }, .log = hook},
-        journal::Committer::Hooks{.accepted = [this](std::uint64_t n) { ledger.add_accepted(n); }, .log = hook});
+    try {
+      disked.emplace(
+          options, run, *state_dir, queue, door, unrecorded,
+          journal::Feeder::Hooks{.lost = [this](std::uint64_t n) { ledger.add_lost(n); }, .log = hook},
+          journal::Committer::Hooks{.accepted = [this](std::uint64_t n) { ledger.add_accepted(n); }, .log = hook});
+    } catch (const StartError& error) {
+      if (error.kind() != StartError::Kind::io) throw;
+      // The journal knows its files by name; whoever starts us wants to know where they are.
+      throw StartError(error.kind(),
+                       fmt::format("{}: {}", journal_directory(*options.state_dir).string(), error.what()));
+    }
     ledger.add_replayed(disked->journal.replayed());
     charge_dead_letters();
   }
@@ -463,10 +470,10 @@ Report Tracker::Engine::drain() {
   if (disked) {
     const Deadline checkpoint_until = std::max(stop.deadline(), std::chrono::steady_clock::now()) + kCheckpoint;
     const bool fed = disked->feeder.join(std::max(join_until, std::chrono::steady_clock::now()));
-    const bool checkpointed = disked->committer.stop(checkpoint_until);
-    report.disk_stuck = !fed || !checkpointed;
-    report.disk_failed = disked->journal.failed();
-    if (!checkpointed) abandoned.store(true);
+    const bool ended = disked->committer.stop(checkpoint_until);
+    report.disk_stuck = !fed || !ended;
+    report.disk_failed = disked->journal.failed() || (ended && !disked->committer.checkpointed());
+    if (!ended) abandoned.store(true);
   }
 
   // 6 The account. What no disk holds is lost.

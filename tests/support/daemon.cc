@@ -169,6 +169,12 @@ Ended run_to_end(const Flags& flags, const std::vector<std::string>& environment
   return end_of(process, kReadyLimit, std::nullopt);
 }
 
+std::size_t lines_with(std::string_view text, std::string_view part) {
+  std::size_t lines = 0;
+  for (auto at = text.find(part); at != std::string_view::npos; at = text.find(part, text.find('\n', at))) ++lines;
+  return lines;
+}
+
 std::string text_of(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};

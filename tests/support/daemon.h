@@ -75,6 +75,9 @@ class Daemon {
 // Runs sluiced with these flags, to the letter, until it ends by itself: for what it must refuse.
 [[nodiscard]] Ended run_to_end(const Flags& flags, const std::vector<std::string>& environment = {});
 
+// How many lines of it contain `part`.
+[[nodiscard]] std::size_t lines_with(std::string_view text, std::string_view part);
+
 // A file as text; empty if there is none.
 [[nodiscard]] std::string text_of(const std::filesystem::path& path);
 

@@ -5,6 +5,7 @@
 
 #include <charconv>
 #include <fstream>
+#include <limits>
 #include <memory>
 #include <stdexcept>
 #include <string_view>
@@ -14,13 +15,18 @@ namespace {
 
 constexpr std::string_view kMark = R"({"k":)";
 
-// Counts the event whose payload is somewhere in `text`.
-void count(std::string_view text, std::vector<std::uint8_t>& into) {
+// The number of the event, below `events`, whose payload is somewhere in `text`.
+std::size_t number_in(std::string_view text, std::size_t events) {
   const auto at = text.find(kMark);
-  std::size_t k = into.size();
+  std::size_t k = events;
   if (at != std::string_view::npos) std::from_chars(text.data() + at + kMark.size(), text.data() + text.size(), k);
-  if (k >= into.size()) throw std::runtime_error("in the sink, and no event of the load: " + std::string(text));
-  if (into[k] < 255) ++into[k];
+  if (k >= events) throw std::runtime_error("in the sink, and no event of the load: " + std::string(text));
+  return k;
+}
+
+void count(std::string_view text, std::vector<std::uint8_t>& into) {
+  std::uint8_t& times = into[number_in(text, into.size())];
+  if (times < 255) ++times;
 }
 
 // Calls `row` with each value of the column.
@@ -98,6 +104,15 @@ std::vector<std::string> sqlite_column(const std::filesystem::path& path, const 
   std::vector<std::string> rows;
   each_row(path, column, [&](std::string_view text) { rows.emplace_back(text); });
   return rows;
+}
+
+std::vector<std::size_t> order_in_file(const std::filesystem::path& path) {
+  std::vector<std::size_t> order;
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) {
+    order.push_back(number_in(line, std::numeric_limits<std::size_t>::max()));
+  }
+  return order;
 }
 
 std::vector<std::string> lines_of(const std::filesystem::path& path) {

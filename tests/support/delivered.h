@@ -31,6 +31,9 @@ void add(Fates& told, const Fates& later);
 // All rows of `SELECT column FROM events ORDER BY id`.
 [[nodiscard]] std::vector<std::string> sqlite_column(const std::filesystem::path& path, const std::string& column);
 
+// The numbers of a Load's events in a file sink, in the order of its lines. Throws on any other line.
+[[nodiscard]] std::vector<std::size_t> order_in_file(const std::filesystem::path& path);
+
 // The lines of a file, without their ends.
 [[nodiscard]] std::vector<std::string> lines_of(const std::filesystem::path& path);
 
