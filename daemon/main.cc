@@ -18,7 +18,9 @@
 #include <variant>
 #include <vector>
 
+#include "admin/metrics.h"
 #include "admin/pages.h"
+#include "host/descriptor_limit.h"
 #include "host/final_report.h"
 #include "host/service_manager.h"
 #include "host/stop_signals.h"
@@ -47,7 +49,8 @@ options::Environment environment() {
   return {.state_directory = variable("STATE_DIRECTORY"),
           .xdg_state_home = variable("XDG_STATE_HOME"),
           .home = variable("HOME"),
-          .cpus = static_cast<std::size_t>(std::max(1, CPU_COUNT(&cpus)))};
+          .cpus = static_cast<std::size_t>(std::max(1, CPU_COUNT(&cpus))),
+          .descriptors = host::raise_descriptor_limit()};
 }
 
 int exit_code(StartError::Kind kind) {
@@ -123,6 +126,17 @@ http::Pages health_pages(const Life& life, const sluice::Tracker& tracker) {
   return pages;
 }
 
+// What /metrics says besides the tracker's numbers. `server`: the intake, once it is there.
+admin::Edge edge(const Life& life, const host::StopSignals& signals, const http::Server* server) {
+  admin::Edge edge;
+  const http::Counters http = server != nullptr ? server->counters() : http::Counters();
+  for (std::size_t why = 0; why < http.refused.size(); ++why) {
+    edge.refused.emplace(to_string(static_cast<http::Refused>(why)), http.refused[why]);
+  }
+  if (life.phase() > sluice::Phase::running) edge.drain_left = signals.deadline() - host::StopSignals::Clock::now();
+  return edge;
+}
+
 // POST /dead-letter/requeue and /dead-letter/drop.
 http::Actions dead_letter_actions(sluice::Tracker& tracker, log::Log& log) {
   using Move = sluice::DeadLettersMoved (sluice::Tracker::*)(std::size_t);
@@ -149,6 +163,7 @@ int run(const options::Options& options) {
                                  ? log::Format::json
                                  : log::format_for(STDERR_FILENO, std::getenv("JOURNAL_STREAM"));
   log::Log log(STDERR_FILENO, format, options.log_level);
+  if (!options.remark.empty()) log.write(LogLevel::warn, options.remark);
 
   std::vector<http::Address> listen;
   for (const std::string& text : options.listen) listen.push_back(address("--listen", text));
@@ -174,6 +189,7 @@ int run(const options::Options& options) {
   const auto began = std::chrono::steady_clock::now();
   http::Config admin_config{
       .listen = admin_listen, .pages = health_pages(life, tracker), .thread_name = "admin", .log = log.hook()};
+  admin_config.max_connections = 64;  // a few people and programs; options.cc counts on it
   std::atomic<const http::Server*> shown{nullptr};
   admin_config.pages["/status"] = [&] {
     const http::Server* const server = shown.load();
@@ -194,6 +210,10 @@ int run(const options::Options& options) {
                                                   .connections = http.connections,
                                                   .answers_owed = http.answers_owed,
                                                   .answered = http.answered})};
+  };
+  admin_config.pages["/metrics"] = [&] {
+    return http::Page{200, std::string(admin::kMetricsType),
+                      admin::metrics_text(tracker.metrics(), edge(life, signals, shown.load()))};
   };
   admin_config.actions = dead_letter_actions(tracker, log);
   std::optional<http::Server> admin_server;

@@ -112,6 +112,29 @@ void write_page(std::string& out, std::string_view date, Ending ending, const Pa
   if (with_body) out += page.body;
 }
 
+std::optional<Refused> refused_by(int status) noexcept {
+  switch (status) {
+    case 400:
+    case 411:
+      return Refused::malformed;
+    case 408:
+      return Refused::timeout;
+    case 413:
+    case 414:
+    case 431:
+      return Refused::too_large;
+    case 415:
+    case 505:
+      return Refused::unsupported;
+    case 429:
+      return Refused::full;
+    case 503:
+      return Refused::closed;
+    default:
+      return std::nullopt;  // 404 and 405 speak of pages, 500 of the daemon's own fault
+  }
+}
+
 std::string_view phrase_of(int status) noexcept {
   switch (status) {
     case 200:

@@ -40,6 +40,7 @@ struct Problem {
   std::string_view allow = {};            // with 405: the methods that would do
   bool with_body = true;                  // else only its length, as to a HEAD
   std::optional<std::size_t> index = {};  // of a batch of CloudEvents, from 0
+  bool counted = false;                   // as refused, by who knows better what it was
 };
 
 inline constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
@@ -51,5 +52,7 @@ void write_problem(std::string& out, std::string_view date, Ending ending, const
 void write_page(std::string& out, std::string_view date, Ending ending, const Page& page, bool with_body);
 
 [[nodiscard]] std::string_view phrase_of(int status) noexcept;
+// What an answer says about events; nothing if it is about something else.
+[[nodiscard]] std::optional<Refused> refused_by(int status) noexcept;
 
 }  // namespace sluiced::http

@@ -56,7 +56,7 @@ void Connection::begin() {
 }
 
 void Connection::turn_away() {
-  refuse(503, "too many connections");
+  problem({.status = 503, .detail = "too many connections", .counted = true}, {false, false});
   begin();
 }
 
@@ -388,7 +388,8 @@ void Connection::submit(Content content, std::string_view content_type, ChargedB
   Slots::Hold slot = loop_.slots().try_hold();
   if (slot == nullptr) return problem({429, "no room to take this now"}, ending);
   if (const auto refusal = loop_.intake().take(content, content_type, attributes, body, *slot))
-    return problem({refusal->status, refusal->detail, refusal->line, {}, true, refusal->index}, ending);
+    return problem({refusal->status, refusal->detail, refusal->line, {}, true, refusal->index, refusal->by_tracker},
+                   ending);
   if (loop_.draining()) ending.keep_alive = false;
   if (slot->told && pending_.empty()) return write_outcome(*slot, ending);
   slot->ending = ending;
@@ -422,6 +423,7 @@ void Connection::write_outcome(const Slot& slot, Ending ending) {
 
 void Connection::problem(const Problem& problem, Ending ending) {
   if (loop_.draining() || problem.status == 503) ending.keep_alive = false;
+  if (const auto why = refused_by(problem.status); why && !problem.counted) loop_.count(*why);
   put(problem.status, ending, [&](std::string& out) { write_problem(out, loop_.date(), ending, problem); });
 }
 

@@ -170,7 +170,9 @@ std::optional<Refusal> Intake::take_binary(std::string_view content_type, Charge
 std::optional<Refusal> Intake::hand_over(Slot& slot) {
   assert(submit_ && "an admin server takes no events");
   slot.events = events_.size();
-  return refusal(submit_(events_, slot.receipt()));
+  std::optional<Refusal> refused = refusal(submit_(events_, slot.receipt()));
+  if (refused) refused->by_tracker = true;
+  return refused;
 }
 
 }  // namespace sluiced::http

@@ -34,6 +34,7 @@ struct Refusal {
   std::string detail;
   std::size_t line = 0;                   // of the NDJSON line that is meant, from 1; 0: none
   std::optional<std::size_t> index = {};  // of the event in a batch that is meant, from 0
+  bool by_tracker = false;
 };
 
 class Intake {

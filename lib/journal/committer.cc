@@ -160,7 +160,7 @@ void Committer::commit_some(std::span<Request> requests) {
   }
   Journal::Place place;
   const bool failed_before = journal_.failed();
-  if (failed_before || journal_.commit(raw, reserved, config_.sync_each, place)) {
+  if (failed_before || write(raw, reserved, place)) {
     if (!failed_before) plan_recovery();
     journal_.give_back(reserved);
     feeder_.gave_up(requests.size());
@@ -192,6 +192,13 @@ void Committer::commit_some(std::span<Request> requests) {
     blocks[i].reset();
     if (requests[i].told) requests[i].told(true, ids[i].first, ids[i].second);
   }
+}
+
+std::error_code Committer::write(std::span<Block* const> blocks, std::uint64_t reserved, Journal::Place& place) {
+  const auto began = Clock::now();
+  const std::error_code error = journal_.commit(blocks, reserved, config_.sync_each, place);
+  if (hooks_.took) hooks_.took(Clock::now() - began);
+  return error;
 }
 
 void Committer::answer(Request& request, bool committed) {

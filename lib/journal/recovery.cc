@@ -168,6 +168,7 @@ void Journal::judge(std::vector<Found>& found) {
       const Scan& seen = one->scan;
       segment.events = seen.events - segment.absent.size();
       segment.end = segment.acknowledged_end = seen.end;
+      segment.sealed = seen.footer.has_value();
       segment.synced = seen.footer ? seen.end : std::min(seen.synced, seen.end);
       segment.first_sequence = seen.first_sequence;
       segment.last_sequence = seen.last_sequence;
@@ -176,6 +177,7 @@ void Journal::judge(std::vector<Found>& found) {
       segment.absent.add(seen.absent);
     } else {
       segment.events = one->footer->events;
+      segment.sealed = true;
       segment.end = segment.acknowledged_end = segment.synced = one->footer->offset;
       segment.first_sequence = one->footer->first_sequence;
       segment.last_sequence = one->footer->last_sequence;

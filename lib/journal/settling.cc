@@ -144,15 +144,19 @@ std::vector<Journal::SegmentPtr> Journal::find_finished() {
   return finished;
 }
 
-// It holds copies, and an original is still there: without them, the records in that one would count again. Under
+// Others could come back to life without it: its copies' originals, if their segment is still there; what its
+// predecessor had been answered "unknown" about, if nothing but this one's header says where that one ends. Under
 // mutex_.
-bool Journal::is_needed(const Segment& copies) const {
-  if (copies.header.kind != SegmentKind::copies) return false;
+bool Journal::is_needed(const Segment& segment) const {
+  if (segment.header.kind == SegmentKind::taken) {
+    const auto predecessor = segments_.find(segment.header.predecessor);
+    return predecessor != segments_.end() && !predecessor->second->sealed;
+  }
   return std::ranges::any_of(segments_, [&](const auto& entry) {
     const Segment& other = *entry.second;
     bool holds = false;
-    if (other.number >= copies.number || !(other.header.run == copies.header.run)) return false;
-    other.absent.each_within(copies.first_sequence, copies.last_sequence + 1,
+    if (other.number >= segment.number || !(other.header.run == segment.header.run)) return false;
+    other.absent.each_within(segment.first_sequence, segment.last_sequence + 1,
                              [&](std::uint64_t, std::uint64_t) { holds = true; });
     return holds;
   });

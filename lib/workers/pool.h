@@ -20,6 +20,7 @@
 #include "lifecycle/admission.h"
 #include "lifecycle/shutdown.h"
 #include "queue/event_queue.h"
+#include "sluice/metrics.h"
 #include "sluice/options.h"
 #include "sluice/report.h"
 #include "sluice/sink.h"
@@ -27,6 +28,7 @@
 #include "workers/claim.h"
 #include "workers/failure_log.h"
 #include "workers/ledger.h"
+#include "workers/tally.h"
 
 namespace sluice {
 
@@ -60,6 +62,8 @@ class Pool {
   Pool& operator=(const Pool&) = delete;
 
   [[nodiscard]] std::vector<WorkerStatus> status() const;
+  // The workers' part of it, added to what is there. Takes no lock.
+  void show(Metrics& to) const;
 
   // Past the deadline, the queue being closed: takes the batches that are in sinks away from their workers and asks the
   // workers to stop. From here the ledger is final.

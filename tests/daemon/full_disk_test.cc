@@ -67,6 +67,7 @@ TEST_SUITE("daemon.full_disk") {
       CHECK(refused.header("retry-after") == "1");
       CHECK(producer.told().acknowledged > 0);
       CHECK(producer.told().answers.count(429) == 0);
+      CHECK(producer.told().answers.at(500) == 1);  // the one that was under way
       check_red(daemon);
       CHECK(daemon.process().wait_line("No space left", 5s));
 

@@ -5,7 +5,6 @@
 
 #include <charconv>
 #include <fstream>
-#include <limits>
 #include <memory>
 #include <stdexcept>
 #include <string_view>
@@ -13,20 +12,11 @@
 namespace test {
 namespace {
 
-constexpr std::string_view kMark = R"({"k":)";
-
-// The number of the event, below `events`, whose payload is somewhere in `text`.
-std::size_t number_in(std::string_view text, std::size_t events) {
-  const auto at = text.find(kMark);
-  std::size_t k = events;
-  if (at != std::string_view::npos) std::from_chars(text.data() + at + kMark.size(), text.data() + text.size(), k);
-  if (k >= events) throw std::runtime_error("in the sink, and no event of the load: " + std::string(text));
-  return k;
-}
-
+// Counts the event whose payload is somewhere in `text`.
 void count(std::string_view text, std::vector<std::uint8_t>& into) {
-  std::uint8_t& times = into[number_in(text, into.size())];
-  if (times < 255) ++times;
+  const std::size_t k = number_of(text);
+  if (k >= into.size()) throw std::runtime_error("in the sink, and no event of the load: " + std::string(text));
+  if (into[k] < 255) ++into[k];
 }
 
 // Calls `row` with each value of the column.
@@ -50,6 +40,14 @@ void each_row(const std::filesystem::path& path, const std::string& column, cons
 }
 
 }  // namespace
+
+std::size_t number_of(std::string_view text) {
+  constexpr std::string_view kMark = R"({"k":)";
+  const auto at = text.rfind(kMark);
+  std::size_t k = std::string_view::npos;
+  if (at != std::string_view::npos) std::from_chars(text.data() + at + kMark.size(), text.data() + text.size(), k);
+  return k;
+}
 
 std::vector<std::uint8_t> delivered_to_file(const std::filesystem::path& path, std::size_t events) {
   std::vector<std::uint8_t> counts(events);
@@ -104,15 +102,6 @@ std::vector<std::string> sqlite_column(const std::filesystem::path& path, const 
   std::vector<std::string> rows;
   each_row(path, column, [&](std::string_view text) { rows.emplace_back(text); });
   return rows;
-}
-
-std::vector<std::size_t> order_in_file(const std::filesystem::path& path) {
-  std::vector<std::size_t> order;
-  std::ifstream file(path);
-  for (std::string line; std::getline(file, line);) {
-    order.push_back(number_in(line, std::numeric_limits<std::size_t>::max()));
-  }
-  return order;
 }
 
 std::vector<std::string> lines_of(const std::filesystem::path& path) {

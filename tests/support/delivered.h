@@ -5,11 +5,15 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "support/load.h"
 
 namespace test {
+
+// The number of the event whose payload is somewhere in `text`, the last one if there are more; npos if there is none.
+[[nodiscard]] std::size_t number_of(std::string_view text);
 
 // How often each event stands in the sink, by number. Throws on a line or row that is none of a Load's events.
 [[nodiscard]] std::vector<std::uint8_t> delivered_to_file(const std::filesystem::path& path, std::size_t events);
@@ -30,9 +34,6 @@ void add(Fates& told, const Fates& later);
 
 // All rows of `SELECT column FROM events ORDER BY id`.
 [[nodiscard]] std::vector<std::string> sqlite_column(const std::filesystem::path& path, const std::string& column);
-
-// The numbers of a Load's events in a file sink, in the order of its lines. Throws on any other line.
-[[nodiscard]] std::vector<std::size_t> order_in_file(const std::filesystem::path& path);
 
 // The lines of a file, without their ends.
 [[nodiscard]] std::vector<std::string> lines_of(const std::filesystem::path& path);

@@ -3,8 +3,10 @@
 
 #include <doctest/doctest.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <stdexcept>
 
 #include "support/client.h"
 
@@ -17,15 +19,22 @@ Flags with(Flags flags, const Flags& more) {
   return flags;
 }
 
-Lives::Lives(const Flags& flags, const std::filesystem::path& place)
-    : state_((place.empty() ? dir_.path() : place) / "state"), flags_(with({"--state-dir", state_.string()}, flags)) {}
+Lives::Lives(const Flags& flags, const std::filesystem::path& place, const std::filesystem::path& own)
+    : dir_(own),
+      state_((place.empty() ? dir_.path() : place) / "state"),
+      flags_(with({"--state-dir", state_.string()}, flags)) {}
+
+Ended Lives::drained(const std::string& sink, milliseconds limit) const {
+  Daemon daemon(flags(sink));
+  const bool finished = wait_status_number(daemon.admin(), "kept", 0, limit);
+  Ended ended = daemon.stop();
+  if (!finished) throw std::runtime_error("not drained; it said:\n" + ended.errors);
+  return ended;
+}
 
 void Lives::drain(const std::string& sink, std::size_t least, std::size_t most) const {
-  Daemon daemon(flags(sink));
-  const bool finished = wait_status_number(daemon.admin(), "kept", 0, 20s);
-  const Ended ended = daemon.stop();
+  const Ended ended = drained(sink);
   INFO("the draining life said:\n", ended.errors);
-  CHECK(finished);
   CHECK(ended.code == 0);
   REQUIRE(ended.report);
   CHECK(ended.report->balanced());
@@ -72,7 +81,13 @@ void check_all_kept(const Ended& ended, std::size_t events, const std::string& r
   CHECK(ended.report->accepted == events);
   CHECK(ended.report->kept == events);
   CHECK(ended.report->lost == 0);
+  CHECK(ended.report->replayed == 0);
   CHECK(ended.report->balanced());
+}
+
+std::filesystem::path quickest_disk() {
+  const std::filesystem::path memory = "/dev/shm";
+  return ::access(memory.c_str(), W_OK) == 0 ? memory : std::filesystem::temp_directory_path();
 }
 
 OnDisk on_disk(const std::filesystem::path& journal) {
@@ -88,15 +103,43 @@ OnDisk on_disk(const std::filesystem::path& journal) {
   return found;
 }
 
-std::size_t resident_when_idle(Daemon& daemon) {
-  REQUIRE(ask_once(daemon.address(), get("/healthz")).status == 200);
-  REQUIRE(ask_once(daemon.admin(), get("/status")).status == 200);
-  return daemon.process().resident();
+Growth::Growth(Daemon& daemon) : daemon_(daemon) {
+  for (const auto& [address, path] : {std::pair(daemon.address(), "/healthz"), std::pair(daemon.admin(), "/status")}) {
+    if (ask_once(address, get(path)).status != 200) throw std::runtime_error(std::string(path) + " is not answered");
+  }
+  idle_ = daemon.process().resident();
+  daemon.process().forget_peak();
 }
 
-std::size_t resident_growth(Daemon& daemon, std::size_t idle) {
-  const std::size_t peak = daemon.process().peak_resident();
-  return peak > idle ? peak - idle : 0;
+std::size_t Growth::bytes() const {
+  const std::size_t peak = daemon_.process().peak_resident();
+  return peak > idle_ ? peak - idle_ : 0;
+}
+
+LoadPlan one_producer(const Daemon& daemon, std::size_t first, std::size_t end) {
+  LoadPlan plan;
+  plan.address = daemon.address();
+  plan.mode = Mode::ndjson;
+  plan.connections = 1;
+  plan.batch = 100;
+  plan.first_event = first;
+  plan.most_events = end;
+  return plan;
+}
+
+std::vector<std::size_t> numbers_in(const std::filesystem::path& file) {
+  std::vector<std::size_t> all;
+  for (const std::string& line : lines_of(file)) {
+    all.push_back(number_of(line));
+    if (all.back() == std::string::npos) throw std::runtime_error("in the sink, and no event of a load: " + line);
+  }
+  return all;
+}
+
+std::size_t out_of_place(const std::vector<std::size_t>& numbers) {
+  std::size_t n = 0;
+  for (std::size_t i = 0; i < numbers.size(); ++i) n += numbers[i] == i ? 0 : 1;
+  return n;
 }
 
 }  // namespace test

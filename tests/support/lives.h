@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "support/daemon.h"
 #include "support/delivered.h"
@@ -19,8 +20,10 @@ inline constexpr std::size_t kMiB = std::size_t{1} << 20U;
 
 class Lives {
  public:
-  // `flags` are those of each life. The state directory is made by the first, below `place` if one is named.
-  explicit Lives(const Flags& flags, const std::filesystem::path& place = {});
+  // `flags` are those of each life. The state directory is made by the first, below `place` if one is named; else
+  // beside the sink, in a directory of its own below `own`.
+  explicit Lives(const Flags& flags, const std::filesystem::path& place = {},
+                 const std::filesystem::path& own = std::filesystem::temp_directory_path());
 
   [[nodiscard]] const std::filesystem::path& state() const noexcept { return state_; }
   [[nodiscard]] std::filesystem::path journal() const { return state_ / "journal"; }
@@ -32,7 +35,9 @@ class Lives {
     return with(with(flags_, {"--sink", sink}), more);
   }
 
-  // A life that drains into this sink until nothing is kept; what it takes over must be `replayed`, or between the two.
+  // A life that delivers to this sink until nothing is kept; how it ended. Throws if that takes longer.
+  [[nodiscard]] Ended drained(const std::string& sink, milliseconds limit = std::chrono::seconds(20)) const;
+  // Likewise, and checked: all went well, and what it takes over must be `replayed`, or between the two.
   void drain(const std::string& sink, std::size_t replayed) const { drain(sink, replayed, replayed); }
   void drain(const std::string& sink, std::size_t least, std::size_t most) const;
   // Exactly the first so many events stand in SQLite, each once.
@@ -52,7 +57,7 @@ class Lives {
 // Has the first so many events accepted.
 void feed(const Daemon& daemon, std::size_t events);
 
-// The end of a life whose sink has taken nothing: exit 3, and all is kept.
+// The end of a first life whose sink has taken nothing: exit 3, and all is kept.
 void check_all_kept(const Ended& ended, std::size_t events, const std::string& reason);
 
 // The files of a journal: how many segments, and how large all together.
@@ -61,8 +66,26 @@ struct OnDisk {
 };
 [[nodiscard]] OnDisk on_disk(const std::filesystem::path& journal);
 
-// What it holds once it has served each kind of request, and by how much its peak was above that.
-[[nodiscard]] std::size_t resident_when_idle(Daemon& daemon);
-[[nodiscard]] std::size_t resident_growth(Daemon& daemon, std::size_t idle);
+// What a daemon has grown by, at most, since it had served each kind of request once.
+class Growth {
+ public:
+  explicit Growth(Daemon& daemon);
+  [[nodiscard]] std::size_t bytes() const;
+
+ private:
+  Daemon& daemon_;
+  std::size_t idle_ = 0;
+};
+
+// A disk in memory if there is one: its syncs cost nothing, so that what is measured is the daemon's own doing.
+[[nodiscard]] std::filesystem::path quickest_disk();
+
+// One client whose requests follow one another, so that its numbers are in order: `first` and on, before `end`.
+[[nodiscard]] LoadPlan one_producer(const Daemon& daemon, std::size_t first, std::size_t end);
+
+// The numbers of a file sink's lines, in their order. Throws on a line that is none of a load's.
+[[nodiscard]] std::vector<std::size_t> numbers_in(const std::filesystem::path& file);
+// How many numbers are not those of their places: 0, 1, 2 …
+[[nodiscard]] std::size_t out_of_place(const std::vector<std::size_t>& numbers);
 
 }  // namespace test

@@ -55,7 +55,7 @@ struct WorkerStatus {
   std::uint32_t attempt = 0;            // 1 for the first
   std::chrono::nanoseconds in_state{};  // for how long
   std::uint64_t delivered = 0;          // by this worker, so far
-  std::chrono::nanoseconds busy{};      // in its sink, all batches together
+  std::chrono::nanoseconds busy{};      // in its sink, all batches together, that at hand included
 };
 
 struct Status {
