@@ -200,7 +200,7 @@ TEST_SUITE("daemon.dead_letter") {
     CHECK(ended.report->dead == 10);
     std::vector<std::size_t> all(10);
     for (std::size_t k = 0; k < all.size(); ++k) all[k] = k;
-    const std::vector<std::size_t> found = test::order_in_file(letters_of(lives));
+    const std::vector<std::size_t> found = test::numbers_in(letters_of(lives));
     CHECK(found == all);
   }
 

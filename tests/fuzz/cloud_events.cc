@@ -76,16 +76,21 @@ std::optional<int> value_of(char digit) {
   return std::nullopt;
 }
 
-// As the binding says: %XX is a byte, all else itself.
+// As the binding says: a quoted string is what it quotes, %XX is a byte, all else itself.
 std::string decoded(std::string_view value) {
+  std::string unquoted;
+  for (std::size_t i = value.starts_with('"') ? 1 : 0; i < value.size(); ++i) {
+    if (value.starts_with('"') && value[i] == '"') break;
+    if (value.starts_with('"') && value[i] == '\\') ++i;
+    unquoted += value[i];
+  }
   std::string text;
-  for (std::size_t i = 0; i < value.size(); ++i) {
-    if (value[i] != '%' || i + 2 >= value.size() + 0 || !value_of(value[i + 1]) || !value_of(value[i + 2])) {
-      text += value[i];
-      continue;
-    }
-    text += static_cast<char>(*value_of(value[i + 1]) * 16 + *value_of(value[i + 2]));
-    i += 2;
+  for (std::size_t i = 0; i < unquoted.size(); ++i) {
+    const bool escape = unquoted[i] == '%' && i + 2 < unquoted.size();
+    const auto high = escape ? value_of(unquoted[i + 1]) : std::nullopt;
+    const auto low = escape ? value_of(unquoted[i + 2]) : std::nullopt;
+    text += high && low ? static_cast<char>(*high * 16 + *low) : unquoted[i];
+    if (high && low) i += 2;
   }
   return text;
 }
