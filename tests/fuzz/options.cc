@@ -94,7 +94,8 @@ std::vector<std::string> taken_apart(const std::vector<std::string>& words) {
     const auto equals = word.find('=');
     if (equals == std::string::npos || !with_value.contains(word.substr(0, equals))) return {};
     const std::string value = word.substr(equals + 1);
-    if (value.empty() || value.starts_with('-')) return {};
+    // cxxopts ends a value at a carriage return, and then finds no flag in what is one word.
+    if (value.empty() || value.starts_with('-') || value.find('\r') != std::string::npos) return {};
     apart.push_back(word.substr(0, equals));
     apart.push_back(value);
   }
