@@ -87,6 +87,7 @@ void Journal::read_backlog(std::size_t most_events, std::size_t most_bytes, Back
       if (item.what == RecordReader::What::hole) {
         log(LogLevel::error, fmt::format("the journal is damaged segment={} offset={} bytes={}",
                                          segment_name(segment->number), item.offset, item.size));
+        const std::lock_guard lock(mutex_);
         segment->damaged = true;
       } else if (item.head.kind == RecordKind::event) {
         const EventView event = event_in(item.record);
@@ -136,6 +137,8 @@ void Journal::fed_backlog(const Backlog& backlog) {
     Segment& segment = *order_.front();
     cursor_ = std::max(cursor_, reader_->at());
     segment.unfed -= std::min(segment.unfed, here);
+    // The committer may be in the midst of copying them: it must see that these are through.
+    for (const EventView& event : backlog.events) segment.skip.add(event.sequence, 1);
   }
   if (backlog.run == config_.run) fed_sequence_ = std::max(fed_sequence_, backlog.events.back().sequence);
 }
