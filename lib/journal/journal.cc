@@ -693,7 +693,7 @@ bool Journal::copy_forward() {
     RecordReader reader(*segment.file, segment.header.seed, kFirstCommit, segment.acknowledged_end);
     for (auto item = reader.next(); item.what != RecordReader::What::end; item = reader.next()) {
       if (item.what == RecordReader::What::error) return false;
-      if (item.what == RecordReader::What::hole) segment.damaged = true;
+      if (item.what == RecordReader::What::hole && !segment.scanned) segment.damaged = true;
       if (item.what != RecordReader::What::record || item.head.kind != RecordKind::event) continue;
       const std::uint64_t sequence = event_in(item.record).sequence;
       if (segment.finished.contains(sequence) || segment.absent.contains(sequence)) continue;
@@ -811,9 +811,12 @@ void Journal::read_backlog(std::size_t most_events, std::size_t most_bytes, Back
       }
       if (item.what == RecordReader::What::end) break;
       if (item.what == RecordReader::What::hole) {
-        log(LogLevel::error, fmt::format("the journal is damaged segment={} offset={} bytes={}",
-                                         segment_name(segment->number), item.offset, item.size));
-        segment->damaged = true;
+        if (!segment->scanned) {
+          log(LogLevel::error, fmt::format("the journal is damaged segment={} offset={} bytes={}",
+                                           segment_name(segment->number), item.offset, item.size));
+          const std::lock_guard lock(mutex_);
+          segment->damaged = true;
+        }
       } else if (item.head.kind == RecordKind::event) {
         const EventView event = event_in(item.record);
         const bool wanted = [&] {

@@ -30,6 +30,10 @@
 
 namespace sluice::journal {
 
+struct Scan;
+struct Survey;
+struct Surveyed;
+
 class Journal {
  public:
   struct Config {
@@ -130,10 +134,10 @@ class Journal {
   };
 
   void take_over();
-  struct Found;  // a segment of an earlier run, as it is read
-  [[nodiscard]] std::vector<Found> find_segments();
-  void judge(std::vector<Found>& found);
-  void rewrite_tail(Found& found);
+  void clear_away(const Survey& found);
+  void report(const Surveyed& one) const;
+  [[nodiscard]] SegmentPtr adopt(Surveyed& one);
+  void rewrite_tail(Segment& segment, const Scan& seen);
   [[nodiscard]] std::error_code create(SegmentKind kind, const RunId& run, std::uint64_t ordinal,
                                        std::uint64_t first_sequence, std::uint64_t size, std::uint64_t events,
                                        const Segment* predecessor, SegmentPtr& made);

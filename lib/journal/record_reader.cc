@@ -69,9 +69,9 @@ RecordReader::Item RecordReader::record_here() {
   item = {.what = What::record,
           .offset = at_,
           .size = aligned(head->size),
+          .used = 0,
           .head = *head,
           .record = record,
-          .zeros = false,
           .error = {}};
   return item;
 }
@@ -91,11 +91,11 @@ RecordReader::Item RecordReader::next() {
   // A long record is behind us.
   if (buffer_.size() > kBuffer && filled_ <= kBuffer) buffer_.resize(kBuffer);
   const std::uint64_t begin = at_;
-  bool zeros = true;
+  std::uint64_t used = 0;
   while (at_ < to_) {
     Item item = record_here();
     if (error_)
-      return {.what = What::error, .offset = at_, .size = 0, .head = {}, .record = {}, .zeros = false, .error = error_};
+      return {.what = What::error, .offset = at_, .size = 0, .used = 0, .head = {}, .record = {}, .error = error_};
     if (item.what == What::record) {
       if (at_ > begin) break;  // the hole first
       at_ += item.size;
@@ -106,17 +106,22 @@ RecordReader::Item RecordReader::next() {
       to_ = at_;
       break;
     }
-    zeros = zeros && is_zero(word);
+    const bool zero = is_zero(word);
     at_ += kAlign;
+    if (!zero) used = at_ - begin;
     // Long stretches of zeros, the preallocated rest of a segment, in larger steps.
-    for (auto more = view(at_, 4096); zeros && more.size() == 4096 && is_zero(more); more = view(at_, 4096))
-      at_ += 4096;
+    for (auto more = view(at_, 4096); zero && more.size() == 4096 && is_zero(more); more = view(at_, 4096)) at_ += 4096;
   }
   if (at_ == begin)
-    return {.what = What::end, .offset = at_, .size = 0, .head = {}, .record = {}, .zeros = false, .error = {}};
+    return {.what = What::end, .offset = at_, .size = 0, .used = 0, .head = {}, .record = {}, .error = {}};
   at_ = std::min(at_, to_);
-  return {
-      .what = What::hole, .offset = begin, .size = at_ - begin, .head = {}, .record = {}, .zeros = zeros, .error = {}};
+  return {.what = What::hole,
+          .offset = begin,
+          .size = at_ - begin,
+          .used = std::min(used, at_ - begin),
+          .head = {},
+          .record = {},
+          .error = {}};
 }
 
 }  // namespace sluice::journal

@@ -21,9 +21,9 @@ class RecordReader {
     What what = What::end;
     std::uint64_t offset = 0;
     std::uint64_t size = 0;             // with padding
+    std::uint64_t used = 0;             // of a hole: up to its last word that is not zero
     Head head;                          // of a record
     std::span<const std::byte> record;  // without padding; valid until the next call
-    bool zeros = false;                 // the hole is nothing but zeros
     std::error_code error;
   };
 

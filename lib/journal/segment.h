@@ -24,10 +24,11 @@ struct Segment {
   std::uint64_t events = 0;          // that count, broken ones included
   std::uint64_t unfed = 0;           // of those, still to be brought by the feeder
   std::uint64_t lost = 0;            // broken; known once the feeder is through
-  bool damaged = false;
-  IntervalSet finished;  // settled
-  IntervalSet absent;    // records that do not count: their request is not whole, or they count elsewhere
-  IntervalSet skip;      // not to be fed: finished by an earlier run, moved, not whole, fed from memory
+  bool damaged = false;              // set by whoever reads a hole, under the mutex
+  bool scanned = false;              // at the start: its holes are known and reported
+  IntervalSet finished;              // settled
+  IntervalSet absent;                // records that do not count: their request is not whole, or they count elsewhere
+  IntervalSet skip;                  // not to be fed: finished by an earlier run, moved, not whole, fed from memory
 
   // The committer's alone.
   std::uint64_t acknowledged_end = kFirstCommit;
