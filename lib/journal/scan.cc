@@ -264,7 +264,8 @@ FoundHeader read_header(DiskFile& file, std::uint64_t size) {
     headers[i] = decode_header(std::span(bytes[i]).first(got));
   }
   if ((found.error = file.read(kFirstCommit, first_commit, got))) return found;
-  found.bare = is_zero(first_commit);
+  const bool blank = is_zero(bytes[0]) && is_zero(bytes[1]);
+  found.bare = is_zero(first_commit) && (blank || size >= kFirstCommit);
 
   std::size_t chosen = headers[0] ? 0 : 1;
   if (!headers[chosen]) return found;
@@ -279,8 +280,7 @@ FoundHeader read_header(DiskFile& file, std::uint64_t size) {
       chosen = 1;
   }
   found.header = headers[chosen];
-  // Only one was written before the making was cut short.
-  if (!(found.bare && is_zero(bytes[1 - chosen]))) found.broken_at = kPlaces[1 - chosen];
+  if (!found.bare) found.broken_at = kPlaces[1 - chosen];
   return found;
 }
 

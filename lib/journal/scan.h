@@ -59,7 +59,9 @@ struct ScanLimits {
 struct FoundHeader {
   std::optional<Header> header;
   std::optional<std::uint64_t> broken_at;  // the other one, if it does not say the same
-  bool bare = false;  // no byte of a commit is there: the segment's making was cut short, or nobody used it yet
+  // Its making was cut short, or nobody has used it yet: no byte of a commit is there, and there is room for one, or no
+  // byte of a header either.
+  bool bare = false;
   std::error_code error;
 };
 [[nodiscard]] FoundHeader read_header(DiskFile& file, std::uint64_t size);

@@ -103,11 +103,10 @@ class Judge {
     }
   }
 
-  // A file whose preallocation was kept has room for a commit; one that anybody else knows of was made.
+  // One that held anything has a successor that says so, or is the last.
   bool is_unmade(const Surveyed& one) const {
-    const bool cut_off = one.size > 0 && one.size < kFirstCommit;
-    const bool has_settles = !one.settled.set.empty() || !one.settled.holes.empty();
-    return one.found.bare && !cut_off && !has_settles && successor_of(one) == nullptr;
+    const Header* const successor = successor_of(one);
+    return one.found.bare && (successor == nullptr || successor->predecessor_end <= kFirstCommit);
   }
 
   void scan_it(Surveyed& one) {
