@@ -17,30 +17,43 @@ bool is_zero(std::span<const std::byte> bytes) noexcept {
 }  // namespace
 
 RecordReader::RecordReader(DiskFile& file, std::uint64_t seed, std::uint64_t from, std::uint64_t to)
-    : file_(file), seed_(seed), at_(from), to_(to), buffer_(kBuffer) {}
+    : file_(file),
+      seed_(seed),
+      at_(from),
+      to_(to),
+      buffer_(std::make_unique_for_overwrite<std::byte[]>(kBuffer)),
+      capacity_(kBuffer) {}
+
+void RecordReader::resize_buffer(std::size_t size) {
+  auto resized = std::make_unique_for_overwrite<std::byte[]>(size);
+  filled_ = std::min(filled_, size);
+  std::memcpy(resized.get(), buffer_.get(), filled_);
+  buffer_ = std::move(resized);
+  capacity_ = size;
+}
 
 // Up to `size` bytes from `offset` on; fewer before the end, or after an error.
 std::span<const std::byte> RecordReader::view(std::uint64_t offset, std::size_t size) {
   if (offset >= to_) return {};
   size = static_cast<std::size_t>(std::min<std::uint64_t>(size, to_ - offset));
   if (offset < buffer_at_ || offset + size > buffer_at_ + filled_) {
-    if (size > buffer_.size()) buffer_.resize(size);
+    if (size > capacity_) resize_buffer(size);
     // What is there already stays: a failing disk is asked as little as possible, a fast one copies a little.
-    const std::size_t want = static_cast<std::size_t>(std::min<std::uint64_t>(buffer_.size(), to_ - offset));
+    const std::size_t want = static_cast<std::size_t>(std::min<std::uint64_t>(capacity_, to_ - offset));
     std::size_t kept = 0;
     if (offset >= buffer_at_ && offset < buffer_at_ + filled_) {
       kept = static_cast<std::size_t>(buffer_at_ + filled_ - offset);
-      std::memmove(buffer_.data(), buffer_.data() + (offset - buffer_at_), kept);
+      std::memmove(buffer_.get(), buffer_.get() + (offset - buffer_at_), kept);
     }
     std::size_t got = 0;
-    if (const std::error_code error = file_.read(offset + kept, std::span(buffer_).subspan(kept, want - kept), got)) {
+    if (const std::error_code error = file_.read(offset + kept, std::span(buffer_.get() + kept, want - kept), got)) {
       error_ = error;
     }
     buffer_at_ = offset;
     filled_ = kept + got;
   }
   const auto begin = static_cast<std::size_t>(offset - buffer_at_);
-  return std::span<const std::byte>(buffer_).subspan(begin, std::min(size, filled_ - begin));
+  return {buffer_.get() + begin, std::min(size, filled_ - begin)};
 }
 
 bool RecordReader::long_record_fits(const Head& head, std::span<const std::byte> head_bytes) {
@@ -89,7 +102,7 @@ bool RecordReader::next_in_buffer(Item& item) {
 
 RecordReader::Item RecordReader::next() {
   // A long record is behind us.
-  if (buffer_.size() > kBuffer && filled_ <= kBuffer) buffer_.resize(kBuffer);
+  if (capacity_ > kBuffer && filled_ <= kBuffer) resize_buffer(kBuffer);
   const std::uint64_t begin = at_;
   std::uint64_t used = 0;
   while (at_ < to_) {

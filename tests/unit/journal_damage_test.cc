@@ -20,7 +20,7 @@ using namespace trial;
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr std::uint64_t kStride = 29;
 #else
-constexpr std::uint64_t kStride = 1;
+constexpr std::uint64_t kStride = 53;
 #endif
 
 // More would say nothing more.

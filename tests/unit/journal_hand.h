@@ -18,7 +18,7 @@
 class JournalHand {
  public:
   static constexpr std::string_view kType = "text/plain";
-  static constexpr std::uint64_t kLimit = std::uint64_t{1} << 20U;  // the least: segments of 128 KiB
+  static constexpr std::uint64_t kLimit = std::uint64_t{512} << 10U;  // the least: segments of 64 KiB
 
   // Each life has a run of its own.
   JournalHand(sluice::Disk& disk, std::uint64_t life, sluice::LogHook log = {})

@@ -167,6 +167,12 @@ void Shelf::put(const std::string& file, const std::string& bytes) const {
   std::ofstream(dir_.path() / "journal" / file, std::ios::binary) << bytes;
 }
 
+void Shelf::overwrite(const std::string& file, std::uint64_t at, std::string_view with) const {
+  std::fstream to(dir_.path() / "journal" / file, std::ios::binary | std::ios::in | std::ios::out);
+  to.seekp(static_cast<std::streamoff>(at));
+  to << with;
+}
+
 Files Shelf::files() const {
   Files files;
   for (const auto& entry : std::filesystem::directory_iterator(dir_.path() / "journal")) {
@@ -213,9 +219,19 @@ std::vector<std::string> complaints_of(Shelf& shelf, const Damage& damage, const
   Files files = specimen().files;
   files[damage.file] = damage.bytes;
   std::vector<std::string> complaints = complaints_of_start(files, expected);
-  shelf.put(damage.file, damage.bytes);
+  const std::string& before = specimen().files.at(damage.file);
+  if (damage.length) {
+    shelf.put(damage.file, damage.bytes);
+  } else {
+    shelf.overwrite(damage.file, damage.from,
+                    std::string_view(damage.bytes).substr(damage.from, damage.to - damage.from));
+  }
   std::ranges::move(complaints_of_view(shelf, expected), std::back_inserter(complaints));
-  shelf.put(damage.file, specimen().files.at(damage.file));
+  if (damage.length) {
+    shelf.put(damage.file, before);
+  } else {
+    shelf.overwrite(damage.file, damage.from, std::string_view(before).substr(damage.from, damage.to - damage.from));
+  }
   return complaints;
 }
 

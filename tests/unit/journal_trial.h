@@ -4,6 +4,7 @@
 
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "support/temp_dir.h"
@@ -21,6 +22,7 @@ class Shelf {
   Shelf();
   [[nodiscard]] const std::filesystem::path& state_dir() const { return dir_.path(); }
   void put(const std::string& file, const std::string& bytes) const;
+  void overwrite(const std::string& file, std::uint64_t at, std::string_view with) const;
   [[nodiscard]] Files files() const;
 
  private:
