@@ -12,14 +12,15 @@
 // commit   = begin event+ end                                      one write; a request never spans two
 // settled  = settles*                                              from offset 0, zeros behind
 //
-// header (88 bytes, written twice)
+// header (104 bytes, written twice)
 //    0  8  "SLUICEJ\n"                         48  8  ordinal: runs that wrote here count up, older ones first
 //    8  4  version, 1                          56  8  sequence of the first event, or of what comes next
 //   12  4  kind: 0 as taken, 1 copies          64  8  number of the segment before this one, 0: none
 //   16  8  seed, random                        72  8  offset where what that one has acknowledged ends: behind it
 //   24 16  run                                        is what was answered "unknown", and does not count
-//   40  8  offset in that one before which            80  8  XXH3-64 of bytes 0..79
-//          everything was synced
+//   40  8  offset in that one before which            80  8  how many events stand in that one before 40
+//          everything was synced                      88  8  sequence of the last of them
+//                                                     96  8  XXH3-64 of bytes 0..95
 // `copies` are events that stand in an older segment of the same run too, or stood there: the copy counts, the older
 // record does not.
 //
@@ -65,7 +66,7 @@ namespace sluice::journal {
 static_assert(std::endian::native == std::endian::little, "the format is the memory of a little endian machine");
 
 constexpr std::uint32_t kVersion = 1;
-constexpr std::size_t kHeaderSize = 88;
+constexpr std::size_t kHeaderSize = 104;
 constexpr std::uint64_t kSecondHeader = 4096;
 constexpr std::uint64_t kFirstCommit = 8192;
 constexpr std::size_t kHeadSize = 16;
@@ -93,6 +94,8 @@ struct Header {
   std::uint64_t predecessor = 0;
   std::uint64_t predecessor_end = 0;
   std::uint64_t predecessor_synced = 0;
+  std::uint64_t predecessor_events = 0;
+  std::uint64_t predecessor_last = 0;
 };
 using HeaderBytes = std::array<std::byte, kHeaderSize>;
 [[nodiscard]] HeaderBytes encode(const Header& header) noexcept;

@@ -98,6 +98,8 @@ std::error_code Journal::create(SegmentKind kind, const RunId& run, std::uint64_
     header.predecessor = predecessor->number;
     header.predecessor_end = predecessor->acknowledged_end;
     header.predecessor_synced = predecessor->synced;
+    header.predecessor_events = predecessor->synced_events;
+    header.predecessor_last = predecessor->synced_last;
   }
   const std::uint64_t number = next_number_++;
   auto segment = std::make_shared<Segment>(number, header);
@@ -161,7 +163,7 @@ std::error_code Journal::seal(Segment& segment) {
   }
   const Footer footer{.first_sequence = segment.first_sequence,
                       .last_sequence = segment.last_sequence,
-                      .events = segment.events,
+                      .events = segment.recorded,
                       .commits = segment.commits,
                       .offset = segment.acknowledged_end};
   const FooterBytes bytes = encode(footer, segment.header.seed);
@@ -257,8 +259,11 @@ std::error_code Journal::commit(std::span<Block* const> blocks, std::uint64_t re
     }
     disk_.pass(Instant::after_sync);
     segment.synced = begin + length;
+    segment.synced_events = segment.recorded + events;
+    segment.synced_last = next_sequence_ - 1;
   }
   segment.acknowledged_end = begin + length;
+  segment.recorded += events;
   segment.commits += 1;
   segment.last_sequence = next_sequence_ - 1;
   segment.charged += reserved;
@@ -281,6 +286,8 @@ std::error_code Journal::sync() {
   }
   disk_.pass(Instant::after_sync);
   segment.synced = segment.acknowledged_end;
+  segment.synced_events = segment.recorded;
+  segment.synced_last = segment.last_sequence;
   return {};
 }
 

@@ -111,11 +111,15 @@ Journal::SegmentPtr Journal::adopt(Surveyed& one) {
     const Scan& seen = one.scan;
     segment->end = segment->acknowledged_end = seen.end;
     segment->synced = seen.footer ? seen.end : std::min(seen.synced, seen.end);
+    segment->recorded = segment->synced_events = seen.synced_events;
+    segment->synced_last = seen.synced_last;
     segment->first_sequence = seen.first_sequence;
     segment->last_sequence = seen.last_sequence;
     segment->commits = seen.commits;
   } else {
     segment->end = segment->acknowledged_end = segment->synced = one.footer->offset;
+    segment->recorded = segment->synced_events = one.footer->events;
+    segment->synced_last = one.footer->last_sequence;
     segment->first_sequence = one.footer->first_sequence;
     segment->last_sequence = one.footer->last_sequence;
     segment->commits = one.footer->commits;

@@ -168,15 +168,29 @@ class Scanner {
     if (scan_.footer && scan_.footer->events > 0) {
       note_sequences(scan_.footer->first_sequence, scan_.footer->last_sequence - scan_.footer->first_sequence + 1);
     }
-    const std::uint64_t intact = scan_.present.size();
+    std::uint64_t intact = 0;  // before what was synced
+    for (const Piece& piece : intact_) {
+      if (piece.offset >= scan_.synced) continue;
+      intact += piece.events;
+      scan_.synced_last = std::max(scan_.synced_last, piece.first_sequence + piece.events - 1);
+    }
+    for (const auto& [offset, frame] : commits_) {
+      if (offset >= scan_.synced || frame.events == 0) continue;
+      scan_.synced_last = std::max(scan_.synced_last, frame.first_sequence + frame.events - 1);
+    }
     std::uint64_t expected = intact;
     if (scan_.footer) {
       expected = scan_.footer->events;
+      scan_.synced_last = scan_.footer->last_sequence;
+    } else if (limits_.synced >= scan_.synced) {
+      expected = limits_.events;
+      scan_.synced_last = limits_.last;
     } else if (scan_.damaged()) {
       expected = expected_by_commits();
     }
-    scan_.events = std::max(expected, intact);
-    scan_.broken = scan_.events - intact;
+    scan_.synced_events = std::max(expected, intact);
+    scan_.broken = scan_.synced_events - intact;
+    scan_.events = scan_.present.size() + scan_.broken;
   }
 
   void note_sequences(std::uint64_t first, std::uint64_t n) {
@@ -186,35 +200,31 @@ class Scanner {
     scan_.last_sequence = std::max(scan_.last_sequence, first + n - 1);
   }
 
-  // How many there must have been: each commit says so at both its ends. Where both are broken, the sequences before
-  // and behind tell (but for an event that nobody knows of); they may have gaps of their own, so no more than would
-  // fit.
+  // How many there must have been before what was synced: each commit says so at both its ends. Where both are broken,
+  // the sequences before and behind tell; they may have gaps of their own, so no more than would fit.
   std::uint64_t expected_by_commits() {
     std::sort(intact_.begin(), intact_.end(), [](const Piece& a, const Piece& b) { return a.offset < b.offset; });
     std::uint64_t expected = 0;
     auto piece = intact_.begin();
+    const auto intact_before = [&](std::uint64_t offset) {
+      std::uint64_t events = 0;
+      for (; piece != intact_.end() && piece->offset < offset; ++piece) events += piece->events;
+      return events;
+    };
     std::uint64_t next_sequence = first_sequence_;  // behind the last commit that is known
     std::uint64_t at = kFirstCommit;
-    const auto unknown = [&](std::uint64_t until, std::uint64_t known_sequence) {
-      std::uint64_t orphans = 0;
-      for (; piece != intact_.end() && piece->offset < until; ++piece) orphans += piece->events;
-      const std::uint64_t end = std::min(until, scan_.synced);
-      std::uint64_t gap = 0;
-      if (next_sequence != 0 && known_sequence > next_sequence && at + 2 * kCommitFrame < end) {
-        gap = std::min(known_sequence - next_sequence, (end - at - 2 * kCommitFrame) / kEventFrame);
-      }
-      expected += std::max(orphans, gap);
-    };
     for (const auto& [begin, frame] : commits_) {
-      unknown(begin, frame.first_sequence);
-      std::uint64_t intact = 0;
-      for (; piece != intact_.end() && piece->offset < begin + frame.length; ++piece) intact += piece->events;
-      expected += begin < scan_.synced ? std::max<std::uint64_t>(intact, frame.events) : intact;
+      std::uint64_t gap = 0;
+      if (next_sequence != 0 && frame.first_sequence > next_sequence && at + 2 * kCommitFrame < begin) {
+        gap = std::min(frame.first_sequence - next_sequence, (begin - at - 2 * kCommitFrame) / kEventFrame);
+      }
+      expected += std::max(intact_before(begin), gap);
+      if (begin >= scan_.synced) return expected;
+      expected += std::max<std::uint64_t>(intact_before(begin + frame.length), frame.events);
       next_sequence = frame.first_sequence + frame.events;
       at = begin + frame.length;
     }
-    unknown(UINT64_MAX, limits_.next_sequence);
-    return expected;
+    return expected + intact_before(scan_.synced);
   }
 
   const ScanLimits limits_;

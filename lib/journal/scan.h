@@ -28,6 +28,8 @@ struct Scan {
   std::uint64_t synced = kFirstCommit;  // what lies before it was synced once
   std::uint64_t events = 0;             // that count, broken ones included
   std::uint64_t broken = 0;             // of those
+  std::uint64_t synced_events = 0;      // that stand before `synced`, broken ones included
+  std::uint64_t synced_last = 0;        // the last one's sequence, or 0
   std::uint64_t commits = 0;
   std::uint64_t first_sequence = 0, last_sequence = 0;
   IntervalSet present;           // intact events that count
@@ -46,10 +48,11 @@ struct Scan {
 };
 
 struct ScanLimits {
-  std::uint64_t size = 0;           // of the file
-  std::uint64_t end = UINT64_MAX;   // as the successor's header has it; behind it nothing counts
-  std::uint64_t synced = 0;         // likewise: was synced before here
-  std::uint64_t next_sequence = 0;  // likewise: of the first event that is not here any more; 0: nobody says
+  std::uint64_t size = 0;          // of the file
+  std::uint64_t end = UINT64_MAX;  // as the successor's header has it; behind it nothing counts
+  std::uint64_t synced = 0;        // likewise: was synced before here
+  std::uint64_t events = 0;        // likewise: so many stand before `synced`
+  std::uint64_t last = 0;          // likewise: the last one's sequence
 };
 
 [[nodiscard]] Scan scan(DiskFile& file, const Header& header, const ScanLimits& limits);

@@ -33,6 +33,9 @@ struct Segment {
   // The committer's alone.
   std::uint64_t acknowledged_end = kFirstCommit;
   std::uint64_t synced = kFirstCommit;  // everything before it is
+  std::uint64_t recorded = 0;           // events before acknowledged_end, those that count elsewhere included
+  std::uint64_t synced_events = 0;      // of those: before synced
+  std::uint64_t synced_last = 0;        // of those: the last one's sequence
   std::uint64_t size = 0;               // of the file, preallocated room included
   std::uint64_t settled_end = 0;        // where the next settles are written
   std::uint64_t settled_size = 0;       // likewise preallocated

@@ -81,38 +81,35 @@ class Judge {
   }
 
  private:
-  // What a segment's header says about the one before it.
-  const Header* successor_of(const Surveyed& one) const {
-    for (const Surveyed& other : all_) {
-      if (other.is == Surveyed::Is::segment && other.header().predecessor == one.number && other.number > one.number) {
-        return &other.header();
-      }
-    }
-    return nullptr;
-  }
-
+  // What headers say of the segment before them.
   void find_limits() {
     for (const Surveyed& one : all_) {
       ScanLimits limits{.size = one.size};
-      if (const Header* const successor = successor_of(one)) {
-        limits.end = successor->predecessor_end;
-        limits.synced = successor->predecessor_synced;
-        if (one.found.header && one.header().run == successor->run) limits.next_sequence = successor->first_sequence;
+      for (const Surveyed& other : all_) {
+        if (other.is != Surveyed::Is::segment || other.number <= one.number) continue;
+        const Header& header = other.header();
+        if (header.predecessor != one.number) continue;
+        limits.end = std::min(limits.end, header.predecessor_end);
+        if (header.predecessor_synced < limits.synced) continue;
+        limits.synced = header.predecessor_synced;
+        limits.events = header.predecessor_events;
+        limits.last = header.predecessor_last;
       }
       limits_.push_back(limits);
     }
   }
+  ScanLimits& limits_of(const Surveyed& one) { return limits_[static_cast<std::size_t>(&one - all_.data())]; }
 
   // One that held anything has a successor that says so, or is the last.
-  bool is_unmade(const Surveyed& one) const {
-    const Header* const successor = successor_of(one);
-    return one.found.bare && (successor == nullptr || successor->predecessor_end <= kFirstCommit);
+  bool is_unmade(const Surveyed& one) {
+    const ScanLimits& limits = limits_of(one);
+    return one.found.bare && (limits.end == UINT64_MAX || limits.end <= kFirstCommit);
   }
 
   void scan_it(Surveyed& one) {
     if (one.scanned) return;
     // A footer tells more than any other can.
-    ScanLimits limits = limits_[static_cast<std::size_t>(&one - all_.data())];
+    ScanLimits limits = limits_of(one);
     if (one.footer) limits = {.size = one.size};
     one.scan = journal::scan(*one.file, one.header(), limits);
     if (one.scan.error) refuse("read", segment_name(one.number), one.scan.error);
@@ -170,6 +167,16 @@ class Judge {
     one.absent = one.superseded;
     one.absent.add(one.scan.absent);
     one.finished = one.settled.set.without(one.absent);
+    if (!one.scanned) return;
+    // What was settled and is torn does not count here; what is broken does.
+    const IntervalSet gone = one.finished.without(one.scan.present);
+    one.finished = one.finished.common(one.scan.present);
+    std::uint64_t broken = one.scan.broken;
+    gone.each_within(0, one.scan.synced_last + 1, [&](std::uint64_t first, std::uint64_t n) {
+      n = std::min(n, broken);
+      one.finished.add(first, n);
+      broken -= n;
+    });
   }
 
   static std::uint64_t missing(const Surveyed& one) {

@@ -343,11 +343,9 @@ class Remains {
   // Up to the last word that is not zero.
   static std::uint64_t used_of(const std::string& bytes, std::uint64_t begin, std::uint64_t end) {
     end = std::min<std::uint64_t>(end, bytes.size());
-    std::uint64_t used = 0;
-    for (std::uint64_t at = begin; at < end; ++at) {
-      if (bytes[at] != '\0') used = std::min((at - begin) / 8 * 8 + 8, end - begin);
-    }
-    return used;
+    if (begin >= end) return 0;
+    const auto last = bytes.find_last_not_of('\0', end - 1);
+    return last == std::string::npos || last < begin ? 0 : std::min((last - begin) / 8 * 8 + 8, end - begin);
   }
 
   const Segment& segment_;

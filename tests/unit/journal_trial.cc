@@ -104,7 +104,7 @@ void live(model::MemoryDisk& disk, const Expected& expected, Complaints& complai
     const auto hole = hole_in(line);
     if (hole && !holes.insert(*hole).second) doubled.emplace_back(line);
   });
-  complaints.unless_same("set aside at the start", set_aside(disk), expected.unreadable);
+  const Numbers at_once = set_aside(disk);
   const auto taken = hand.take_all();
 
   std::map<Id, std::string> delivered;
@@ -131,10 +131,11 @@ void live(model::MemoryDisk& disk, const Expected& expected, Complaints& complai
     hand.journal().maintain();
   };
   finish(false);
-  Numbers held = set_aside(disk);
-  std::erase_if(held, [&](std::uint64_t number) { return !last_of.contains(number); });
-  for (const std::uint64_t number : held) {
-    complaints.say("{} was set aside before its last event was finished", format::segment_name(number));
+  for (const std::uint64_t number : set_aside(disk)) {
+    if (last_of.contains(number)) complaints.say("{} was set aside too early", format::segment_name(number));
+  }
+  for (const std::uint64_t number : expected.unreadable) {
+    if (!at_once.contains(number)) complaints.say("{} was not set aside at once", format::segment_name(number));
   }
   finish(true);
   complaints.unless_same("set aside", set_aside(disk), expected.set_aside);
