@@ -30,7 +30,6 @@
 
 namespace sluice::journal {
 
-struct Scan;
 struct Survey;
 struct Surveyed;
 
@@ -137,7 +136,10 @@ class Journal {
   void clear_away(const Survey& found);
   void report(const Surveyed& one) const;
   [[nodiscard]] SegmentPtr adopt(Surveyed& one);
-  void rewrite_tail(Segment& segment, const Scan& seen);
+  struct Tail;
+  [[nodiscard]] Survey look_around(std::map<std::uint64_t, Tail>& tails) const;
+  [[nodiscard]] bool read_tail(const Surveyed& one, Tail& tail) const;
+  void rewrite_tail(Segment& segment, const Tail& tail);
   [[nodiscard]] std::error_code create(SegmentKind kind, const RunId& run, std::uint64_t ordinal,
                                        std::uint64_t first_sequence, std::uint64_t size, std::uint64_t events,
                                        const Segment* predecessor, SegmentPtr& made);

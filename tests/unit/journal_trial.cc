@@ -168,6 +168,10 @@ void Shelf::put(const std::string& file, const std::string& bytes) const {
   std::ofstream(dir_.path() / "journal" / file, std::ios::binary) << bytes;
 }
 
+void Shelf::cut_off(const std::string& file, std::uint64_t length) const {
+  std::filesystem::resize_file(dir_.path() / "journal" / file, length);
+}
+
 void Shelf::overwrite(const std::string& file, std::uint64_t at, std::string_view with) const {
   std::fstream to(dir_.path() / "journal" / file, std::ios::binary | std::ios::in | std::ios::out);
   to.seekp(static_cast<std::streamoff>(at));
@@ -216,22 +220,22 @@ std::vector<std::string> complaints_of_view(const Shelf& shelf, const Expected& 
   return std::move(complaints).all();
 }
 
-std::vector<std::string> complaints_of(Shelf& shelf, const Damage& damage, const Expected& expected) {
+std::vector<std::string> complaints_of(const Shelf& shelf, const Damage& damage, const Expected& expected) {
   Files files = specimen().files;
   files[damage.file] = damage.bytes;
   std::vector<std::string> complaints = complaints_of_start(files, expected);
-  const std::string& before = specimen().files.at(damage.file);
+  const std::string_view before = specimen().files.at(damage.file);
   if (damage.length) {
-    shelf.put(damage.file, damage.bytes);
+    shelf.cut_off(damage.file, *damage.length);
   } else {
-    shelf.overwrite(damage.file, damage.from,
-                    std::string_view(damage.bytes).substr(damage.from, damage.to - damage.from));
+    const std::string_view after = damage.bytes;
+    shelf.overwrite(damage.file, damage.from, after.substr(damage.from, damage.to - damage.from));
   }
   std::ranges::move(complaints_of_view(shelf, expected), std::back_inserter(complaints));
   if (damage.length) {
-    shelf.put(damage.file, before);
+    shelf.overwrite(damage.file, *damage.length, before.substr(*damage.length));
   } else {
-    shelf.overwrite(damage.file, damage.from, std::string_view(before).substr(damage.from, damage.to - damage.from));
+    shelf.overwrite(damage.file, damage.from, before.substr(damage.from, damage.to - damage.from));
   }
   return complaints;
 }

@@ -22,6 +22,8 @@ class Shelf {
   Shelf();
   [[nodiscard]] const std::filesystem::path& state_dir() const { return dir_.path(); }
   void put(const std::string& file, const std::string& bytes) const;
+  void cut_off(const std::string& file, std::uint64_t length) const;
+  // At its end too.
   void overwrite(const std::string& file, std::uint64_t at, std::string_view with) const;
   [[nodiscard]] Files files() const;
 
@@ -32,6 +34,7 @@ class Shelf {
 [[nodiscard]] std::vector<std::string> complaints_of_view(const Shelf& shelf, const Expected& expected);
 
 // Both, of the specimen with one file replaced.
-[[nodiscard]] std::vector<std::string> complaints_of(Shelf& shelf, const Damage& damage, const Expected& expected);
+[[nodiscard]] std::vector<std::string> complaints_of(const Shelf& shelf, const Damage& damage,
+                                                     const Expected& expected);
 
 }  // namespace trial
