@@ -62,13 +62,14 @@ HeaderBytes encode(const Header& header) noexcept {
   put(to, 12, static_cast<std::uint32_t>(header.kind));
   put(to, 16, header.seed);
   std::memcpy(to + 24, header.run.bytes.data(), header.run.bytes.size());
-  put(to, 40, header.predecessor_synced);
-  put(to, 48, header.ordinal);
-  put(to, 56, header.first_sequence);
-  put(to, 64, header.predecessor);
+  put(to, 40, header.ordinal);
+  put(to, 48, header.first_sequence);
+  put(to, 56, header.predecessor);
+  put(to, 64, header.predecessor_seed);
   put(to, 72, header.predecessor_end);
-  put(to, 80, header.predecessor_events);
-  put(to, 88, header.predecessor_last);
+  put(to, 80, header.predecessor_synced);
+  put(to, 88, header.predecessor_events);
+  put(to, 96, header.predecessor_last);
   put(to, kHeaderCheckAt, XXH3_64bits(to, kHeaderCheckAt));
   return bytes;
 }
@@ -82,13 +83,14 @@ std::optional<Header> decode_header(std::span<const std::byte> bytes) noexcept {
   header.kind = static_cast<SegmentKind>(get<std::uint32_t>(from, 12));
   header.seed = get<std::uint64_t>(from, 16);
   std::memcpy(header.run.bytes.data(), from + 24, header.run.bytes.size());
-  header.predecessor_synced = get<std::uint64_t>(from, 40);
-  header.ordinal = get<std::uint64_t>(from, 48);
-  header.first_sequence = get<std::uint64_t>(from, 56);
-  header.predecessor = get<std::uint64_t>(from, 64);
+  header.ordinal = get<std::uint64_t>(from, 40);
+  header.first_sequence = get<std::uint64_t>(from, 48);
+  header.predecessor = get<std::uint64_t>(from, 56);
+  header.predecessor_seed = get<std::uint64_t>(from, 64);
   header.predecessor_end = get<std::uint64_t>(from, 72);
-  header.predecessor_events = get<std::uint64_t>(from, 80);
-  header.predecessor_last = get<std::uint64_t>(from, 88);
+  header.predecessor_synced = get<std::uint64_t>(from, 80);
+  header.predecessor_events = get<std::uint64_t>(from, 88);
+  header.predecessor_last = get<std::uint64_t>(from, 96);
   return header;
 }
 

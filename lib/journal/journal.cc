@@ -96,6 +96,7 @@ std::error_code Journal::create(SegmentKind kind, const RunId& run, std::uint64_
   for (const std::uint8_t byte : random.bytes) header.seed = header.seed * 0x100000001B3U + byte;
   if (predecessor != nullptr) {
     header.predecessor = predecessor->number;
+    header.predecessor_seed = predecessor->header.seed;
     header.predecessor_end = predecessor->acknowledged_end;
     header.predecessor_synced = predecessor->synced;
     header.predecessor_events = predecessor->synced_events;
@@ -627,7 +628,8 @@ bool Journal::is_needed(const Segment& copies) const {
   return std::ranges::any_of(segments_, [&](const auto& entry) {
     const Segment& other = *entry.second;
     bool holds = false;
-    if (other.number >= copies.number || !(other.header.run == copies.header.run)) return false;
+    const bool newer = other.header.kind == SegmentKind::copies && other.number >= copies.number;
+    if (newer || !(other.header.run == copies.header.run)) return false;
     other.absent.each_within(copies.first_sequence, copies.last_sequence + 1,
                              [&](std::uint64_t, std::uint64_t) { holds = true; });
     return holds;

@@ -170,14 +170,11 @@ class Scanner {
     }
     std::uint64_t intact = 0;  // before what was synced
     for (const Piece& piece : intact_) {
-      if (piece.offset >= scan_.synced) continue;
-      intact += piece.events;
-      scan_.synced_last = std::max(scan_.synced_last, piece.first_sequence + piece.events - 1);
+      if (piece.offset < scan_.synced) intact += piece.events;
+      note_synced(piece.offset, piece.first_sequence, piece.events);
     }
-    for (const auto& [offset, frame] : commits_) {
-      if (offset >= scan_.synced || frame.events == 0) continue;
-      scan_.synced_last = std::max(scan_.synced_last, frame.first_sequence + frame.events - 1);
-    }
+    for (const auto& [offset, frame] : commits_) note_synced(offset, frame.first_sequence, frame.events);
+    if (first_behind_ != UINT64_MAX) scan_.synced_last = std::max(scan_.synced_last, first_behind_ - 1);
     std::uint64_t expected = intact;
     if (scan_.footer) {
       expected = scan_.footer->events;
@@ -191,6 +188,16 @@ class Scanner {
     scan_.synced_events = std::max(expected, intact);
     scan_.broken = scan_.synced_events - intact;
     scan_.events = scan_.present.size() + scan_.broken;
+  }
+
+  // Sequences count up: what comes behind tells as well where those that were synced end.
+  void note_synced(std::uint64_t offset, std::uint64_t first, std::uint64_t n) {
+    if (n == 0) return;
+    if (offset < scan_.synced) {
+      scan_.synced_last = std::max(scan_.synced_last, first + n - 1);
+    } else {
+      first_behind_ = std::min(first_behind_, first);
+    }
   }
 
   void note_sequences(std::uint64_t first, std::uint64_t n) {
@@ -233,6 +240,7 @@ class Scanner {
   Scan scan_;
   std::vector<RecordReader::Item> holes_;
   std::uint64_t end_at_ = kFirstCommit;           // of the file
+  std::uint64_t first_behind_ = UINT64_MAX;       // the first sequence behind what was synced
   std::map<std::uint64_t, CommitFrame> commits_;  // by where they begin
   std::vector<Piece> intact_;
   std::vector<Piece> pieces_;  // of requests that are not whole

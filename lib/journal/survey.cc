@@ -86,9 +86,12 @@ class Judge {
     for (const Surveyed& one : all_) {
       ScanLimits limits{.size = one.size};
       for (const Surveyed& other : all_) {
-        if (other.is != Surveyed::Is::segment || other.number <= one.number) continue;
+        if (other.is != Surveyed::Is::segment || &other == &one) continue;
         const Header& header = other.header();
-        if (header.predecessor != one.number) continue;
+        // By its seed, whatever somebody has called the file since; by its number, if nobody knows its seed any more.
+        const bool is_it = one.found.header ? header.predecessor_seed == one.header().seed
+                                            : header.predecessor == one.number && other.number > one.number;
+        if (header.predecessor == 0 || !is_it) continue;
         limits.end = std::min(limits.end, header.predecessor_end);
         if (header.predecessor_synced < limits.synced) continue;
         limits.synced = header.predecessor_synced;
@@ -210,7 +213,7 @@ class Judge {
     }
     IntervalSet here;
     others.without(one.scan.present)
-        .each_within(one.scan.first_sequence, one.scan.last_sequence + 1,
+        .each_within(one.scan.first_sequence, one.scan.synced_last + 1,
                      [&](std::uint64_t first, std::uint64_t n) { here.add(first, n); });
     one.events -= std::min(broken, here.size());
   }

@@ -25,12 +25,40 @@ using Kind = Record::Kind;
 // Writes down what the journal is told to write.
 class Author {
  public:
-  Specimen write() {
+  Specimen every_kind() {
     failed_and_recovered();
     closed_with_a_spill();
     killed_and_copied_whole();
     killed_with_a_tail();
     killed_last();
+    return finished();
+  }
+
+  // Segment 1 is sealed; in 2 there are its bytes, and 2's own. What is copied begins at a multiple of 8, as records
+  // do.
+  Specimen forgeries() {
+    begin();
+    commit({{"of the first", "also of the first"}});
+    close(1);
+    begin();
+    commit({{"before", "finished"}});
+    settle(2, 2, 1);
+    write_settles();
+    const std::string first = disk_.bytes("segment-000001");
+    const std::string own = disk_.bytes("segment-000002").substr(0, synced_);
+    const std::string pad(8 - (format::kEventFrame + JournalHand::kType.size()) % 8, '-');
+    commit({{pad + own.substr(format::kFirstCommit), pad + first.substr(format::kFirstCommit)},
+            {pad + own.substr(0, format::kHeaderSize), pad + first.substr(first.size() - format::kFooterSize)},
+            {pad + disk_.bytes("segment-000002.settled").substr(0, 64)},
+            {pad + own, pad + first}});
+    commit({{"behind"}});
+    commit({{pad + own.substr(format::kFirstCommit), "the end"}});
+    kill();
+    return finished();
+  }
+
+ private:
+  Specimen finished() {
     Specimen made;
     for (const std::string& name : disk_.names()) made.files[name] = disk_.bytes(name);
     for (auto& [number, segment] : segments_) {
@@ -55,7 +83,6 @@ class Author {
     return made;
   }
 
- private:
   using Requests = std::vector<std::vector<std::string>>;
 
   // Segment 1 ends in a commit whose outcome is unknown, and says nothing of it; segment 2 does, and is sealed.
@@ -251,7 +278,7 @@ class Author {
 class Remains {
  public:
   Remains(const Segment& segment, const Damage& damage) : segment_(segment), damage_(damage) {
-    const Files& files = specimen().files;
+    const Files& files = damage.of->files;
     bytes_ = hit(segment.name()) ? damage.bytes : files.at(segment.name());
     if (files.contains(segment.settled_name())) {
       settled_bytes_ = hit(segment.settled_name()) ? damage.bytes : files.at(segment.settled_name());
@@ -368,29 +395,34 @@ std::string to_string(const Hole& hole) {
 Id id_of(const sluice::RunId& run, std::uint64_t sequence) { return sluice::to_string(sluice::EventId{run, sequence}); }
 
 const Specimen& specimen() {
-  static const Specimen made = Author().write();
+  static const Specimen made = Author().every_kind();
   return made;
 }
 
-Damage flip(const std::string& file, std::uint64_t at, unsigned char bits) {
-  std::string bytes = specimen().files.at(file);
+const Specimen& forgeries() {
+  static const Specimen made = Author().forgeries();
+  return made;
+}
+
+Damage flip(const Specimen& of, const std::string& file, std::uint64_t at, unsigned char bits) {
+  std::string bytes = of.files.at(file);
   bytes[at] = static_cast<char>(static_cast<unsigned char>(bytes[at]) ^ bits);
-  return {file, at, at + 1, {}, std::move(bytes)};
+  return {&of, file, at, at + 1, {}, std::move(bytes)};
 }
 
-Damage cut_off(const std::string& file, std::uint64_t length) {
-  return {file, 0, 0, length, specimen().files.at(file).substr(0, length)};
+Damage cut_off(const Specimen& of, const std::string& file, std::uint64_t length) {
+  return {&of, file, 0, 0, length, of.files.at(file).substr(0, length)};
 }
 
-Damage overwrite(const std::string& file, std::uint64_t at, std::string_view with) {
-  std::string bytes = specimen().files.at(file);
+Damage overwrite(const Specimen& of, const std::string& file, std::uint64_t at, std::string_view with) {
+  std::string bytes = of.files.at(file);
   bytes.replace(at, with.size(), with);
-  return {file, at, at + with.size(), {}, std::move(bytes)};
+  return {&of, file, at, at + with.size(), {}, std::move(bytes)};
 }
 
 Expected expected_of(const Damage& damage) {
   std::vector<Remains> all;
-  for (const Segment& segment : specimen().segments) all.emplace_back(segment, damage);
+  for (const Segment& segment : damage.of->segments) all.emplace_back(segment, damage);
   for (Remains& one : all) {
     const auto successor =
         std::ranges::find(all, one.segment().named_by, [](const Remains& other) { return other.segment().number; });
@@ -427,6 +459,6 @@ Expected expected_of(const Damage& damage) {
   return expected;
 }
 
-Expected expected_undamaged() { return expected_of({}); }
+Expected expected_undamaged(const Specimen& of) { return expected_of({&of, {}, 0, 0, {}, {}}); }
 
 }  // namespace trial

@@ -55,18 +55,21 @@ struct Specimen {
   Files files;
   std::vector<Segment> segments;
 };
-[[nodiscard]] const Specimen& specimen();  // made once
+// Made once. Every kind of segment; and one whose events' payloads look like records, headers and whole segments.
+[[nodiscard]] const Specimen& specimen();
+[[nodiscard]] const Specimen& forgeries();
 
 // Other bytes in one file, or an end of it that came too early.
 struct Damage {
+  const Specimen* of = nullptr;
   std::string file;
   std::uint64_t from = 0, to = 0;       // these were overwritten
   std::optional<std::uint64_t> length;  // the file ends here
   std::string bytes;                    // of the file, afterwards
 };
-[[nodiscard]] Damage flip(const std::string& file, std::uint64_t at, unsigned char bits);
-[[nodiscard]] Damage cut_off(const std::string& file, std::uint64_t length);
-[[nodiscard]] Damage overwrite(const std::string& file, std::uint64_t at, std::string_view with);
+[[nodiscard]] Damage flip(const Specimen& of, const std::string& file, std::uint64_t at, unsigned char bits);
+[[nodiscard]] Damage cut_off(const Specimen& of, const std::string& file, std::uint64_t length);
+[[nodiscard]] Damage overwrite(const Specimen& of, const std::string& file, std::uint64_t at, std::string_view with);
 
 // RUN-SEQ
 using Id = std::string;
@@ -82,6 +85,6 @@ struct Expected {
   friend bool operator==(const Expected&, const Expected&) = default;
 };
 [[nodiscard]] Expected expected_of(const Damage& damage);
-[[nodiscard]] Expected expected_undamaged();
+[[nodiscard]] Expected expected_undamaged(const Specimen& of);
 
 }  // namespace trial

@@ -159,9 +159,9 @@ std::vector<std::string> complaints_of_start(const Files& files, const Expected&
   return std::move(complaints).all();
 }
 
-Shelf::Shelf() {
+Shelf::Shelf(const Files& files) {
   std::filesystem::create_directory(dir_.path() / "journal");
-  for (const auto& [name, bytes] : specimen().files) put(name, bytes);
+  for (const auto& [name, bytes] : files) put(name, bytes);
 }
 
 void Shelf::put(const std::string& file, const std::string& bytes) const {
@@ -220,24 +220,62 @@ std::vector<std::string> complaints_of_view(const Shelf& shelf, const Expected& 
   return std::move(complaints).all();
 }
 
-std::vector<std::string> complaints_of(const Shelf& shelf, const Damage& damage, const Expected& expected) {
-  Files files = specimen().files;
+// Where anything is written, padding and the word behind it included; and some places in what is zeros.
+std::vector<std::uint64_t> places_in(const std::string& bytes) {
+  std::vector<std::uint64_t> places;
+  std::uint64_t next_zero = 0;
+  std::uint64_t used_to = 0;
+  for (std::uint64_t at = 0; at < bytes.size(); ++at) {
+    if (bytes[at] != '\0') used_to = at + 16;
+    if (at >= used_to && at < next_zero) continue;
+    if (at >= used_to) next_zero = at + (at < 16384 ? 509 : 16381);
+    places.push_back(at);
+  }
+  return places;
+}
+
+Trials::Trials(const Specimen& of) : shelf_(of.files) {}
+
+Trials::~Trials() {
+  CHECK(failed_ == 0);
+  MESSAGE(made_, " trials: ", lost_, " events lost, ", aside_, " segments set aside, ", torn_, " torn holes");
+}
+
+void Trials::judge(const std::string& what, const std::vector<std::string>& complaints, const Expected& expected) {
+  constexpr int kMostSaid = 10;  // more would say nothing more
+  ++made_;
+  lost_ += expected.lost;
+  aside_ += expected.set_aside.size();
+  for (const Hole& hole : expected.holes) torn_ += hole.torn ? 1 : 0;
+  if (complaints.empty()) return;
+  if (++failed_ <= kMostSaid) MESSAGE(what, ":\n  ", fmt::format("{}", fmt::join(complaints, "\n  ")));
+}
+
+void Trials::of(const std::string& what, const Files& files, const Expected& expected) {
+  std::vector<std::string> complaints = complaints_of_start(files, expected);
+  std::ranges::move(complaints_of_view(Shelf(files), expected), std::back_inserter(complaints));
+  judge(what, complaints, expected);
+}
+
+void Trials::of(const std::string& what, const Damage& damage) {
+  const Expected expected = expected_of(damage);
+  Files files = damage.of->files;
   files[damage.file] = damage.bytes;
   std::vector<std::string> complaints = complaints_of_start(files, expected);
-  const std::string_view before = specimen().files.at(damage.file);
+  const std::string_view before = damage.of->files.at(damage.file);
   if (damage.length) {
-    shelf.cut_off(damage.file, *damage.length);
+    shelf_.cut_off(damage.file, *damage.length);
   } else {
     const std::string_view after = damage.bytes;
-    shelf.overwrite(damage.file, damage.from, after.substr(damage.from, damage.to - damage.from));
+    shelf_.overwrite(damage.file, damage.from, after.substr(damage.from, damage.to - damage.from));
   }
-  std::ranges::move(complaints_of_view(shelf, expected), std::back_inserter(complaints));
+  std::ranges::move(complaints_of_view(shelf_, expected), std::back_inserter(complaints));
   if (damage.length) {
-    shelf.overwrite(damage.file, *damage.length, before.substr(*damage.length));
+    shelf_.overwrite(damage.file, *damage.length, before.substr(*damage.length));
   } else {
-    shelf.overwrite(damage.file, damage.from, before.substr(damage.from, damage.to - damage.from));
+    shelf_.overwrite(damage.file, damage.from, before.substr(damage.from, damage.to - damage.from));
   }
-  return complaints;
+  judge(what, complaints, expected);
 }
 
 }  // namespace trial
