@@ -18,6 +18,7 @@
 #include <variant>
 #include <vector>
 
+#include "admin/metrics.h"
 #include "admin/pages.h"
 #include "host/final_report.h"
 #include "host/service_manager.h"
@@ -27,6 +28,7 @@
 #include "options/options.h"
 #include "sluice/sinks.h"
 #include "sluice/tracker.h"
+#include "sluice/version.h"
 #include "stop.h"
 
 namespace sluiced {
@@ -122,6 +124,17 @@ http::Pages health_pages(const Life& life, const sluice::Tracker& tracker) {
   return pages;
 }
 
+// What /metrics says besides the tracker's numbers. `server`: the intake, once it is there.
+admin::Edge edge(const Life& life, const host::StopSignals& signals, const http::Server* server) {
+  admin::Edge edge;
+  const http::Counters http = server != nullptr ? server->counters() : http::Counters();
+  for (std::size_t why = 0; why < http.refused.size(); ++why) {
+    edge.refused.emplace(to_string(static_cast<http::Refused>(why)), http.refused[why]);
+  }
+  if (life.phase() > sluice::Phase::running) edge.drain_left = signals.deadline() - host::StopSignals::Clock::now();
+  return edge;
+}
+
 // POST /dead-letter/requeue and /dead-letter/drop.
 http::Actions dead_letter_actions(sluice::Tracker& tracker, log::Log& log) {
   using Move = sluice::DeadLettersMoved (sluice::Tracker::*)(std::size_t);
@@ -182,7 +195,7 @@ int run(const options::Options& options) {
     status.phase = std::max(status.phase, life.phase());  // the intake closes before the tracker does
     if (life.phase() == sluice::Phase::starting) status.phase = sluice::Phase::starting;
     return http::Page{200, "application/json",
-                      admin::status_json(status, {.version = SLUICE_VERSION,
+                      admin::status_json(status, {.version = std::string(sluice::version()),
                                                   .run = run_text(tracker),
                                                   .ready = ready,
                                                   .started = started,
@@ -193,6 +206,10 @@ int run(const options::Options& options) {
                                                   .connections = http.connections,
                                                   .answers_owed = http.answers_owed,
                                                   .answered = http.answered})};
+  };
+  admin_config.pages["/metrics"] = [&] {
+    return http::Page{200, std::string(admin::kMetricsType),
+                      admin::metrics_text(tracker.metrics(), edge(life, signals, shown.load()))};
   };
   admin_config.actions = dead_letter_actions(tracker, log);
   std::optional<http::Server> admin_server;
@@ -222,7 +239,7 @@ int run(const options::Options& options) {
   log.write(LogLevel::info,
             fmt::format("ready run={} listen={} admin={} workers={} sink={} version={} pid={}", run_text(tracker),
                         fmt::join(intake.addresses(), ","), admin_server ? admin_server->addresses().front() : "none",
-                        options.workers, options.sink, SLUICE_VERSION, ::getpid()));
+                        options.workers, options.sink, sluice::version(), ::getpid()));
   manager.ready(fmt::format("taking events at {}", fmt::join(intake.addresses(), ", ")));
 
   const auto reopen = [&log] {

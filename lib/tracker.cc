@@ -6,6 +6,7 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <array>
 #include <condition_variable>
 #include <cstdio>
 #include <exception>
@@ -28,6 +29,7 @@
 #include "sinks/dead_letter_file.h"
 #include "workers/ledger.h"
 #include "workers/pool.h"
+#include "workers/tally.h"
 
 namespace sluice {
 
@@ -161,7 +163,7 @@ struct Disked {
 }  // namespace
 
 // All that a worker touches. Dies in reverse: the pool, the journal, what is left in the queue, the door last.
-struct Tracker::Engine {
+struct SLUICE_INTERNAL Tracker::Engine {
   explicit Engine(Options from)
       : options(checked(std::move(from))),
         run(RunId::draw()),
@@ -172,10 +174,11 @@ struct Tracker::Engine {
     state_dir.emplace(*options.state_dir);
     dead_letters.emplace(*options.state_dir);
     const LogHook hook = [this](LogLevel level, std::string_view line) { log(level, line); };
-    disked.emplace(
-        options, run, *state_dir, queue, door, unrecorded,
-        journal::Feeder::Hooks{.lost = [this](std::uint64_t n) { ledger.add_lost(n); }, .log = hook},
-        journal::Committer::Hooks{.accepted = [this](std::uint64_t n) { ledger.add_accepted(n); }, .log = hook});
+    disked.emplace(options, run, *state_dir, queue, door, unrecorded,
+                   journal::Feeder::Hooks{.lost = [this](std::uint64_t n) { ledger.add_lost(n); }, .log = hook},
+                   journal::Committer::Hooks{.accepted = [this](std::uint64_t n) { ledger.add_accepted(n); },
+                                             .took = [this](nanoseconds time) { commit_time.add(time); },
+                                             .log = hook});
     ledger.add_replayed(disked->journal.replayed());
     charge_dead_letters();
   }
@@ -219,23 +222,42 @@ struct Tracker::Engine {
     return kLeastDrain + kDrainPerMiB * static_cast<std::int64_t>(door.bytes_out() >> 20U);
   }
 
+  // Never more finished than accepted: an event is counted as accepted before a worker can see it, and whoever finishes
+  // it counts it after that; all counters only grow; so with what is finished read first, `accepted` covers it. Nor is
+  // `kept` more than was ever kept: if nothing was finished while `accepted` was read, both are of that one instant. A
+  // few looks find such an instant even under load; if not, what came between counts as kept, and the sum still holds.
   [[nodiscard]] Books books() const noexcept {
-    const Ledger::Finished finished = ledger.finished();  // before `accepted`, or more might be finished than accepted
-    return Ledger::books(finished, queue.accepted() + ledger.accepted(), ledger.replayed());
+    constexpr int kLooks = 32;
+    Ledger::Finished finished = ledger.finished();
+    for (int look = 1;; ++look) {
+      const std::uint64_t accepted = queue.accepted() + ledger.accepted();
+      const Ledger::Finished after = ledger.finished();
+      if (after == finished || look == kLooks) return Ledger::books(finished, accepted, ledger.replayed());
+      finished = after;
+    }
   }
   // Of what is kept, that which no disk holds.
   [[nodiscard]] std::uint64_t on_no_disk(const Books& books) const noexcept {
     return disked ? std::min(books.kept, unrecorded.events()) : books.kept;
   }
 
-  Admit refuse(Admit why, std::size_t events) noexcept {
-    if (why == Admit::full) refused_full.fetch_add(events);
-    if (why == Admit::too_large) refused_too_large.fetch_add(events);
-    if (why == Admit::closed) refused_closed.fetch_add(events);
-    return why;
+  // What a producer is told, once it is told.
+  Admit counted(Admit answer, std::size_t events) noexcept {
+    if (answer != Admit::accepted) refused[static_cast<std::size_t>(answer)].fetch_add(events);
+    return answer;
+  }
+  [[nodiscard]] Refused refusals() const noexcept {
+    const auto by = [this](Admit answer) { return refused[static_cast<std::size_t>(answer)].load(); };
+    return {.full = by(Admit::full),
+            .too_large = by(Admit::too_large),
+            .closed = by(Admit::closed),
+            .failed = by(Admit::failed),
+            .unknown = unknown.load()};
   }
 
   [[nodiscard]] Admit take(std::span<const Event> events, const Receipt& receipt);
+  [[nodiscard]] Admit take_and_wait(std::span<const Event> events, Deadline deadline);
+  [[nodiscard]] bool fits(std::span<const Event> events) const noexcept;
   [[nodiscard]] Admit take_in_memory(std::span<const Event> events, Ticket ticket, const Receipt& receipt);
   [[nodiscard]] Admit take_by_disk(std::span<const Event> events, const Receipt& receipt);
   [[nodiscard]] std::variant<Ticket, Admit> admit_by_disk(std::span<const Event> events, std::size_t bytes);
@@ -252,7 +274,9 @@ struct Tracker::Engine {
   EventQueue queue;
   ShutdownCoordinator stop;
   Ledger ledger;
-  std::atomic<std::uint64_t> refused_full{0}, refused_too_large{0}, refused_closed{0};
+  std::array<std::atomic<std::uint64_t>, static_cast<std::size_t>(Admit::failed) + 1> refused{};  // events, by answer
+  std::atomic<std::uint64_t> unknown{0};  // of requests under which the disk failed
+  Tally commit_time{kTimeBuckets};        // the committer's
   std::atomic<bool> muted{false};
   std::atomic<bool> abandoned{false};  // the committer was let go: it answers nobody any more
   std::optional<Disked> disked;
@@ -261,13 +285,16 @@ struct Tracker::Engine {
 
 // The way in, for all kinds of track.
 Admit Tracker::Engine::take(std::span<const Event> events, const Receipt& receipt) {
-  const std::size_t most = options.max_event_bytes;
-  const bool fits = std::ranges::all_of(events, [most](const Event& event) { return event.payload.size() <= most; });
-  if (!fits) return refuse(Admit::too_large, events.size());
+  if (!fits(events)) return Admit::too_large;
   if (disked) return take_by_disk(events, receipt);
   auto answer = door.try_admit(events.size(), Block::bytes_for(events, {}));
-  if (const Admit* const refusal = std::get_if<Admit>(&answer)) return refuse(*refusal, events.size());
+  if (const Admit* const refusal = std::get_if<Admit>(&answer)) return *refusal;
   return take_in_memory(events, std::get<Ticket>(std::move(answer)), receipt);
+}
+
+bool Tracker::Engine::fits(std::span<const Event> events) const noexcept {
+  const std::size_t most = options.max_event_bytes;
+  return std::ranges::all_of(events, [most](const Event& event) { return event.payload.size() <= most; });
 }
 
 // The ticket, the block, the queue.
@@ -279,7 +306,7 @@ Admit Tracker::Engine::take_in_memory(std::span<const Event> events, Ticket tick
   if (pushed != EventQueue::Push::done) {  // the deadline passed between the door and the queue, or there is no memory
     block.reset();
     door.give_back_events(events.size());
-    return refuse(pushed == EventQueue::Push::closed ? Admit::closed : Admit::full, events.size());
+    return pushed == EventQueue::Push::closed ? Admit::closed : Admit::full;
   }
   outcome.answer = Admit::accepted;
   outcome.last = {outcome.first.run, outcome.first.sequence + events.size() - 1};
@@ -305,7 +332,7 @@ Admit Tracker::Engine::take_by_disk(std::span<const Event> events, const Receipt
   const Block::Layout layout{.frame = journal::kEventFrame, .own_marks = false, .watched = is_queued};
   const std::size_t bytes = Block::bytes_for(events, layout);
   auto answer = admit_by_disk(events, bytes);
-  if (const Admit* const refusal = std::get_if<Admit>(&answer)) return refuse(*refusal, events.size());
+  if (const Admit* const refusal = std::get_if<Admit>(&answer)) return *refusal;
   Block::Owner block = Block::make(events, std::get<Ticket>(std::move(answer)), layout);
 
   const auto straight = [&](Outcome& outcome) {
@@ -324,9 +351,9 @@ Admit Tracker::Engine::take_by_disk(std::span<const Event> events, const Receipt
         if (receipt) receipt(outcome);
         return Admit::accepted;
       case journal::Feeder::Straight::closed:
-        return refuse(Admit::closed, events.size());
+        return Admit::closed;
       case journal::Feeder::Straight::no_memory:
-        return refuse(Admit::full, events.size());
+        return Admit::full;
       case journal::Feeder::Straight::behind:
         break;
     }
@@ -339,14 +366,13 @@ Admit Tracker::Engine::take_by_disk(std::span<const Event> events, const Receipt
   if (room != journal::Journal::Room::reserved) {
     disked->feeder.gave_up(1);
     if (disked->journal.failed()) return Admit::failed;
-    return refuse(room == journal::Journal::Room::never ? Admit::too_large : Admit::full, events.size());
+    return room == journal::Journal::Room::never ? Admit::too_large : Admit::full;
   }
-  journal::Committer::Told told;
-  if (receipt) {
-    told = [receipt](bool committed, const EventId& first, const EventId& last) {
-      receipt({committed ? Admit::accepted : Admit::failed, first, last});
-    };
-  }
+  journal::Committer::Told told = [this, receipt, count = events.size()](bool committed, const EventId& first,
+                                                                         const EventId& last) {
+    if (!committed) unknown.fetch_add(count);
+    if (receipt) receipt({committed ? Admit::accepted : Admit::failed, first, last});
+  };
   disked->committer.submit({.block = std::move(block), .reserved = cost, .told = std::move(told)});
   return Admit::accepted;
 }
@@ -393,14 +419,12 @@ Admit Tracker::track(const Event& event) { return track(std::span(&event, 1)); }
 
 Admit Tracker::track(std::span<const Event> events) {
   if (events.empty()) return Admit::accepted;
-  if (!engine_->disked) return engine_->take(events, Receipt());
-  const auto waiter = std::make_shared<Waiter>();  // owners: we, and the receipt
-  const Admit admit = engine_->take(events, [waiter](const Outcome& outcome) { waiter->tell(outcome); });
-  return admit == Admit::accepted ? waiter->wait(engine_->abandoned) : admit;
+  if (engine_->disked) return engine_->take_and_wait(events, Deadline::min());
+  return engine_->counted(engine_->take(events, Receipt()), events.size());
 }
 
 Admit Tracker::track(std::span<const Event> events, const Receipt& receipt) {
-  if (!events.empty()) return engine_->take(events, receipt);
+  if (!events.empty()) return engine_->counted(engine_->take(events, receipt), events.size());
   if (receipt) receipt({Admit::accepted, {}, {}});
   return Admit::accepted;
 }
@@ -408,18 +432,22 @@ Admit Tracker::track(std::span<const Event> events, const Receipt& receipt) {
 Admit Tracker::wait_track(std::span<const Event> events, Deadline deadline) {
   if (events.empty()) return Admit::accepted;
   Engine& engine = *engine_;
-  if (!engine.disked) {
-    const std::size_t most = engine.options.max_event_bytes;
-    const bool fits = std::ranges::all_of(events, [most](const Event& event) { return event.payload.size() <= most; });
-    if (!fits) return engine.refuse(Admit::too_large, events.size());
-    auto answer = engine.door.wait_admit(events.size(), Block::bytes_for(events, {}), deadline);
-    if (const Admit* const refusal = std::get_if<Admit>(&answer)) return engine.refuse(*refusal, events.size());
-    return engine.take_in_memory(events, std::get<Ticket>(std::move(answer)), Receipt());
-  }
-  // Room is wanted in memory and on disk, and comes from two sides: who can wait may as well look again.
+  if (engine.disked) return engine.take_and_wait(events, deadline);
+  if (!engine.fits(events)) return engine.counted(Admit::too_large, events.size());
+  auto answer = engine.door.wait_admit(events.size(), Block::bytes_for(events, {}), deadline);
+  if (const Admit* const refusal = std::get_if<Admit>(&answer)) return engine.counted(*refusal, events.size());
+  return engine.counted(engine.take_in_memory(events, std::get<Ticket>(std::move(answer)), Receipt()), events.size());
+}
+
+// For room until the deadline, then for what becomes of it. Room is wanted in memory and on disk, and comes from two
+// sides: who can wait may as well look again.
+Admit Tracker::Engine::take_and_wait(std::span<const Event> events, Deadline deadline) {
+  const auto waiter = std::make_shared<Waiter>();  // owners: we, and the receipt
+  const auto tell = [waiter](const Outcome& outcome) { waiter->tell(outcome); };
   for (;;) {
-    const Admit admit = track(events);
-    if (admit != Admit::full || std::chrono::steady_clock::now() >= deadline) return admit;
+    const Admit admit = take(events, tell);
+    if (admit == Admit::accepted) return waiter->wait(abandoned);
+    if (admit != Admit::full || std::chrono::steady_clock::now() >= deadline) return counted(admit, events.size());
     std::this_thread::sleep_until(std::min(deadline, std::chrono::steady_clock::now() + milliseconds{2}));
   }
 }
@@ -552,9 +580,10 @@ Status Tracker::status() const {
   status.books = engine.books();
   status.queue_events = engine.door.events_out();
   status.queue_bytes = engine.door.bytes_out();
-  status.refused_full = engine.refused_full.load();
-  status.refused_too_large = engine.refused_too_large.load();
-  status.refused_closed = engine.refused_closed.load();
+  const Refused refused = engine.refusals();
+  status.refused_full = refused.full;
+  status.refused_too_large = refused.too_large;
+  status.refused_closed = refused.closed;
   if (engine.disked) {
     status.journal_bytes = engine.disked->journal.bytes();
     status.disk_failed = engine.disked->journal.failed();
@@ -565,6 +594,19 @@ Status Tracker::status() const {
     if (worker.state == WorkerState::in_sink) status.in_flight += worker.events;
   }
   return status;
+}
+
+Metrics Tracker::metrics() const {
+  const Engine& engine = *engine_;
+  Metrics metrics;
+  metrics.books = engine.books();
+  metrics.refused = engine.refusals();
+  metrics.queue_events = engine.door.events_out();
+  metrics.queue_bytes = engine.door.bytes_out();
+  if (engine.disked) metrics.journal_bytes = engine.disked->journal.bytes();
+  engine.pool->show(metrics);
+  engine.commit_time.show(metrics.commit_seconds);
+  return metrics;
 }
 
 const RunId& Tracker::run() const noexcept { return engine_->run; }

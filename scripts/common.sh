@@ -26,6 +26,30 @@ need_packages() {
   "${apt[@]}" install -y --no-install-recommends "${missing[@]}" >&2 || die "could not install ${missing[*]}"
 }
 
+# unpack_packages: what scripts/packages has as `unpack`, into build/packages/NAME. Nobody needs to be root for it. What is not
+# to be had is said; the tests that want it are skipped, by name.
+unpack_packages() {
+  local who package into
+  while read -r who package _; do
+    into=$root/build/packages/$package
+    [[ $who == unpack && ! -d $into ]] || continue
+    printf 'scripts/%s: unpacking %s\n' "$name" "$package" >&2
+    rm -rf "$into.part" && mkdir -p "$into.part"
+    if (cd "$into.part" && download "$package" && dpkg -x ./*.deb . && rm ./*.deb); then
+      mv "$into.part" "$into"
+    else
+      printf 'scripts/%s: %s is not to be had\n' "$name" "$package" >&2
+    fi
+  done < "$root/scripts/packages"
+}
+
+# download PACKAGE: its .deb, into this folder; if the lists are missing or old and we may, with new ones.
+download() {
+  local apt=(apt-get -q -o DPkg::Lock::Timeout=300 -o APT::Sandbox::User=root)
+  "${apt[@]}" download "$1" >&2 && return
+  ((EUID == 0)) && "${apt[@]}" update >&2 && "${apt[@]}" download "$1" >&2
+}
+
 # build PRESET [TARGET]: configures it and builds all of it, or only the target, into build/PRESET.
 build() (
   cd "$root"

@@ -19,6 +19,7 @@ third_party_rooms() {
     simdjson*) echo 'daemon/@(http|ctl)/*' ;;
     cxxopts*) echo 'daemon/options/*' ;;
     systemd/* | csignal | signal.h | sys/signal*.h) echo 'daemon/host/*' ;;
+    prometheus/*) echo 'daemon/admin/metrics.cc' ;;
     fmt/* | spdlog/*) echo '*' ;;
     # The operating system's.
     sys/* | net/* | netinet/* | arpa/* | linux/*) echo '*' ;;
@@ -169,6 +170,7 @@ self_test() {
   plant daemon/main.cc '#include <cxxopts.hpp>' 'only daemon/options/'
   plant daemon/main.cc '#include <csignal>' 'only daemon/host/'
   plant daemon/http/planted.cc '#include <systemd/sd-daemon.h>' 'only daemon/host/'
+  plant daemon/admin/pages.cc '#include <prometheus/registry.h>' 'only daemon/admin/metrics.cc'
   plant lib/lifecycle/planted.cc '#include <signal.h>' 'only daemon/host/'
   plant lib/sinks/planted.cc '#include <librdkafka/rdkafka.h>' 'no room is named'
   plant lib/lifecycle/planted.cc '#include "queue/planted.h"' 'this room may include'

@@ -9,6 +9,8 @@
 #include <string_view>
 #include <vector>
 
+#include "sluice/version.h"
+
 namespace sluicectl {
 
 namespace {
@@ -215,7 +217,7 @@ std::filesystem::path default_state_dir(const Environment& environment) {
 std::variant<Arguments, Exit> parse(std::span<const char* const> args, const Environment& environment) {
   for (const std::string_view word : args) {
     if (word == "--help" || word == "-h") return Exit{kOk, std::string(kHelp)};
-    if (word == "--version") return Exit{kOk, "sluicectl " SLUICE_VERSION "\n"};
+    if (word == "--version") return Exit{kOk, fmt::format("sluicectl {}\n", sluice::version())};
   }
   try {
     return take(args, environment);

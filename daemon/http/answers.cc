@@ -67,6 +67,12 @@ std::string_view DateLine::now() {
 
 void write_accepted(std::string& out, std::string_view date, Ending ending, std::size_t events,
                     const sluice::EventId& first, const sluice::EventId& last) {
+  constexpr std::string_view none = R"({"accepted":0})";
+  if (events == 0) {
+    append_head(out, 202, date, ending, "application/json", none.size());
+    out.append("\r\n").append(none);
+    return;
+  }
   std::array<char, sluice::EventId::kMaxText> first_text;
   std::array<char, sluice::EventId::kMaxText> last_text;
   std::array<char, 20> count_text;
@@ -90,6 +96,7 @@ void write_problem(std::string& out, std::string_view date, Ending ending, const
   body.append(phrase_of(problem.status)).append("\",\"status\":").append(std::to_string(problem.status));
   body.append(",\"detail\":\"").append(problem.detail).append("\"");
   if (problem.line != 0) body.append(",\"line\":").append(std::to_string(problem.line));
+  if (problem.index) body.append(",\"index\":").append(std::to_string(*problem.index));
   body += '}';
 
   append_head(out, problem.status, date, ending, "application/problem+json", body.size());
@@ -103,6 +110,29 @@ void write_page(std::string& out, std::string_view date, Ending ending, const Pa
   append_head(out, page.status, date, ending, page.content_type, page.body.size());
   out += "\r\n";
   if (with_body) out += page.body;
+}
+
+std::optional<Refused> refused_by(int status) noexcept {
+  switch (status) {
+    case 400:
+    case 411:
+      return Refused::malformed;
+    case 408:
+      return Refused::timeout;
+    case 413:
+    case 414:
+    case 431:
+      return Refused::too_large;
+    case 415:
+    case 505:
+      return Refused::unsupported;
+    case 429:
+      return Refused::full;
+    case 503:
+      return Refused::closed;
+    default:
+      return std::nullopt;  // 404 and 405 speak of pages, 500 of the daemon's own fault
+  }
 }
 
 std::string_view phrase_of(int status) noexcept {

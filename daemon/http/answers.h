@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 #include <ctime>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -35,18 +36,23 @@ struct Ending {
 struct Problem {
   int status = 500;
   std::string_view detail = {};
-  std::size_t line = 0;         // of an NDJSON body, from 1; 0: none
-  std::string_view allow = {};  // with 405: the methods that would do
-  bool with_body = true;        // else only its length, as to a HEAD
+  std::size_t line = 0;                   // of an NDJSON body, from 1; 0: none
+  std::string_view allow = {};            // with 405: the methods that would do
+  bool with_body = true;                  // else only its length, as to a HEAD
+  std::optional<std::size_t> index = {};  // of a batch of CloudEvents, from 0
+  bool counted = false;                   // as refused, by who knows better what it was
 };
 
 inline constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
 
+// Without events there is no first and no last.
 void write_accepted(std::string& out, std::string_view date, Ending ending, std::size_t events,
                     const sluice::EventId& first, const sluice::EventId& last);
 void write_problem(std::string& out, std::string_view date, Ending ending, const Problem& problem);
 void write_page(std::string& out, std::string_view date, Ending ending, const Page& page, bool with_body);
 
 [[nodiscard]] std::string_view phrase_of(int status) noexcept;
+// What an answer says about events; nothing if it is about something else.
+[[nodiscard]] std::optional<Refused> refused_by(int status) noexcept;
 
 }  // namespace sluiced::http

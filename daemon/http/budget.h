@@ -70,6 +70,11 @@ class ChargedBytes {
   ~ChargedBytes() { release(); }
   ChargedBytes(const ChargedBytes&) = delete;
   ChargedBytes& operator=(const ChargedBytes&) = delete;
+  ChargedBytes(ChargedBytes&& other) noexcept
+      : budget_(other.budget_),
+        data_(std::exchange(other.data_, nullptr)),
+        size_(std::exchange(other.size_, 0)),
+        capacity_(std::exchange(other.capacity_, 0)) {}
 
   [[nodiscard]] std::string_view view() const noexcept { return {data_, size_}; }
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
@@ -112,6 +117,8 @@ class ChargedBytes {
     std::memmove(data_, data_ + bytes, size_ - bytes);
     size_ -= bytes;
   }
+
+  void drop_back(std::size_t bytes) noexcept { size_ -= std::min(bytes, size_); }
 
   void release() noexcept {
     std::free(std::exchange(data_, nullptr));

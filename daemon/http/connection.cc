@@ -13,6 +13,7 @@
 #include <cstring>
 #include <new>
 
+#include "http/cloud_events.h"
 #include "http/loop.h"
 
 namespace sluiced::http {
@@ -55,7 +56,7 @@ void Connection::begin() {
 }
 
 void Connection::turn_away() {
-  refuse(503, "too many connections");
+  problem({.status = 503, .detail = "too many connections", .counted = true}, {false, false});
   begin();
 }
 
@@ -271,20 +272,26 @@ std::size_t Connection::receive_events(const Head& head, std::unique_ptr<ChunkRe
   };
 
   Intake& intake = loop_.intake();
-  const Content content = content_of(head.content_type);
+  const Content content = content_of(head.content_type, !head.cloud_event.empty());
   const std::size_t limit = intake.body_limit(content);
   if (head.encoded) return problem_at_once({415, "bodies are taken as they are, without a Content-Encoding"});
-  if (content == Content::cloudevents) return problem_at_once({415, "CloudEvents are not taken by this version"});
-  if (!head.chunked && !head.has_length) return refuse_all(411, "a Content-Length is wanted, or chunks");
+  if (!head.chunked && !head.has_length && content != Content::cloud_binary)  // which may do without data
+    return refuse_all(411, "a Content-Length is wanted, or chunks");
   if (head.content_length > limit) return refuse_all(413, "the body is larger than this server takes");
   if (head.content_type.size() > kMostContentType) return refuse_all(413, "the Content-Type is longer than 255 bytes");
 
+  ChargedBytes attributes(loop_.shared().budget);
+  if (content == Content::cloud_binary) {
+    if (const CloudFault fault = put_attributes(head.cloud_event, head.content_type, attributes))
+      return problem_at_once({fault.status, fault.detail});
+  }
+
   const Ending ending{head.http10, head.keep_alive};
   if (!head.chunked && rest.size() >= head.content_length) {  // all there: taken from where it was read to
-    submit(content, head.content_type, rest.substr(0, head.content_length), ending);
+    submit(content, head.content_type, attributes, rest.substr(0, head.content_length), ending);
     return head.content_length;
   }
-  request_ = std::make_unique<Request>(loop_.shared().budget, content, head.content_type);
+  request_ = std::make_unique<Request>(loop_.shared().budget, content, head.content_type, std::move(attributes));
   request_->ending = ending;
   request_->limit = limit;
   request_->expected = head.content_length;
@@ -370,17 +377,19 @@ std::size_t Connection::take_chunks(std::string_view input) {
 
 void Connection::finish_request() {
   const std::unique_ptr<Request> whole = std::move(request_);
-  submit(whole->content, whole->content_type, whole->body.view(), whole->ending);
+  submit(whole->content, whole->content_type, whole->attributes, whole->body.view(), whole->ending);
 }
 
 // ---- answers
 
 // A whole request goes to the tracker: answered at once if its end is known at once, or queued with the committer.
-void Connection::submit(Content content, std::string_view content_type, std::string_view body, Ending ending) {
+void Connection::submit(Content content, std::string_view content_type, ChargedBytes& attributes, std::string_view body,
+                        Ending ending) {
   Slots::Hold slot = loop_.slots().try_hold();
   if (slot == nullptr) return problem({429, "no room to take this now"}, ending);
-  if (const auto refusal = loop_.intake().take(content, content_type, body, *slot))
-    return problem({refusal->status, refusal->detail, refusal->line, {}}, ending);
+  if (const auto refusal = loop_.intake().take(content, content_type, attributes, body, *slot))
+    return problem({refusal->status, refusal->detail, refusal->line, {}, true, refusal->index, refusal->by_tracker},
+                   ending);
   if (loop_.draining()) ending.keep_alive = false;
   if (slot->told && pending_.empty()) return write_outcome(*slot, ending);
   slot->ending = ending;
@@ -414,6 +423,7 @@ void Connection::write_outcome(const Slot& slot, Ending ending) {
 
 void Connection::problem(const Problem& problem, Ending ending) {
   if (loop_.draining() || problem.status == 503) ending.keep_alive = false;
+  if (const auto why = refused_by(problem.status); why && !problem.counted) loop_.count(*why);
   put(problem.status, ending, [&](std::string& out) { write_problem(out, loop_.date(), ending, problem); });
 }
 

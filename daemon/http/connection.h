@@ -9,7 +9,9 @@
 #include <cstdint>
 #include <list>
 #include <memory>
+#include <string>
 #include <string_view>
+#include <utility>
 
 #include "http/answers.h"
 #include "http/budget.h"
@@ -49,11 +51,12 @@ class Connection {
 
   // A request whose body is on its way.
   struct Request {
-    Request(Budget& budget, Content of, std::string_view type)
-        : content(of), content_type(type), body(budget), own(budget) {}
+    Request(Budget& budget, Content of, std::string_view type, ChargedBytes of_event)
+        : content(of), content_type(type), attributes(std::move(of_event)), body(budget), own(budget) {}
 
     Content content;
     std::string content_type;  // a view would point into what is read next
+    ChargedBytes attributes;   // of a CloudEvent in binary mode
     Ending ending;
     std::size_t limit = 0;
     std::size_t expected = 0;             // the length, if not chunked
@@ -84,7 +87,8 @@ class Connection {
   void go_on();
   [[nodiscard]] bool has_room() const noexcept;
 
-  void submit(Content content, std::string_view content_type, std::string_view body, Ending ending);
+  void submit(Content content, std::string_view content_type, ChargedBytes& attributes, std::string_view body,
+              Ending ending);
   void write_told();
   void write_outcome(const Slot& slot, Ending ending);
   void problem(const Problem& problem, Ending ending);

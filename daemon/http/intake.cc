@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <cassert>
+#include <utility>
 
+#include "http/cloud_events.h"
 #include "http/json_check.h"
 #include "http/ndjson.h"
 #include "sluice/tracker.h"
@@ -46,22 +48,56 @@ std::string too_large(std::size_t limit) { return fmt::format("an event is at mo
 
 }  // namespace
 
-Content content_of(std::string_view content_type) noexcept {
+// The list of the request at hand, with room for so many events, which is charged before it is made and goes with its
+// charge.
+class Intake::EventList {
+ public:
+  explicit EventList(Intake& intake) noexcept
+      : events_(intake.events_), budget_(intake.budget_), room_(intake.budget_) {
+    events_.clear();
+  }
+  ~EventList() {
+    events_.clear();
+    if (events_.capacity() > kFreeEvents) events_.shrink_to_fit();
+  }
+  EventList(const EventList&) = delete;
+  EventList& operator=(const EventList&) = delete;
+
+  [[nodiscard]] std::optional<Refusal> make_room(std::size_t most) {
+    if (most > kFreeEvents) {
+      const std::size_t bytes = most * sizeof(sluice::Event);
+      if (bytes > budget_.limit()) return Refusal{413, "more events than one request may have"};
+      if (!room_.try_add(bytes)) return Refusal{429, "no room for so many events now"};
+    }
+    events_.reserve(most);
+    return std::nullopt;
+  }
+
+ private:
+  std::vector<sluice::Event>& events_;
+  Budget& budget_;
+  Charge room_;
+};
+
+Content content_of(std::string_view content_type, bool with_cloud_event_fields) noexcept {
   std::string_view type = content_type.substr(0, content_type.find(';'));
   while (type.ends_with(' ') || type.ends_with('\t')) type.remove_suffix(1);
+  if (same_type(type, kCloudEventType)) return Content::cloud_event;
+  if (same_type(type, "application/cloudevents-batch+json")) return Content::cloud_batch;
+  if (with_cloud_event_fields) return Content::cloud_binary;
   if (same_type(type, kJson)) return Content::json;
   if (same_type(type, "application/x-ndjson")) return Content::ndjson;
-  if (same_type(type, "application/cloudevents+json") || same_type(type, "application/cloudevents-batch+json"))
-    return Content::cloudevents;
   return Content::opaque;
 }
 
 std::size_t Intake::body_limit(Content content) const noexcept {
-  return content == Content::ndjson ? limits_.request_bytes : std::min(limits_.request_bytes, limits_.event_bytes);
+  const bool many = content == Content::ndjson || content == Content::cloud_batch;
+  return many ? limits_.request_bytes : std::min(limits_.request_bytes, limits_.event_bytes);
 }
 
-std::optional<Refusal> Intake::take(Content content, std::string_view content_type, std::string_view body, Slot& slot) {
-  if (body.empty()) return Refusal{400, "no event: the body is empty"};
+std::optional<Refusal> Intake::take(Content content, std::string_view content_type, ChargedBytes& attributes,
+                                    std::string_view body, Slot& slot) {
+  if (body.empty() && content != Content::cloud_binary) return Refusal{400, "no event: the body is empty"};
   switch (content) {
     case Content::json:
       if (const JsonFault fault = check_json(body)) return Refusal{400, to_string(fault)};
@@ -70,10 +106,15 @@ std::optional<Refusal> Intake::take(Content content, std::string_view content_ty
       return take_lines(body, slot);
     case Content::opaque:
       return take_one(body, content_type, slot);
-    case Content::cloudevents:
-      break;
+    case Content::cloud_event:
+      if (CloudFault fault = check_cloud_event(body)) return Refusal{fault.status, std::move(fault.detail)};
+      return take_one(body, kCloudEventType, slot);
+    case Content::cloud_batch:
+      return take_batch(body, slot);
+    case Content::cloud_binary:
+      return take_binary(content_type, attributes, body, slot);
   }
-  return Refusal{415, "CloudEvents are not taken by this version"};
+  return Refusal{};  // cannot be
 }
 
 std::optional<Refusal> Intake::take_one(std::string_view payload, std::string_view content_type, Slot& slot) {
@@ -84,23 +125,9 @@ std::optional<Refusal> Intake::take_one(std::string_view payload, std::string_vi
 }
 
 std::optional<Refusal> Intake::take_lines(std::string_view body, Slot& slot) {
-  // Room for as many events as there can be, charged before it is made: short lines weigh more here than on the wire.
+  EventList list(*this);
   const auto most = static_cast<std::size_t>(std::count(body.begin(), body.end(), '\n')) + 1;
-  Charge room(budget_);
-  if (most > kFreeEvents) {
-    const std::size_t bytes = most * sizeof(sluice::Event);
-    if (bytes > budget_.limit()) return Refusal{413, "more lines than one request may have"};
-    if (!room.try_add(bytes)) return Refusal{429, "no room for so many lines now"};
-  }
-  struct Tidy {  // the room that was charged goes with its charge
-    std::vector<sluice::Event>& events;
-    ~Tidy() {
-      events.clear();
-      if (events.capacity() > kFreeEvents) events.shrink_to_fit();
-    }
-  } const tidy{events_};
-  events_.clear();
-  events_.reserve(most);
+  if (auto refusal = list.make_room(most)) return refusal;
 
   // The encoding of all lines at once is cheap; only if something is wrong there is it looked for line by line.
   const bool all_utf8 = is_utf8(body);
@@ -116,10 +143,36 @@ std::optional<Refusal> Intake::take_lines(std::string_view body, Slot& slot) {
   return hand_over(slot);
 }
 
+std::optional<Refusal> Intake::take_batch(std::string_view body, Slot& slot) {
+  if (CloudFault fault = check_cloud_batch(body)) return Refusal{fault.status, std::move(fault.detail)};
+  std::size_t size = 0;  // which may be 0: nothing is handed over then, and accepted
+  for (CloudBatch batch(body); batch.next();) ++size;
+  EventList list(*this);
+  if (auto refusal = list.make_room(size)) return refusal;
+
+  CloudBatch batch(body);
+  while (const auto event = batch.next()) {
+    const std::size_t index = events_.size();
+    if (event->size() > limits_.event_bytes) return Refusal{413, too_large(limits_.event_bytes), 0, index};
+    if (CloudFault fault = check_batched_event(*event)) return Refusal{fault.status, std::move(fault.detail), 0, index};
+    events_.push_back({std::as_bytes(std::span(*event)), kCloudEventType});
+  }
+  return hand_over(slot);
+}
+
+std::optional<Refusal> Intake::take_binary(std::string_view content_type, ChargedBytes& attributes,
+                                           std::string_view body, Slot& slot) {
+  if (CloudFault fault = put_data(content_type, body, limits_.event_bytes, attributes))
+    return Refusal{fault.status, std::move(fault.detail)};
+  return take_one(attributes.view(), kCloudEventType, slot);
+}
+
 std::optional<Refusal> Intake::hand_over(Slot& slot) {
   assert(submit_ && "an admin server takes no events");
   slot.events = events_.size();
-  return refusal(submit_(events_, slot.receipt()));
+  std::optional<Refusal> refused = refusal(submit_(events_, slot.receipt()));
+  if (refused) refused->by_tracker = true;
+  return refused;
 }
 
 }  // namespace sluiced::http

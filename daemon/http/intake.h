@@ -1,6 +1,6 @@
 // From a body to events in the tracker: all events of a request or none. One intake an io thread, used by it alone; the
 // tracker copies, so a body may go as soon as take() is back, though its receipt may still have to come. It refuses
-// what is malformed (naming the line), too large, or refused by the tracker.
+// what is malformed (naming the line or the index), too large, or refused by the tracker.
 #pragma once
 
 #include <cstddef>
@@ -18,18 +18,23 @@
 namespace sluiced::http {
 
 enum class Content : std::uint8_t {
-  json,         // one event, checked
-  ndjson,       // one event a line, each checked
-  cloudevents,  // not taken by this version
-  opaque,       // one event, as it is
+  json,          // one event, checked
+  ndjson,        // one event a line, each checked
+  cloud_event,   // one CloudEvent in the JSON format, checked
+  cloud_batch,   // a list of them
+  cloud_binary,  // one in binary mode: attributes in the head, the body is its data; kept in the JSON format
+  opaque,        // one event, as it is
 };
-[[nodiscard]] Content content_of(std::string_view content_type) noexcept;
+// By the Content-Type; what it does not say to be CloudEvents is one in binary mode if the head has such fields.
+[[nodiscard]] Content content_of(std::string_view content_type, bool with_cloud_event_fields) noexcept;
 
 // Why nothing of a request was taken.
 struct Refusal {
   int status = 500;
   std::string detail;
-  std::size_t line = 0;  // of the NDJSON line that is meant, from 1; 0: none
+  std::size_t line = 0;                   // of the NDJSON line that is meant, from 1; 0: none
+  std::optional<std::size_t> index = {};  // of the event in a batch that is meant, from 0
+  bool by_tracker = false;
 };
 
 class Intake {
@@ -46,13 +51,19 @@ class Intake {
   // Most bytes that a body may have. More is 413, without reading it.
   [[nodiscard]] std::size_t body_limit(Content content) const noexcept;
 
-  // Checks and hands over. `content_type` as the client gave it. Nothing: it was accepted, and the slot is told of its
-  // end by now, or will be. A refusal: nothing was taken, and the slot is still the caller's.
-  [[nodiscard]] std::optional<Refusal> take(Content content, std::string_view content_type, std::string_view body,
-                                            Slot& slot);
+  // Checks and hands over. `content_type` as the client gave it; `attributes` as put_attributes left them if it is a
+  // CloudEvent in binary mode, else unused. Nothing: it was accepted, and the slot is told of its end by now, or will
+  // be. A refusal: nothing was taken, and the slot is still the caller's.
+  [[nodiscard]] std::optional<Refusal> take(Content content, std::string_view content_type, ChargedBytes& attributes,
+                                            std::string_view body, Slot& slot);
 
  private:
+  class EventList;
+
   [[nodiscard]] std::optional<Refusal> take_lines(std::string_view body, Slot& slot);
+  [[nodiscard]] std::optional<Refusal> take_batch(std::string_view body, Slot& slot);
+  [[nodiscard]] std::optional<Refusal> take_binary(std::string_view content_type, ChargedBytes& attributes,
+                                                   std::string_view body, Slot& slot);
   [[nodiscard]] std::optional<Refusal> take_one(std::string_view payload, std::string_view content_type, Slot& slot);
   [[nodiscard]] std::optional<Refusal> hand_over(Slot& slot);
 

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <simdjson.h>
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstdint>
@@ -15,10 +16,12 @@ namespace {
 // What encloses the value at hand, innermost last: a bit each, set for an object. No recursion, so no stack to blow.
 class Nesting {
  public:
+  explicit Nesting(std::size_t most) noexcept : most_(std::min(most, kMaxJsonNesting)) {}
+
   [[nodiscard]] bool empty() const noexcept { return depth_ == 0; }
   [[nodiscard]] bool in_object() const noexcept { return (bits_[word(depth_ - 1)] & bit(depth_ - 1)) != 0; }
   [[nodiscard]] bool try_open(bool object) noexcept {
-    if (depth_ == kMaxJsonNesting) return false;
+    if (depth_ == most_) return false;
     const std::uint64_t mask = bit(depth_);
     bits_[word(depth_)] = object ? bits_[word(depth_)] | mask : bits_[word(depth_)] & ~mask;
     ++depth_;
@@ -30,6 +33,7 @@ class Nesting {
   static std::size_t word(std::size_t depth) noexcept { return depth / 64; }
   static std::uint64_t bit(std::size_t depth) noexcept { return std::uint64_t{1} << (depth % 64); }
 
+  const std::size_t most_;
   std::size_t depth_ = 0;
   std::array<std::uint64_t, kMaxJsonNesting / 64> bits_;  // those below depth_ are set
 };
@@ -52,7 +56,8 @@ std::uint64_t ends_of_run(std::uint64_t eight) noexcept {
 // The walk. Each function moves `at_` behind what it read; `false` leaves the fault in `fault_`.
 class Walk {
  public:
-  explicit Walk(std::string_view text) noexcept : begin_(text.data()), at_(begin_), end_(begin_ + text.size()) {}
+  Walk(std::string_view text, std::size_t nesting) noexcept
+      : begin_(text.data()), at_(begin_), end_(begin_ + text.size()), nesting_(nesting) {}
 
   JsonFault run() noexcept {
     for (;;) {
@@ -234,12 +239,12 @@ std::string to_string(const JsonFault& fault) {
   return fault.byte == 0 ? fault.what : fmt::format("{} at byte {}", fault.what, fault.byte);
 }
 
-JsonFault check_json(std::string_view text) noexcept {
-  return is_utf8(text) ? check_json_grammar(text) : JsonFault{"invalid UTF-8", 0};
+JsonFault check_json(std::string_view text, std::size_t nesting) noexcept {
+  return is_utf8(text) ? check_json_grammar(text, nesting) : JsonFault{"invalid UTF-8", 0};
 }
 
 bool is_utf8(std::string_view text) noexcept { return simdjson::validate_utf8(text.data(), text.size()); }
 
-JsonFault check_json_grammar(std::string_view text) noexcept { return Walk(text).run(); }
+JsonFault check_json_grammar(std::string_view text, std::size_t nesting) noexcept { return Walk(text, nesting).run(); }
 
 }  // namespace sluiced::http

@@ -23,10 +23,11 @@ struct JsonFault {
 };
 [[nodiscard]] std::string to_string(const JsonFault& fault);  // "invalid number at byte 17"
 
-[[nodiscard]] JsonFault check_json(std::string_view text) noexcept;
+// `nesting`: how much of it is allowed, for a text that is to stand inside another.
+[[nodiscard]] JsonFault check_json(std::string_view text, std::size_t nesting = kMaxJsonNesting) noexcept;
 
 // The two halves of check_json, for texts that arrive together: encoding is checked faster over all of them at once.
 [[nodiscard]] bool is_utf8(std::string_view text) noexcept;
-[[nodiscard]] JsonFault check_json_grammar(std::string_view text) noexcept;
+[[nodiscard]] JsonFault check_json_grammar(std::string_view text, std::size_t nesting = kMaxJsonNesting) noexcept;
 
 }  // namespace sluiced::http

@@ -170,6 +170,7 @@ bool Loop::accept_some(Acceptor& acceptor, int most) {
     }
     acceptor.complained = false;
     const std::size_t open = shared_.connections += 1;
+    if (open > shared_.config.max_connections) count(Refused::connections);
     if (open > shared_.config.max_connections + kTurnedAwayAtOnce) {
       ::close(fd);
       shared_.connections -= 1;
@@ -287,6 +288,15 @@ void Loop::count(int status) noexcept {
   // Relaxed: statistics only; this thread alone writes.
   auto& counter = answered_[std::clamp<std::size_t>(static_cast<std::size_t>(status), 0, answered_.size() - 1)];
   counter.store(counter.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+}
+
+void Loop::count(Refused why) noexcept {
+  auto& counter = refused_[static_cast<std::size_t>(why)];  // as above
+  counter.store(counter.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+}
+
+void Loop::add_refused(std::array<std::uint64_t, kRefused>& to) const noexcept {
+  for (std::size_t why = 0; why < kRefused; ++why) to[why] += refused_[why].load(std::memory_order_relaxed);
 }
 
 void Loop::add_answered(std::map<int, std::uint64_t>& to) const {

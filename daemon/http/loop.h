@@ -61,6 +61,7 @@ class Loop {
   [[nodiscard]] bool draining() const noexcept { return draining_; }
   [[nodiscard]] Clock::time_point reading() const noexcept { return reading_; }  // of a drain: until when
   void count(int status) noexcept;
+  void count(Refused why) noexcept;
   void owe(std::uint32_t before, std::uint32_t now) noexcept;  // answers owed by one connection
   void settling(bool begins) noexcept;                         // one connection's last answer is on its way, or there
   void forget(Connection& connection);
@@ -69,6 +70,7 @@ class Loop {
   [[nodiscard]] std::size_t owed() const noexcept { return owed_.load(std::memory_order_relaxed); }
   [[nodiscard]] std::uint64_t wake_ups() const noexcept { return wake_ups_.load(std::memory_order_relaxed); }
   void add_answered(std::map<int, std::uint64_t>& to) const;
+  void add_refused(std::array<std::uint64_t, kRefused>& to) const noexcept;
 
  private:
   using Descriptor = boost::asio::posix::basic_stream_descriptor<boost::asio::io_context::executor_type>;
@@ -115,6 +117,7 @@ class Loop {
   std::atomic<std::size_t> owed_{0};
   std::atomic<std::uint64_t> wake_ups_{0};
   std::array<std::atomic<std::uint64_t>, 600> answered_{};  // by status
+  std::array<std::atomic<std::uint64_t>, kRefused> refused_{};
 };
 
 }  // namespace sluiced::http

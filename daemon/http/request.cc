@@ -5,6 +5,8 @@
 #include <boost/beast/http/basic_parser.hpp>
 #include <cstring>
 
+#include "http/cloud_events.h"
+
 namespace sluiced::http {
 namespace {
 
@@ -81,7 +83,7 @@ class Parser final : public beast::http::basic_parser<true>, public ChunkReader 
     head_->http10 = version == 10;
   }
 
-  void on_field_impl(beast::http::field field, Text, Text text, Error& error) override {
+  void on_field_impl(beast::http::field field, Text name, Text text, Error& error) override {
     if (in_body_) return;  // a trailer: nothing of ours is there
     const std::string_view value = view(text);
     switch (field) {
@@ -110,6 +112,7 @@ class Parser final : public beast::http::basic_parser<true>, public ChunkReader 
         head_->expects_continue = !head_->http10 && beast::iequals(text, "100-continue");
         return;
       default:
+        if (is_cloud_event_field(view(name))) head_->cloud_event.push_back({view(name), value});
         return;
     }
   }

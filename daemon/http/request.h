@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <string_view>
+#include <vector>
 
 namespace sluiced::http {
 
@@ -23,6 +24,10 @@ struct FoundHead {
 };
 [[nodiscard]] FoundHead find_head(std::string_view text, std::size_t searched) noexcept;
 
+struct Field {
+  std::string_view name, value;
+};
+
 struct Head {
   std::string_view method, target, content_type;
   bool http10 = false;
@@ -32,6 +37,7 @@ struct Head {
   bool encoded = false;           // has a Content-Encoding
   bool expects_continue = false;  // waits for a 100 before it sends the body
   std::uint64_t content_length = 0;
+  std::vector<Field> cloud_event;  // the fields that carry attributes of a CloudEvent, as they came
 };
 
 struct HeadFault {

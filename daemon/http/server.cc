@@ -95,6 +95,26 @@ void Server::give_up() {
   impl_->tell_all([](Loop& loop) { loop.give_up(); });
 }
 
+std::string_view to_string(Refused why) noexcept {
+  switch (why) {
+    case Refused::malformed:
+      return "malformed";
+    case Refused::unsupported:
+      return "unsupported";
+    case Refused::too_large:
+      return "too_large";
+    case Refused::timeout:
+      return "timeout";
+    case Refused::full:
+      return "full";
+    case Refused::closed:
+      return "closed";
+    case Refused::connections:
+      return "connections";
+  }
+  return "?";
+}
+
 Counters Server::counters() const {
   Counters counters;
   counters.connections = impl_->shared.connections;
@@ -102,6 +122,7 @@ Counters Server::counters() const {
     counters.answers_owed += loop.owed();
     counters.wake_ups += loop.wake_ups();
     loop.add_answered(counters.answered);
+    loop.add_refused(counters.refused);
   }
   return counters;
 }

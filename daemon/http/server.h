@@ -3,6 +3,7 @@
 // answer.
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -62,11 +63,26 @@ struct Config {
   sluice::LogHook log;
 };
 
+// Why events were refused before the tracker saw them.
+enum class Refused : std::uint8_t {
+  malformed,    // no HTTP, no JSON, or no event at all
+  unsupported,  // in an encoding, a type or a version that is not taken
+  too_large,
+  timeout,      // the request came too slowly
+  full,         // no room to receive it
+  closed,       // the stop has begun
+  connections,  // --max-connections were there already
+};
+inline constexpr std::size_t kRefused = static_cast<std::size_t>(Refused::connections) + 1;  // how many there are
+[[nodiscard]] std::string_view to_string(Refused why) noexcept;
+
 struct Counters {
   std::size_t connections = 0;            // open now
   std::size_t answers_owed = 0;           // requests in hand or with the committer, answers the kernel has not yet
   std::uint64_t wake_ups = 0;             // of its threads, by receipts that came late
   std::map<int, std::uint64_t> answered;  // by status, since the start
+  // By Refused, since the start: an event each, since nobody has counted what was in them.
+  std::array<std::uint64_t, kRefused> refused{};
 };
 
 class Server {

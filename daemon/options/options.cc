@@ -14,6 +14,7 @@
 
 #include "options/quantity.h"
 #include "sluice/sinks.h"
+#include "sluice/version.h"
 
 namespace sluiced::options {
 namespace {
@@ -423,7 +424,7 @@ std::variant<Options, Exit> parse(std::span<const char* const> args, const Envir
     return refusal(kUsage, fmt::format("{}: a value is missing; allowed: see --help", shown(args.back())));
   }
   if (words.count("help") != 0) return Exit{0, help_text(groups), false};
-  if (words.count("version") != 0) return Exit{0, "sluiced " SLUICE_VERSION "\n", false};
+  if (words.count("version") != 0) return Exit{0, fmt::format("sluiced {}\n", sluice::version()), false};
 
   Options options;
   options.workers = std::clamp<std::size_t>(environment.cpus, 1, 1024);

@@ -35,7 +35,8 @@ class Committer {
     std::chrono::milliseconds settle_every{50};
   };
   struct Hooks {
-    std::function<void(std::uint64_t)> accepted;  // before a worker can see them
+    std::function<void(std::uint64_t)> accepted;         // before a worker can see them
+    std::function<void(std::chrono::nanoseconds)> took;  // what the disk needed for a commit, also for one that failed
     LogHook log;
   };
   // `failed`: taken whole or not at all, nobody knows. Called once, on this thread, with no lock held.
@@ -75,6 +76,7 @@ class Committer {
   void work();
   void commit(std::vector<Request>& requests);
   void commit_some(std::span<Request> requests);
+  [[nodiscard]] std::error_code write(std::span<Block* const> blocks, std::uint64_t reserved, Journal::Place& place);
   void answer(Request& request, bool committed);
   void flush_settles();
   void sync_now();

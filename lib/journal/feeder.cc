@@ -72,6 +72,7 @@ void Feeder::committed(std::span<Block::Owner> blocks, const Journal::Place& pla
       }
       journal_.fed_from_memory(i + 1 == blocks.size() ? place.end : place.ends[i], count, last);
     }
+    journal_.show(place);
     backlog = !straight;
     expected_.fetch_sub(blocks.size());
   }

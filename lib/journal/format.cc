@@ -51,6 +51,7 @@ std::int64_t nanoseconds(std::chrono::system_clock::time_point time) noexcept {
 constexpr std::string_view kPrefix = "segment-";
 constexpr std::string_view kSettled = ".settled";
 constexpr std::string_view kDamaged = ".damaged";
+constexpr std::string_view kDraft = ".draft";
 
 }  // namespace
 
@@ -230,6 +231,8 @@ Range range_in(std::span<const std::byte> record, std::size_t i) noexcept {
 std::string segment_name(std::uint64_t number) { return fmt::format("{}{:06}", kPrefix, number); }
 std::string settled_name(std::uint64_t number) { return segment_name(number) + std::string(kSettled); }
 std::string damaged_name(std::uint64_t number) { return segment_name(number) + std::string(kDamaged); }
+std::string draft_name(std::string_view of) { return std::string(of) + std::string(kDraft); }
+bool is_draft(std::string_view name) noexcept { return name.ends_with(kDraft); }
 
 std::optional<FileName> parse_name(std::string_view name) noexcept {
   if (!name.starts_with(kPrefix)) return std::nullopt;

@@ -23,7 +23,8 @@
 //   48  8  sequence of the first event,       104  8  XXH3-64 of bytes 0..103
 //          or of what comes next
 // `copies` are events that stand in an older segment of the same run too, or stood there: the copy counts, the older
-// record does not.
+// record does not. Such a segment is named segment-NNNNNN.draft until all of it is synced; a draft never counts. Its
+// header has no segment before it, and says of its own what others say of theirs; its footer counts as synced too.
 //
 // record = 16 bytes of head, a body, zeros up to a multiple of 8. Every record begins at a multiple of 8.
 //    0  2  0x4A53, "SJ"                         4  4  size: head and body
@@ -187,6 +188,8 @@ struct EventView {
 [[nodiscard]] std::string segment_name(std::uint64_t number);
 [[nodiscard]] std::string settled_name(std::uint64_t number);
 [[nodiscard]] std::string damaged_name(std::uint64_t number);
+[[nodiscard]] std::string draft_name(std::string_view of);
+[[nodiscard]] bool is_draft(std::string_view name) noexcept;
 struct FileName {
   enum class What : std::uint8_t { segment, settled, damaged } what;
   std::uint64_t number;

@@ -42,7 +42,7 @@ struct Segment {
 
 }  // namespace
 
-struct JournalView::Impl {
+struct SLUICE_INTERNAL JournalView::Impl {
   explicit Impl(const std::filesystem::path& state_dir) : disk(read_only_disk(state_dir)) {
     std::error_code error;
     if (!std::filesystem::is_directory(state_dir, error)) {

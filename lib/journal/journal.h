@@ -108,6 +108,9 @@ class Journal {
   // The cursor stands exactly here, so what follows may be fed from memory.
   [[nodiscard]] bool cursor_at(std::uint64_t segment, std::uint64_t offset);
   void fed_from_memory(std::uint64_t offset, std::uint64_t events, std::uint64_t last_sequence);
+  // What was committed there may be read as backlog, behind what was fed from memory: not before that is decided, or
+  // who reads the disk at this moment would bring it a second time.
+  void show(const Place& place);
 
   struct Backlog {
     RunId run;
@@ -136,18 +139,33 @@ class Journal {
   void clear_away(const Survey& found);
   void report(const Surveyed& one) const;
   [[nodiscard]] SegmentPtr adopt(Surveyed& one);
-  struct Tail;
-  [[nodiscard]] Survey look_around(std::map<std::uint64_t, Tail>& tails) const;
-  [[nodiscard]] bool read_tail(const Surveyed& one, Tail& tail) const;
-  void rewrite_tail(Segment& segment, const Tail& tail);
   [[nodiscard]] std::error_code create(SegmentKind kind, const RunId& run, std::uint64_t ordinal,
                                        std::uint64_t first_sequence, std::uint64_t size, std::uint64_t events,
                                        const Segment* predecessor, SegmentPtr& made);
   [[nodiscard]] std::error_code begin_segment(std::uint64_t need, std::uint64_t first_sequence,
                                               const Segment* predecessor);
-  [[nodiscard]] std::error_code write_closed(SegmentKind kind, const RunId& run, std::uint64_t ordinal,
-                                             std::span<const Loose> events, bool sync, SegmentPtr& made);
   [[nodiscard]] std::error_code seal(Segment& segment);
+  [[nodiscard]] std::error_code sync_file(Segment& segment);
+
+  // Events of one run, one by one, and the most that will come.
+  using Source = std::function<std::optional<Loose>(std::error_code& error)>;
+  struct Extent {
+    std::uint64_t bytes = 0, events = 0;
+    void add(std::uint64_t record_bytes) {
+      bytes += record_bytes;
+      events += 1;
+    }
+  };
+  [[nodiscard]] std::error_code write_closed(SegmentKind kind, const RunId& run, std::uint64_t ordinal,
+                                             const Extent& most, const Source& source, SegmentPtr& made);
+  [[nodiscard]] static std::error_code write_own_extent(Segment& segment);
+  [[nodiscard]] std::error_code move_unsynced(std::span<Block* const> unsynced, const SegmentPtr& old);
+  [[nodiscard]] std::error_code rescue(const SegmentPtr& from);
+  void rewrite_tail(const SegmentPtr& from, const IntervalSet& tail);
+  [[nodiscard]] bool copy_forward();
+  void copy_of(Segment& from, const IntervalSet& events, const SegmentPtr& copies);
+  [[nodiscard]] std::uint64_t home_of(std::uint64_t segment, std::uint64_t sequence) const;
+
   [[nodiscard]] std::error_code room_for_settles(Segment& segment, std::uint64_t events);
   [[nodiscard]] std::error_code rewrite_settled(Segment& segment);
   [[nodiscard]] std::error_code write_settles(Segment& segment);
@@ -155,9 +173,6 @@ class Journal {
   [[nodiscard]] std::vector<SegmentPtr> find_finished();
   [[nodiscard]] bool is_needed(const Segment& copies) const;
   [[nodiscard]] bool remove(const std::vector<SegmentPtr>& finished);
-  [[nodiscard]] bool copy_forward();
-  [[nodiscard]] std::error_code rescue(const SegmentPtr& from);
-  void copy_of(Segment& from, const IntervalSet& events, const SegmentPtr& copies);
   [[nodiscard]] bool is_finished(const Segment& segment) const;
   void normalize_cursor();
   [[nodiscard]] std::uint64_t physical_bytes() const;
@@ -183,12 +198,13 @@ class Journal {
   std::uint64_t fed_sequence_ = 0;                // of this run, all up to here were fed; guarded by mutex_
   std::string cause_;                             // guarded by mutex_
   std::uint64_t late_lost_ = 0;                   // guarded by mutex_; found, and not told yet
+  // Events that have moved, by their old segment; changed by the committer under mutex_, read by the feeder under it.
+  std::map<std::uint64_t, std::vector<Redirect>> redirects_;
 
   // The committer's.
   SegmentPtr active_;
   std::uint64_t next_number_ = 1;
-  std::uint64_t next_sequence_ = 1;                           // at least: behind all that were tried
-  std::map<std::uint64_t, std::vector<Redirect>> redirects_;  // events that have moved, by their old segment
+  std::uint64_t next_sequence_ = 1;  // at least: behind all that were tried
   bool unwritten_settles_ = false;
   bool settles_dirty_ = false;
 

@@ -5,7 +5,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -18,20 +17,11 @@ namespace sluice::journal {
 
 namespace {
 
-constexpr int kLooks = 8;
-
 [[noreturn]] void refuse(std::string_view step, const std::string& name, std::error_code error) {
   throw StartError(StartError::Kind::io, fmt::format("{} {}: {}", step, name, error.message()));
 }
 
 }  // namespace
-
-// The unfinished events of a segment behind what was synced last.
-struct Journal::Tail {
-  std::vector<std::vector<std::byte>> memory;
-  std::vector<Loose> loose;  // in it
-  IntervalSet events;
-};
 
 // Removes what never held anything, sets aside what cannot be read.
 void Journal::clear_away(const Survey& found) {
@@ -120,8 +110,9 @@ Journal::SegmentPtr Journal::adopt(Surveyed& one) {
   segment->unfed = one.events - std::min(one.events, one.finished.size());
   if (one.scanned) {
     const Scan& seen = one.scan;
-    segment->end = segment->acknowledged_end = seen.end;
-    segment->synced = seen.footer ? seen.end : std::min(seen.synced, seen.end);
+    // What was synced and is broken, or was cut off, must be missed at the next start too.
+    segment->end = segment->acknowledged_end = seen.footer ? seen.end : std::max(seen.end, seen.synced);
+    segment->synced = seen.footer ? seen.end : seen.synced;
     segment->recorded = segment->synced_events = seen.synced_events;
     segment->synced_last = seen.synced_last;
     segment->first_sequence = seen.first_sequence;
@@ -140,63 +131,17 @@ Journal::SegmentPtr Journal::adopt(Surveyed& one) {
   return segment;
 }
 
-// See the top of this file. Nothing is written.
-bool Journal::read_tail(const Surveyed& one, Tail& tail) const {
-  if (one.is != Surveyed::Is::segment || !one.scanned || one.scan.footer) return true;
-  const IntervalSet wanted = one.scan.tail.without(one.finished).without(one.absent);
-  if (wanted.empty()) return true;
-  RecordReader reader(*one.file, one.header().seed, one.scan.synced, one.scan.end);
-  for (auto item = reader.next(); item.what != RecordReader::What::end; item = reader.next()) {
-    if (item.what == RecordReader::What::error) refuse("read", segment_name(one.number), item.error);
-    if (item.what != RecordReader::What::record || item.head.kind != RecordKind::event) continue;
-    if (!wanted.contains(event_in(item.record).sequence)) continue;
-    tail.memory.emplace_back(item.record.begin(), item.record.end());
-    const EventView event = event_in(tail.memory.back());
-    tail.loose.push_back({event.sequence, event.received, event.content_type, event.payload});
-    tail.events.add(event.sequence, 1);
-  }
-  std::ranges::sort(tail.loose, {}, &Loose::sequence);
-  return tail.events.size() == wanted.size();
-}
-
-void Journal::rewrite_tail(Segment& segment, const Tail& tail) {
-  SegmentPtr copies;
-  if (const auto error =
-          write_closed(SegmentKind::copies, segment.header.run, segment.header.ordinal, tail.loose, true, copies)) {
-    refuse("write", segment_name(next_number_ - 1), error);
-  }
-  disk_.pass(Instant::after_copy);
-  segment.unfed -= std::min(segment.unfed, tail.events.size());
-  copies->unfed = copies->events;
-  segments_[copies->number] = copies;
-  copy_of(segment, tail.events, copies);
-}
-
-// What the disk shows twice. A page that a failed sync left in memory alone may go at any time, and what was there when
-// it was judged is not there when it is to be written down: then it is judged anew.
-Survey Journal::look_around(std::map<std::uint64_t, Tail>& tails) const {
-  for (int looks = 1;; ++looks) {
-    Survey found = survey(disk_, Disk::Open::write, Look::quick);
-    for (const Surveyed& one : found.segments) {
-      if (one.is != Surveyed::Is::newer) continue;
-      throw StartError(StartError::Kind::unusable,
-                       fmt::format("journal: {} is of version {}, this program reads {}", segment_name(one.number),
-                                   one.header().version, kVersion));
-    }
-    tails.clear();
-    const bool same =
-        std::ranges::all_of(found.segments, [&](const Surveyed& one) { return read_tail(one, tails[one.number]); });
-    if (same || looks == kLooks) return found;
-  }
-}
-
 void Journal::take_over() {
   if (const auto error = disk_.hold()) {
     const auto kind = error == std::errc::operation_would_block ? StartError::Kind::in_use : StartError::Kind::io;
     throw StartError(kind, fmt::format("journal: {}", error.message()));
   }
-  std::map<std::uint64_t, Tail> tails;
-  Survey found = look_around(tails);
+  Survey found = survey(disk_, Disk::Open::write, Look::quick);
+  for (const Surveyed& one : found.segments) {
+    if (one.is != Surveyed::Is::newer) continue;
+    throw StartError(StartError::Kind::unusable, fmt::format("journal: {} is of version {}, this program reads {}",
+                                                             segment_name(one.number), one.header().version, kVersion));
+  }
   disk_.pass(Instant::at_recovery);
   for (const auto* const numbers : {&found.set_aside, &found.settled}) {
     for (const std::uint64_t number : *numbers) next_number_ = std::max(next_number_, number + 1);
@@ -209,8 +154,9 @@ void Journal::take_over() {
     ordinal_ = std::max(ordinal_, one.header().ordinal + 1);
     segments_[one.number] = adopt(one);
   }
-  for (const auto& [number, tail] : tails) {
-    if (!tail.loose.empty()) rewrite_tail(*segments_.at(number), tail);
+  for (const Surveyed& one : found.segments) {
+    if (one.is != Surveyed::Is::segment || !one.scanned || one.scan.footer) continue;
+    rewrite_tail(segments_.at(one.number), one.scan.tail);
   }
   for (const auto& [number, segment] : segments_) order_.push_back(segment);
   std::ranges::sort(order_, [](const SegmentPtr& a, const SegmentPtr& b) {

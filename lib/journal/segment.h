@@ -20,7 +20,7 @@ struct Segment {
   std::unique_ptr<DiskFile> settled;  // the committer's
 
   // Written by the committer under the journal's mutex, read by the feeder under it.
-  std::uint64_t end = kFirstCommit;  // behind what is acknowledged, and may be fed
+  std::uint64_t end = kFirstCommit;  // behind what may be read to be fed
   std::uint64_t events = 0;          // that count, broken ones included
   std::uint64_t unfed = 0;           // of those, still to be brought by the feeder
   std::uint64_t lost = 0;            // broken; known once the feeder is through
@@ -43,6 +43,7 @@ struct Segment {
   std::uint64_t charged = 0;    // of --journal-bytes
   IntervalSet unwritten;        // finished, and not in the settled file yet
   bool settled_dirty = false;   // written and not synced
+  bool is_home = true;          // blocks in memory may name it; false: copied forward, and fed by no one in this run
   bool settled_failed = false;  // a write of it failed: it is to be written anew, whole
 };
 

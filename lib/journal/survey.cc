@@ -81,10 +81,11 @@ class Judge {
   }
 
  private:
-  // What headers say of the segment before them.
+  // What headers say of the segment before them, and those of copies of their own.
   void find_limits() {
     for (const Surveyed& one : all_) {
       ScanLimits limits{.size = one.size};
+      if (one.is == Surveyed::Is::segment && one.copies()) limits = limits_in(one.header(), one.size);
       for (const Surveyed& other : all_) {
         if (other.is != Surveyed::Is::segment || &other == &one) continue;
         const Header& header = other.header();
@@ -92,14 +93,19 @@ class Judge {
         const bool is_it = one.found.header ? header.predecessor_seed == one.header().seed
                                             : header.predecessor == one.number && other.number > one.number;
         if (header.predecessor == 0 || !is_it) continue;
-        limits.end = std::min(limits.end, header.predecessor_end);
-        if (header.predecessor_synced < limits.synced) continue;
-        limits.synced = header.predecessor_synced;
-        limits.events = header.predecessor_events;
-        limits.last = header.predecessor_last;
+        const std::uint64_t end = std::min(limits.end, header.predecessor_end);
+        if (header.predecessor_synced >= limits.synced) limits = limits_in(header, one.size);
+        limits.end = end;
       }
       limits_.push_back(limits);
     }
+  }
+  static ScanLimits limits_in(const Header& header, std::uint64_t size) {
+    return {.size = size,
+            .end = header.predecessor_end,
+            .synced = header.predecessor_synced,
+            .events = header.predecessor_events,
+            .last = header.predecessor_last};
   }
   ScanLimits& limits_of(const Surveyed& one) { return limits_[static_cast<std::size_t>(&one - all_.data())]; }
 
@@ -234,7 +240,7 @@ Survey survey(Disk& disk, Disk::Open how, Look look) {
   }
   Survey found;
   for (const std::string& name : names) {
-    if (name.ends_with(".draft")) found.drafts.push_back(name);
+    if (is_draft(name)) found.drafts.push_back(name);
     const auto parsed = parse_name(name);
     if (!parsed) continue;
     switch (parsed->what) {

@@ -63,7 +63,7 @@ struct Survey {
   std::vector<Surveyed> segments;        // by number
   std::vector<std::uint64_t> set_aside;  // likewise
   std::vector<std::uint64_t> settled;    // numbers of all settled files
-  std::vector<std::string> drafts;       // of settled files, that nobody finished
+  std::vector<std::string> drafts;       // that nobody finished
 };
 
 enum class Look : std::uint8_t {

@@ -29,6 +29,7 @@ class Ledger {
   struct Finished {
     std::uint64_t delivered, dead, lost;
     [[nodiscard]] std::uint64_t all() const noexcept { return delivered + dead + lost; }
+    friend bool operator==(const Finished&, const Finished&) = default;
   };
   [[nodiscard]] Finished finished() const noexcept { return {delivered_.load(), dead_.load(), lost_.load()}; }
 

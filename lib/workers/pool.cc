@@ -11,6 +11,8 @@
 #include <random>
 #include <utility>
 
+#include "sluice/error.h"
+
 namespace sluice {
 
 namespace {
@@ -70,7 +72,9 @@ struct Pool::Worker {
   std::atomic<std::uint32_t> attempt{0};
   std::atomic<Clock::rep> since{Clock::now().time_since_epoch().count()};
   std::atomic<std::uint64_t> delivered{0};
-  std::atomic<Clock::rep> busy{0};
+  BusyTime busy;
+  alignas(64) Tally batch_events{kEventBuckets};
+  Tally sink_time{kTimeBuckets};
 
   std::stop_token stop;   // the worker's own copy: its thread object may be let go under it
   bool finished = false;  // guarded by the pool's mutex_; its last act
@@ -116,6 +120,7 @@ void Pool::run(Worker& worker, const SinkFactory& sinks) {
   std::exception_ptr failure;
   try {
     sink = sinks();
+    if (!sink) throw StartError(StartError::Kind::usage, "sinks: the factory returned no sink");
     worker.sink_name = sink->name();
   } catch (...) {
     failure = std::current_exception();
@@ -236,13 +241,17 @@ void Pool::deliver(Worker& worker, Sink& sink, Batch& batch) {
 
   std::string failure;
   const auto began = Clock::now();
+  worker.busy.begin(began);
+  worker.batch_events.add(batch.size());
   try {
     sink.deliver(batch.deliveries(), batch.verdicts(), worker.stop);
   } catch (...) {
     failure = what_of(std::current_exception());
     batch.clear_verdicts();
   }
-  worker.busy.fetch_add((Clock::now() - began).count());
+  const auto ended = Clock::now();
+  worker.busy.end(ended);
+  worker.sink_time.add(ended - began);
   if (worker.claim.state() == WorkerState::kept) return;
 
   const auto is_delivered = [](const Verdict& verdict) { return verdict.kind() == Verdict::delivered; };
@@ -306,13 +315,22 @@ WorkerStatus Pool::status_of(const Worker& worker) const {
           .attempt = worker.attempt.load(),
           .in_state = Clock::now() - since,
           .delivered = worker.delivered.load(),
-          .busy = Clock::duration(worker.busy.load())};
+          .busy = worker.busy.so_far()};
 }
 
 std::vector<WorkerStatus> Pool::status() const {
   std::vector<WorkerStatus> all;
   for (const auto& worker : workers_) all.push_back(status_of(*worker));
   return all;
+}
+
+void Pool::show(Metrics& to) const {
+  for (const auto& worker : workers_) {
+    if (worker->claim.state() == WorkerState::in_sink) to.in_flight += worker->events.load();
+    to.worker_busy.push_back(worker->busy.so_far());
+    worker->batch_events.show(to.batch_events);
+    worker->sink_time.show(to.sink_seconds);
+  }
 }
 
 void Pool::expire() {

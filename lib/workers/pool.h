@@ -20,12 +20,14 @@
 #include "lifecycle/admission.h"
 #include "lifecycle/shutdown.h"
 #include "queue/event_queue.h"
+#include "sluice/metrics.h"
 #include "sluice/options.h"
 #include "sluice/report.h"
 #include "sluice/sink.h"
 #include "workers/batch.h"
 #include "workers/claim.h"
 #include "workers/ledger.h"
+#include "workers/tally.h"
 
 namespace sluice {
 
@@ -59,6 +61,8 @@ class Pool {
   Pool& operator=(const Pool&) = delete;
 
   [[nodiscard]] std::vector<WorkerStatus> status() const;
+  // The workers' part of it, added to what is there. Takes no lock.
+  void show(Metrics& to) const;
 
   // Past the deadline, the queue being closed: takes the batches that are in sinks away from their workers and asks the
   // workers to stop. From here the ledger is final.

@@ -1,16 +1,25 @@
 // The limit: what a server could do at best. One thread, a raw epoll loop that receives, counts bytes, looks at none of
 // them, and answers 3 of its own for each request's worth.
 //
-//   bench_limit EVENTS      prints its port on 127.0.0.1; for requests of so many events; serves until it is killed
+//   bench_limit EVENTS [write|sync FILE]   for requests of so many events; prints its port on 127.0.0.1, serves until
+//   it
+//                                          is killed
+//
+// With a file, what a wake-up has received is appended in one write before anything of it is answered, and with `sync`
+// one fdatasync follows: a durable server can do no less.
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -43,7 +52,35 @@ Fd listen_somewhere() {
   return fd;
 }
 
-[[noreturn]] void serve(const Fd& listener, std::size_t request_size) {
+// Where received bytes go before they are answered; nowhere without a file.
+class Log {
+ public:
+  Log() = default;
+  Log(const char* path, bool sync)
+      : fd_(must(::open(path, O_CREAT | O_TRUNC | O_WRONLY | O_APPEND | O_CLOEXEC, 0600), path)), sync_(sync) {}
+
+  [[nodiscard]] bool is_on() const noexcept { return fd_.get() >= 0; }
+  void add(const char* bytes, std::size_t size) { held_.insert(held_.end(), bytes, bytes + size); }
+  void commit() {
+    for (std::size_t at = 0; at < held_.size();)
+      at += static_cast<std::size_t>(
+          must(static_cast<int>(::write(fd_.get(), held_.data() + at, held_.size() - at)), "write"));
+    if (sync_ && !held_.empty()) must(::fdatasync(fd_.get()), "fdatasync");
+    held_.clear();
+  }
+
+ private:
+  Fd fd_;
+  bool sync_ = false;
+  std::vector<char> held_;
+};
+
+struct Answer {
+  int fd;
+  std::size_t requests;
+};
+
+[[noreturn]] void serve(const Fd& listener, std::size_t request_size, Log log) {
   const Fd epoll(must(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1"));
   const auto watch = [&epoll](int fd) {
     epoll_event event{};
@@ -56,6 +93,10 @@ Fd listen_somewhere() {
   std::unordered_map<int, Client> clients;
   std::vector<char> buffer(std::size_t{256} << 10U);
   const std::vector<char> answers(buffer.size(), '+');
+  const auto answer = [&answers](const Answer& to) {
+    must(static_cast<int>(::send(to.fd, answers.data(), 3 * to.requests, MSG_NOSIGNAL)), "send");
+  };
+  std::vector<Answer> owed;
   std::array<epoll_event, 64> events{};
   for (;;) {
     const int n = must(::epoll_wait(epoll.get(), events.data(), static_cast<int>(events.size()), -1), "epoll_wait");
@@ -75,11 +116,21 @@ Fd listen_somewhere() {
         clients.erase(fd);
         continue;
       }
+      if (log.is_on()) log.add(buffer.data(), static_cast<std::size_t>(size));
       client.received += static_cast<std::size_t>(size);
       const std::size_t whole = client.received / request_size;
       client.received %= request_size;
-      if (whole > 0) must(static_cast<int>(::send(fd, answers.data(), 3 * whole, MSG_NOSIGNAL)), "send");
+      if (whole == 0) continue;
+      if (log.is_on()) {
+        owed.push_back({fd, whole});
+      } else {
+        answer({fd, whole});
+      }
     }
+    if (!log.is_on()) continue;
+    log.commit();
+    for (const Answer& to : owed) answer(to);
+    owed.clear();
   }
 }
 
@@ -87,12 +138,13 @@ Fd listen_somewhere() {
 
 int main(int argc, char** argv) {
   try {
-    const std::size_t events = argc == 2 ? std::strtoul(argv[1], nullptr, 10) : 0;
-    if (events == 0) {
-      std::fputs("usage: bench_limit EVENTS\n", stderr);
+    const std::size_t events = argc == 2 || argc == 4 ? std::strtoul(argv[1], nullptr, 10) : 0;
+    const std::string_view how = argc == 4 ? argv[2] : "";
+    if (events == 0 || (argc == 4 && how != "write" && how != "sync")) {
+      std::fputs("usage: bench_limit EVENTS [write|sync FILE]\n", stderr);
       return 64;
     }
-    serve(listen_somewhere(), bench::request_of(events).size());
+    serve(listen_somewhere(), bench::request_of(events).size(), argc == 4 ? Log(argv[3], how == "sync") : Log());
   } catch (const std::exception& error) {
     std::fprintf(stderr, "bench_limit: %s\n", error.what());
     return 1;

@@ -18,6 +18,8 @@ namespace {
 using sluice::Block;
 using sluice::journal::Journal;
 
+constexpr std::size_t kReadAhead = 12;  // events
+
 struct IdOrder {
   bool operator()(const sluice::EventId& a, const sluice::EventId& b) const noexcept {
     return a.run == b.run ? a.sequence < b.sequence : a.run.bytes < b.run.bytes;
@@ -65,6 +67,8 @@ class JournalLife final : public Life {
       for (const std::size_t i : whose) answers[i].kind = Answer::unknown;
       return answers;
     }
+    // At this moment the feeder may read the disk, and then wait for room with what it has found.
+    if (!reading_ && dice_.one_in(4)) reading_ = read(kReadAhead);
     bool straight = dice_.below(3) < straight_in_ && journal_.cursor_at(place.segment, place.begin);
     for (std::size_t i = 0; i < blocks.size(); ++i) {
       Block& block = *blocks[i];
@@ -85,6 +89,7 @@ class JournalLife final : public Life {
       journal_.fed_from_memory(i + 1 == blocks.size() ? place.end : place.ends[i], block.count(),
                                block.first_sequence() + block.count() - 1);
     }
+    journal_.show(place);
     return answers;
   }
 
@@ -99,9 +104,15 @@ class JournalLife final : public Life {
     while (taken.size() < most) {
       if (fed_.empty()) {
         // The order of feeding is the order of handing out, so the disk is asked only now.
-        journal_.read_backlog(most - taken.size(), std::size_t{256} << 10U, backlog_);
-        lost_ += std::exchange(backlog_.lost, 0);
-        if (backlog_.error || backlog_.events.empty()) break;
+        if (!reading_) {
+          if (!read(most - taken.size())) break;
+          // The feeder waits for room with this in its hands, and meanwhile the committer goes on.
+          if (dice_.one_in(4)) {
+            reading_ = true;
+            break;
+          }
+        }
+        reading_ = false;
         for (const sluice::journal::EventView& event : backlog_.events) {
           const sluice::EventId id{backlog_.run, event.sequence};
           taken.push_back({id, text_of(event.payload)});
@@ -127,8 +138,9 @@ class JournalLife final : public Life {
     journal_.maintain();
   }
 
-  bool all_taken() override { return fed_.empty() && journal_.caught_up(); }
+  bool all_taken() override { return fed_.empty() && !reading_ && journal_.caught_up(); }
   std::uint64_t lost() const override { return lost_; }
+  bool failed() const override { return journal_.failed(); }
 
   void close() override {
     if (journal_.failed()) recover();
@@ -146,6 +158,13 @@ class JournalLife final : public Life {
     const Block::Layout layout{.frame = sluice::journal::kEventFrame};
     auto ticket = door_.try_admit(events.size(), Block::bytes_for(events, layout));
     return Block::make(events, std::get<sluice::Ticket>(std::move(ticket)), layout);
+  }
+
+  // The feeder's first half: false if there is nothing.
+  bool read(std::size_t most) {
+    journal_.read_backlog(most, std::size_t{256} << 10U, backlog_);
+    lost_ += std::exchange(backlog_.lost, 0);
+    return !backlog_.error && !backlog_.events.empty();
   }
 
   void recover() {
@@ -167,6 +186,7 @@ class JournalLife final : public Life {
   std::uint64_t sequence_ = 1;
   std::uint64_t lost_ = 0;
   Journal::Backlog backlog_;
+  bool reading_ = false;          // `backlog_` was read, and not fed yet
   std::vector<Block*> unsynced_;  // held
   std::deque<Handed> fed_;        // from memory, not handed out yet
   std::map<sluice::EventId, std::uint64_t, IdOrder> homes_;

@@ -65,6 +65,8 @@ class Life {
   [[nodiscard]] virtual bool all_taken() = 0;
   // What this start found damaged for good, in events.
   [[nodiscard]] virtual std::uint64_t lost() const { return 0; }
+  // It takes nothing, and what was committed and not synced may be gone.
+  [[nodiscard]] virtual bool failed() const { return false; }
   // An orderly end: what was settled is on the disk.
   virtual void close() = 0;
 };

@@ -34,39 +34,9 @@ put() { inside mkdir -p "$(dirname "$1")" && inside tee "$1" > /dev/null; }  # s
 
 # --- words for the checks ------------------------------------------------------------------------------------------------
 
-failed=0
-# check SENTENCE COMMAND..: runs it and says whether the sentence is true.
-check() {
-  local sentence=$1 status
-  shift
-  set +e
-  (set -e; "$@") > "$notes/said" 2>&1
-  status=$?
-  set -e
-  if ((status == 0)); then
-    echo "ok      $sentence"
-  else
-    echo "FAILED  $sentence"
-    sed 's/^/        /' "$notes/said"
-    inside journalctl --no-pager -q -u sluiced -n 10 | sed 's/^/        journal: /'
-    failed=$((failed + 1))
-  fi
-}
-
-# want NAME ACTUAL PATTERN: fails unless it matches.
-want() {
-  # shellcheck disable=SC2053  # a pattern
-  [[ $2 == $3 ]] || { echo "$1 is '$2', wanted '$3'"; return 1; }
-}
-
-# eventually COMMAND..: waits until it succeeds, 20 seconds at most.
-eventually() {
-  local deadline=$((SECONDS + 20))
-  until "$@"; do
-    ((SECONDS < deadline)) || { echo "waited in vain for: $*"; return 1; }
-    sleep 0.05
-  done
-}
+# shellcheck source-path=SCRIPTDIR source=../support/checks.sh
+source "$here/../support/checks.sh"
+explain() { inside journalctl --no-pager -q -u sluiced -n 10 | sed 's/^/journal: /'; }
 
 # configure OPTIONS [TIMEOUT_STOP]: the service, stopped, with an empty state directory.
 configure() {

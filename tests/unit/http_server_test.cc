@@ -116,10 +116,12 @@ TEST_CASE("http: content types are understood in any case and with parameters; w
   CHECK(client.ask(post("2\n3\n", "APPLICATION/X-NDJSON ;x")).status == 202);
   CHECK(client.ask(post("not json", "Text/Plain; a=B")).status == 202);
   CHECK(client.ask(post("none", "")).status == 202);
-  CHECK(client.ask(post("{", "application/cloudevents+json")).status == 415);
-  CHECK(client.ask(post("{", "application/cloudevents-batch+json; charset=utf-8")).status == 415);
-  CHECK(house.delivered() == Strings{"1", "2", "3", "not json", "none"});
-  CHECK(house.types == Strings{"application/json", "application/json", "application/json", "Text/Plain; a=B", ""});
+  CHECK(client.ask(post("{", "Application/CloudEvents+JSON ;x")).status == 400);
+  CHECK(client.ask(post("{", "application/cloudevents-batch+json; charset=utf-8")).status == 400);
+  CHECK(client.ask(post("<", "application/cloudevents+xml")).status == 202);
+  CHECK(house.delivered() == Strings{"1", "2", "3", "not json", "none", "<"});
+  CHECK(house.types == Strings{"application/json", "application/json", "application/json", "Text/Plain; a=B", "",
+                               "application/cloudevents+xml"});
 }
 
 TEST_CASE("http: NDJSON is taken whole, or not at all and the bad line is named") {

@@ -294,6 +294,8 @@ class Remains {
       if (sealed_ || !intact(record)) continue;
       if (record.kind == Kind::begin || record.kind == Kind::end) synced_ = std::max(synced_, record.synced);
     }
+    // Copies have a name only when all of it is, and their header says how far that is.
+    if (segment.copies && !sealed_) synced_ = segment.records.back().end();
   }
   // What the header of its successor says of it, if that can be read.
   void is_named() {

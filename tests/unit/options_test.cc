@@ -13,6 +13,7 @@
 
 #include "options/options.h"
 #include "options/quantity.h"
+#include "sluice/version.h"
 
 namespace {
 
@@ -444,5 +445,5 @@ TEST_CASE("options: --version says so and exits with 0") {
   REQUIRE(std::holds_alternative<Exit>(result));
   CHECK(std::get<Exit>(result).code == 0);
   CHECK_FALSE(std::get<Exit>(result).on_stderr);
-  CHECK(std::get<Exit>(result).text == "sluiced " SLUICE_VERSION "\n");
+  CHECK(std::get<Exit>(result).text == "sluiced " + std::string(sluice::version()) + "\n");
 }

@@ -489,6 +489,11 @@ TEST_SUITE("tracker") {
     MESSAGE("late in ", late, " of 60 rounds");
   }
 
+  TEST_CASE("tracker: a factory that returns nothing refuses the start") {
+    CHECK_THROWS_WITH_AS(Tracker(Options{}, [] { return std::unique_ptr<Sink>(); }),
+                         "sinks: the factory returned no sink", StartError);
+  }
+
   TEST_CASE("tracker: a factory that throws refuses the start, and the other workers go") {
     std::atomic<int> made{0};
     const SinkFactory factory = [&]() -> std::unique_ptr<Sink> {

@@ -9,6 +9,8 @@
 #include <string_view>
 #include <system_error>
 
+#include "sluice/api.h"
+
 namespace sluice {
 
 // A line of STATE/dead-letter.ndjson, taken apart.
@@ -21,10 +23,11 @@ struct DeadLetterEntry {
   std::string payload;  // as it was; only line breaks within JSON have become spaces
 };
 
-// Shows each whole line in its order, until `visit` says false; with a line that is no dead letter (somebody has edited
-// the file) comes no entry. A file that is missing has no lines.
+// Shows each whole line in its order, without its end, until `visit` says false; with a line that is no dead letter
+// (somebody has edited the file) comes no entry. Both are valid during the call only. A file that is missing has no
+// lines; a directory that is missing is an error. Holds a line at a time. What `visit` throws, this throws.
 using VisitDeadLetter = std::function<bool(std::string_view line, const DeadLetterEntry* entry)>;
-[[nodiscard]] std::error_code for_each_dead_letter(const std::filesystem::path& state_dir,
-                                                   const VisitDeadLetter& visit);
+[[nodiscard]] SLUICE_API std::error_code for_each_dead_letter(const std::filesystem::path& state_dir,
+                                                              const VisitDeadLetter& visit);
 
 }  // namespace sluice

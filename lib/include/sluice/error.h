@@ -5,9 +5,11 @@
 #include <stdexcept>
 #include <string>
 
+#include "sluice/api.h"
+
 namespace sluice {
 
-class StartError : public std::runtime_error {
+class SLUICE_API StartError : public std::runtime_error {
  public:
   enum class Kind : std::uint8_t {
     usage,     // the option itself is wrong                        (sluiced exits with 64)

@@ -1,5 +1,5 @@
 // What goes in and what a sink gets: events, their ids, deliveries, and the answers that are given about them.
-// Values only: no thread owns anything here. Errors are answers (Admit, Verdict), never exceptions.
+// Values only: no thread owns anything here, and all errors are answers (Admit, Verdict).
 #pragma once
 
 #include <array>
@@ -11,16 +11,21 @@
 #include <string_view>
 #include <utility>
 
+#include "sluice/api.h"
+
 namespace sluice {
 
 // What a producer hands over. Only looked at during the call: the tracker copies it.
 struct Event {
   std::span<const std::byte> payload;
-  std::string_view content_type;  // at most 255 bytes are kept; a longer one is answered `too_large`
+  std::string_view content_type;  // a media type, or empty; over 255 bytes it is answered `too_large`
 };
 
-// An event whose payload is this text; the text must live as long as the event is used.
-[[nodiscard]] Event event_of(std::string_view payload, std::string_view content_type = "text/plain") noexcept;
+// An event whose payload is this text, which nobody copies: both texts must live as long as the event is used. By its
+// type a sink tells text (text/*) and JSON (application/json, anything +json) from bytes (all else); nothing is checked
+// here.
+[[nodiscard]] SLUICE_API Event event_of(std::string_view payload,
+                                        std::string_view content_type = "text/plain") noexcept;
 
 // The answer at the door.
 enum class Admit : std::uint8_t {
@@ -31,18 +36,19 @@ enum class Admit : std::uint8_t {
   failed,     // from a receipt: the disk failed under this request, it is taken whole or not at all; at the door: the
               // disk has failed, and nothing was taken
 };
-[[nodiscard]] std::string_view to_string(Admit answer) noexcept;
+[[nodiscard]] SLUICE_API std::string_view to_string(Admit answer) noexcept;
 
 // One life of a tracker: a UUIDv7 (RFC 9562), drawn at its start, so ids of different runs never meet and sort by time.
-struct RunId {
+struct SLUICE_API RunId {
   std::array<std::uint8_t, 16> bytes{};
 
-  [[nodiscard]] static RunId draw();  // from the system's random source and clock
+  // From the system's random source and clock. Throws std::system_error where there is no such source.
+  [[nodiscard]] static RunId draw();
   friend bool operator==(const RunId&, const RunId&) = default;
 };
 
 // An event's name: RUN-SEQ, lower-case UUID and decimal from 1. Written once, kept for good.
-struct EventId {
+struct SLUICE_API EventId {
   static constexpr std::size_t kMaxText = 36 + 1 + 20;  // uuid, dash, 2^64 in decimal
 
   RunId run;
@@ -52,7 +58,7 @@ struct EventId {
   std::size_t write(char* to) const noexcept;
   friend bool operator==(const EventId&, const EventId&) = default;
 };
-[[nodiscard]] std::string to_string(const EventId& id);
+[[nodiscard]] SLUICE_API std::string to_string(const EventId& id);
 
 // One event as a sink sees it. Views are valid during the deliver() that shows them, no longer.
 struct Delivery {
@@ -60,8 +66,9 @@ struct Delivery {
   std::string_view content_type;
   EventId id;
   std::chrono::system_clock::time_point received;  // by the kernel's coarse clock: at most a tick (4 ms) early
-  std::uint32_t attempt = 1;                       // 1 for the first
+  std::uint32_t attempt = 1;                       // 1 for the first, in each run
 
+  // The payload, whatever it is, as characters.
   [[nodiscard]] std::string_view text() const noexcept {
     return {reinterpret_cast<const char*>(payload.data()), payload.size()};
   }
@@ -74,7 +81,7 @@ class Verdict {
   enum Kind : std::uint8_t {
     try_again,  // as every batch begins: what a sink does not speak of is sent again
     delivered,  // the sink holds it, as durably as the ack level says
-    refused,    // for good: the event becomes a dead letter
+    refused,    // for good: the event becomes a dead letter, or without a state directory a line in the log
   };
 
   Verdict() = default;

@@ -9,9 +9,11 @@
 #include <optional>
 #include <utility>
 
+#include "sluice/api.h"
+
 namespace sluice {
 
-class Gate {
+class SLUICE_API Gate {
  public:
   // Permission to be inside; leaving is its destructor. Must not outlive its gate.
   class Pass {
@@ -35,7 +37,7 @@ class Gate {
   };
 
   Gate() = default;
-  ~Gate();  // asserts that nobody is inside
+  ~Gate();  // nobody is inside any more; that there is, is an error of the program, and asserted
 
   // Asks and enters in one step. Nothing once closed.
   [[nodiscard]] std::optional<Pass> try_enter();
@@ -49,6 +51,7 @@ class Gate {
     return wait_empty(std::chrono::steady_clock::now() + at_most);
   }
 
+  // How many, at an instant of the past.
   [[nodiscard]] std::size_t inside() const;
 
  private:

@@ -1,6 +1,7 @@
 // A look into a journal from outside: which segments a state directory holds, whether they are whole, and which events
 // nobody has finished yet. It only reads, locks nothing and works beside a running daemon, as of one moment or another.
-// One thread at a time. Constructed means read; what it cannot read it refuses with StartError (io).
+// One thread at a time. Constructed means read, all of it once (the time of a `cat`, a little memory a segment); what
+// it cannot read it refuses with StartError (io).
 #pragma once
 
 #include <cstddef>
@@ -12,6 +13,7 @@
 #include <system_error>
 #include <vector>
 
+#include "sluice/api.h"
 #include "sluice/event.h"
 
 namespace sluice {
@@ -40,7 +42,7 @@ struct JournalSegment {
   std::uint64_t broken = 0;      // not to be read any more
   std::uint64_t bytes = 0;       // of the file, with what is reserved at its end
 };
-[[nodiscard]] std::string_view to_string(JournalSegment::State state) noexcept;
+[[nodiscard]] SLUICE_API std::string_view to_string(JournalSegment::State state) noexcept;
 
 // Bytes in a segment that are no record.
 struct JournalHole {
@@ -56,10 +58,10 @@ struct JournalTotals {
   std::uint64_t events = 0, settled = 0, unfinished = 0, broken = 0, bytes = 0;
 };
 
-class JournalView {
+class SLUICE_API JournalView {
  public:
-  // Of STATE/journal; a state directory without one holds no segment. Reads all of it. Throws StartError (io) if there
-  // is no such state directory or something there cannot be read.
+  // Of STATE/journal; a state directory without one holds no segment. Throws StartError (io) if there is no such state
+  // directory or something there cannot be read.
   explicit JournalView(std::filesystem::path state_dir);
   ~JournalView();
   JournalView(const JournalView&) = delete;
@@ -74,7 +76,7 @@ class JournalView {
 
   // Shows each event that was not finished when this was constructed, each run's in their order, older runs first,
   // until `visit` says false. Views are valid during the call. What a daemon has finished and removed since is left
-  // out. The error names no file; nothing is shown after it.
+  // out. Reads again what has any, a few segments at a time. The error names no file; nothing is shown after it.
   [[nodiscard]] std::error_code for_each_unfinished(const std::function<bool(const Delivery&)>& visit) const;
 
  private:

@@ -12,30 +12,35 @@
 
 namespace sluice {
 
-// What an answer promises.
+// What an answer promises, and so how long a track() takes.
 enum class Ack : std::uint8_t {
-  queued,   // in memory
-  written,  // in the page cache: survives a crash of the process
-  synced,   // fdatasync: survives power loss
+  queued,   // in memory. With a state_dir a stop writes down what it cannot deliver; a crash loses it
+  written,  // in the page cache: survives a crash of the process. Synced once a second
+  synced,   // fdatasync: survives power loss. One serves all who wait
 };
 
 // What to do when memory is full.
-enum class Overflow : std::uint8_t { disk, reject };
+enum class Overflow : std::uint8_t {
+  disk,    // events wait in the journal and are brought back in order; `full` comes when journal_bytes is used up
+  reject,  // they are answered `full`
+};
 
 enum class LogLevel : std::uint8_t { error, warn, info, debug };
 
-// Called on any of the tracker's threads, with none of its locks held; must not block for long and must not throw.
+// Gets a line without its end. Called on any of the tracker's threads or of those that call it, by several at a time,
+// with none of its locks held, and not once it is gone. It must not block for long and must not throw.
 using LogHook = std::function<void(LogLevel, std::string_view line)>;
 
 struct Options {
   std::size_t workers = 0;                           // 1 … 1024; 0: as many as CPUs it may use
   std::size_t queue_events = 65536;                  // 1 … 2^30, admitted and not finished
-  std::size_t queue_bytes = std::size_t{64} << 20U;  // payloads, attributes and overhead of those
+  std::size_t queue_bytes = std::size_t{64} << 20U;  // payloads, content types and overhead of those
   std::size_t max_event_bytes = 256U << 10U;         // one event's payload; a larger one is `too_large`
   Ack ack = Ack::queued;                             // the others need a state_dir
   Overflow overflow = Overflow::reject;              // disk needs one too; then a quarter of queue_bytes is for passing
-  // Where the journal and dead letters are; made if missing, held by one process at a time. Without it, what the
-  // deadline cuts off is lost; with it, it is kept, and the next tracker there takes it over.
+  // Where the journal and dead letters are; made if missing, held by one tracker at a time. Without it, what the
+  // deadline cuts off is lost, and what a sink refuses is only logged; with it, it is kept, and the next tracker there
+  // takes it over. A local disk: its fdatasync is what `synced` promises.
   std::optional<std::filesystem::path> state_dir;
   std::uint64_t journal_bytes = std::uint64_t{1} << 30U;  // at least 1 MiB: most disk for journal and dead letters
 

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "sluice/api.h"
+
 namespace sluice {
 
 enum class Phase : std::uint8_t {
@@ -46,8 +48,8 @@ struct Step {
 };
 
 // What phase `now` does when `what` happens. Total: every pair has an answer.
-[[nodiscard]] Step step(Phase now, Happening what) noexcept;
+[[nodiscard]] SLUICE_API Step step(Phase now, Happening what) noexcept;
 
-[[nodiscard]] std::string_view to_string(Phase phase) noexcept;
+[[nodiscard]] SLUICE_API std::string_view to_string(Phase phase) noexcept;
 
 }  // namespace sluice

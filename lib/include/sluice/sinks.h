@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "sluice/api.h"
 #include "sluice/options.h"
 #include "sluice/sink.h"
 
@@ -13,18 +14,21 @@ namespace sluice {
 // What the built-in sinks need to know of the tracker they serve.
 struct SinkOptions {
   Ack ack = Ack::queued;  // `delivered` is as durable as this
-  LogHook log;            // for what a sink must say that is no event's verdict
+  LogHook log;            // for what a sink must say that is no event's verdict; empty: it is not said
 };
 
-// A factory for `null:`, `stdout:`, `file:PATH` or `sqlite:PATH`, with their ?name=value parameters. Throws StartError:
-// usage for a URL that is wrong, in_use for a path that another process holds, io for one that cannot be opened.
-// The factory and its sinks share what must be one a path (the lock, the open file).
-[[nodiscard]] SinkFactory sinks_for(std::string_view url, const SinkOptions& options);
+// A factory for `null:`, `stdout:`, `file:PATH` or `sqlite:PATH`, with their ?name=value parameters. A file is opened
+// here, a database on each worker's thread. Throws StartError, here or from Tracker's constructor: usage for a URL that
+// is wrong, in_use for a path that another process holds, io for one that cannot be opened, unusable for a database of
+// another shape. All sinks of this process on one path share what must be one (the lock, the open file).
+// They go by the directory, the umask and the SIGPIPE of the program: who writes to a pipe ignores that signal.
+[[nodiscard]] SLUICE_API SinkFactory sinks_for(std::string_view url, const SinkOptions& options);
 
 // The URL is well formed: nothing. Otherwise one line that says what is wrong and what is allowed. Opens nothing.
-[[nodiscard]] std::optional<std::string> complaint_about(std::string_view url);
+[[nodiscard]] SLUICE_API std::optional<std::string> complaint_about(std::string_view url);
 
-// An event as the file sink writes it: one line of JSON, with its line feed.
-[[nodiscard]] std::string json_line(const Delivery& event);
+// An event as the file sink writes it: one line of JSON, with its line feed. Any event becomes valid JSON: what is not
+// what its content type says goes in as "data_base64".
+[[nodiscard]] SLUICE_API std::string json_line(const Delivery& event);
 
 }  // namespace sluice

@@ -6,7 +6,13 @@
 //
 // Events go door -> queue -> workers -> sink. The door is bounded in events and bytes and can be closed; a fixed pool
 // of workers, each with a sink of its own, delivers; shutdown() closes the door, lets the workers drain and ends at the
-// deadline, whatever a sink does. Any thread may call anything here at any time, but for the destructor.
+// deadline, whatever a sink does.
+//
+// Threads: any may call anything here at any time, but for the destructor, which comes when all other calls are over. A
+// tracker has a thread a worker, and with a state directory two more. They inherit the signal mask of who makes it, and
+// no signal is handled, blocked or ignored here: that is the program's. They do not survive a fork(): make it after.
+// Order: events go to the workers in the order of their ids. One worker delivers them so, but for those tried again.
+// Errors: expected ones are answers. Only a constructor throws StartError; where memory is out, std::bad_alloc comes.
 #pragma once
 
 #include <chrono>
@@ -14,8 +20,10 @@
 #include <memory>
 #include <span>
 
+#include "sluice/api.h"
 #include "sluice/error.h"
 #include "sluice/event.h"
+#include "sluice/metrics.h"
 #include "sluice/options.h"
 #include "sluice/report.h"
 #include "sluice/sink.h"
@@ -24,7 +32,8 @@ namespace sluice {
 
 using Deadline = std::chrono::steady_clock::time_point;
 
-// How a request ended: `accepted` with the ids of its events, or `failed`.
+// How a request ended: `accepted` with the ids of its first and last event (those between are numbered between), or
+// `failed`, without.
 struct Outcome {
   Admit answer = Admit::failed;
   EventId first, last;
@@ -32,31 +41,38 @@ struct Outcome {
 // Told of it, once.
 using Receipt = std::function<void(const Outcome&)>;
 
-class Tracker {
+class SLUICE_API Tracker {
  public:
-  // Running once constructed: every worker has its sink. Throws StartError, or what a factory threw.
+  // Running once constructed: every worker has its sink, and what a former tracker has left in the state directory is
+  // on its way to them. Throws StartError (usage: an option; in_use: another tracker has the directory; io), or what a
+  // factory threw.
   Tracker(Options options, SinkFactory sinks);
   Tracker(Options options, Handler handler);
-  ~Tracker();  // shutdown(now); what it had to leave goes to the log hook
+  ~Tracker();  // shutdown(now), which takes least_drain() at most and a little; what it had to leave is logged
   Tracker(const Tracker&) = delete;
   Tracker& operator=(const Tracker&) = delete;
 
   // Takes all of them or none, in this order, as copies; never waits for room. On any answer but `accepted` and
-  // `failed` nothing was taken. No events at all: `accepted`, nothing happens.
+  // `failed` nothing was taken. No events at all: `accepted`, nothing happens. Under Ack::queued it costs a copy and a
+  // short lock, unless events go by way of the disk; otherwise it returns after the write or the fdatasync that it
+  // shares with all who wait. A bulk costs hardly more than one event: give what you have together.
   [[nodiscard]] Admit track(const Event& event);
   [[nodiscard]] Admit track(std::span<const Event> events);
 
-  // The same, waiting for room until the deadline; then `full`.
+  // The same, waiting for room until the deadline; then `full`. Not for a sink, which may be what it would wait for.
   [[nodiscard]] Admit wait_track(std::span<const Event> events, Deadline deadline);
 
-  // The same without ever waiting: on `accepted` the receipt will be called exactly once, with what became of it: under
-  // Ack::queued before this returns, on this thread, unless the events go by way of the disk; otherwise by the
-  // committer, on its thread, which waits meanwhile. On any other answer it is never called. It must not throw.
+  // The same without waiting for the disk either: on `accepted` the receipt will be called exactly once, with what
+  // became of it: under Ack::queued before this returns, on this thread, unless the events go by way of the disk;
+  // otherwise by the committer, on its thread, which waits meanwhile. On any other answer it is never called, nor
+  // where a stop had to leave behind a disk that does not answer. It must not throw, and must not call what may wait: a
+  // track() without a receipt, wait_track(), shutdown().
   [[nodiscard]] Admit track(std::span<const Event> events, const Receipt& receipt);
 
   // Closes the door, waits until every accepted event is finished or the deadline has passed, and accounts for all.
   // Idempotent, from any thread: the earliest deadline counts, everybody gets the same report. Deadlines closer than
-  // least_drain() from now are moved there. Must not be called by a sink.
+  // least_drain() from now are moved there. It returns at the deadline, at most 100 ms late; a worker stuck in its sink
+  // is left behind, with all that it refers to (see sink.h). Must not be called by a sink or a receipt.
   Report shutdown(Deadline deadline);
   Report shutdown(std::chrono::nanoseconds at_most);
 
@@ -82,7 +98,13 @@ class Tracker {
   // The disk has failed and does not work again yet: new events are refused. Reads an atomic.
   [[nodiscard]] bool disk_failed() const noexcept;
 
+  // What there is to see, of about one instant; only its books are exact. Allocates; meant for once a second or so.
   [[nodiscard]] Status status() const;
+
+  // Numbers for a monitoring system. Cheap enough to be asked for a hundred times a second; takes no lock at all.
+  [[nodiscard]] Metrics metrics() const;
+
+  // The first half of all ids that this tracker gives.
   [[nodiscard]] const RunId& run() const noexcept;
 
  private:

@@ -1,0 +1,120 @@
+// Families made for this one scrape, written by prometheus-cpp's serializer, which only this file knows. All of them
+// are there from the first scrape on, at 0, so that a rate can be taken of the first event and an alert has something
+// to look at.
+#include "admin/metrics.h"
+
+#include <prometheus/metric_family.h>
+#include <prometheus/text_serializer.h>
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+#include <vector>
+
+namespace sluiced::admin {
+namespace {
+
+using prometheus::ClientMetric;
+using prometheus::MetricFamily;
+using prometheus::MetricType;
+
+double seconds(std::chrono::nanoseconds duration) { return std::chrono::duration<double>(duration).count(); }
+
+ClientMetric counted(std::uint64_t value, std::vector<ClientMetric::Label> labels = {}) {
+  ClientMetric metric;
+  metric.label = std::move(labels);
+  metric.counter.value = static_cast<double>(value);
+  return metric;
+}
+
+MetricFamily counter(std::string name, std::string help, std::uint64_t value) {
+  return {std::move(name), std::move(help), MetricType::Counter, {counted(value)}};
+}
+
+MetricFamily gauge(std::string name, std::string help, double value) {
+  ClientMetric metric;
+  metric.gauge.value = value;
+  return {std::move(name), std::move(help), MetricType::Gauge, {std::move(metric)}};
+}
+
+// Integers of this size are what a double holds exactly.
+MetricFamily gauge(std::string name, std::string help, std::uint64_t value) {
+  return gauge(std::move(name), std::move(help), static_cast<double>(value));
+}
+
+MetricFamily histogram(std::string name, std::string help, const sluice::Histogram& from) {
+  ClientMetric metric;
+  metric.histogram.sample_sum = from.sum;
+  std::uint64_t below = 0;
+  for (std::size_t i = 0; i < from.counts.size(); ++i) {
+    below += from.counts[i];
+    const bool is_last = i == from.bounds.size();
+    metric.histogram.bucket.push_back({below, is_last ? std::numeric_limits<double>::infinity() : from.bounds[i]});
+  }
+  metric.histogram.sample_count = below;
+  return {std::move(name), std::move(help), MetricType::Histogram, {std::move(metric)}};
+}
+
+MetricFamily refused(const sluice::Refused& by_tracker, const Edge& edge) {
+  auto all = edge.refused;
+  all["full"] += by_tracker.full;
+  all["too_large"] += by_tracker.too_large;
+  all["closed"] += by_tracker.closed;
+  all["failed"] += by_tracker.failed;
+  all["unknown"] += by_tracker.unknown;
+  MetricFamily family{"sluice_refused_total",
+                      "Events not taken, by what the producer was told; a request that could not be read counts as one",
+                      MetricType::Counter,
+                      {}};
+  for (const auto& [reason, count] : all) family.metric.push_back(counted(count, {{"reason", reason}}));
+  return family;
+}
+
+MetricFamily worker_busy(const std::vector<std::chrono::nanoseconds>& busy) {
+  MetricFamily family{"sluice_worker_busy_seconds_total",
+                      "Time that a worker has spent in its sink, the call under way included",
+                      MetricType::Counter,
+                      {}};
+  for (std::size_t i = 0; i < busy.size(); ++i) {
+    ClientMetric metric = counted(0, {{"worker", std::to_string(i)}});
+    metric.counter.value = seconds(busy[i]);
+    family.metric.push_back(std::move(metric));
+  }
+  return family;
+}
+
+}  // namespace
+
+std::string metrics_text(const sluice::Metrics& metrics, const Edge& edge) {
+  const sluice::Books& books = metrics.books;
+  const double left = edge.drain_left ? std::max(0.0, seconds(*edge.drain_left))
+                                      : std::numeric_limits<double>::quiet_NaN();  // true of no comparison
+  return prometheus::TextSerializer().Serialize({
+      counter("sluice_accepted_total", "Events taken, what was taken over from the run before included",
+              books.accepted),
+      counter("sluice_delivered_total", "Events that a sink holds", books.delivered),
+      counter("sluice_dead_total", "Events refused for good, now dead letters", books.dead),
+      counter("sluice_lost_total", "Events taken and gone; each time the log says why", books.lost),
+      counter("sluice_replayed_total", "Events taken over from the run before", books.replayed),
+      gauge("sluice_kept",
+            "Events taken and not finished, in memory and on disk: accepted less delivered, dead and lost", books.kept),
+      refused(metrics.refused, edge),
+      gauge("sluice_queue_events", "Events in memory, taken and not finished", metrics.queue_events),
+      gauge("sluice_queue_bytes", "Memory charged for events", metrics.queue_bytes),
+      gauge("sluice_in_flight", "Events in sinks, of those in memory", metrics.in_flight),
+      gauge("sluice_journal_bytes", "Disk of journal and dead letters, what is reserved included",
+            metrics.journal_bytes),
+      gauge("sluice_workers", "Workers, each with a sink of its own", metrics.worker_busy.size()),
+      worker_busy(metrics.worker_busy),
+      histogram("sluice_batch_events", "Events in each call of a sink", metrics.batch_events),
+      histogram("sluice_sink_seconds", "Time of each call of a sink", metrics.sink_seconds),
+      histogram(
+          "sluice_commit_seconds",
+          "Time of each commit to the journal, a write and with --ack synced its sync, for all requests that wait",
+          metrics.commit_seconds),
+      gauge("sluice_drain_seconds_left", "Time until the deadline of the stop that is under way; NaN without one",
+            left),
+  });
+}
+
+}  // namespace sluiced::admin

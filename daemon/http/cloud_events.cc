@@ -1,0 +1,536 @@
+// First a reader of JSON that is known to be valid, then what makes an event of it, then binary mode, which writes the
+// JSON and asks the same judge. Pure.
+#include "http/cloud_events.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstdint>
+#include <utility>
+
+#include "http/json_check.h"
+
+namespace sluiced::http {
+namespace {
+
+CloudFault malformed(std::string detail) { return {400, std::move(detail)}; }
+
+bool is_between(char c, char first, char last) noexcept { return c >= first && c <= last; }
+char lower(char c) noexcept { return is_between(c, 'A', 'Z') ? static_cast<char>(c - 'A' + 'a') : c; }
+bool same_in_any_case(std::string_view text, std::string_view lower_case) noexcept {
+  return std::ranges::equal(text, lower_case, {}, lower);
+}
+
+// -1: it is none.
+int hex_value(char c) noexcept {
+  if (is_between(c, '0', '9')) return c - '0';
+  const char letter = lower(c);
+  return is_between(letter, 'a', 'f') ? letter - 'a' + 10 : -1;
+}
+
+// ---- reading what check_json has passed, so without asking what may follow
+
+void skip_space(std::string_view& rest) noexcept {
+  const std::size_t at = rest.find_first_not_of(" \t\r\n");
+  rest.remove_prefix(at == std::string_view::npos ? rest.size() : at);
+}
+
+// How long the string in front is, with its quotes.
+std::size_t string_size(std::string_view text) noexcept {
+  for (std::size_t end = 1;; ++end) {
+    end = text.find('"', end);
+    std::size_t slashes = 0;  // an odd number of them escapes the quote
+    while (text[end - 1 - slashes] == '\\') ++slashes;
+    if (slashes % 2 == 0) return end + 1;
+  }
+}
+
+std::size_t nested_size(std::string_view text) noexcept {
+  std::size_t depth = 0;
+  for (std::size_t at = 0;; ++at) {
+    switch (text[at]) {
+      case '"':
+        at += string_size(text.substr(at)) - 1;
+        break;
+      case '{':
+      case '[':
+        ++depth;
+        break;
+      case '}':
+      case ']':
+        if (--depth == 0) return at + 1;
+        break;
+      default:
+        break;
+    }
+  }
+}
+
+// The value in front; `rest` is what stands behind it and its spaces.
+std::string_view take_value(std::string_view& rest) noexcept {
+  const bool nested = rest.front() == '{' || rest.front() == '[';
+  const std::size_t size = rest.front() == '"' ? string_size(rest)
+                           : nested            ? nested_size(rest)
+                                               : std::min(rest.find_first_of(",]} \t\r\n"), rest.size());
+  const std::string_view value = rest.substr(0, size);
+  rest.remove_prefix(size);
+  skip_space(rest);
+  return value;
+}
+
+// The inside of the object or list that the text is, if it is one; it still has its closing bracket.
+std::optional<std::string_view> inside(std::string_view text, char bracket) noexcept {
+  skip_space(text);
+  if (text.empty() || text.front() != bracket) return std::nullopt;
+  text.remove_prefix(1);
+  skip_space(text);
+  return text;
+}
+
+// To the next element or member; false if there is none.
+bool at_next(std::string_view& rest) noexcept {
+  if (rest.front() == '}' || rest.front() == ']') return false;
+  if (rest.front() == ',') {
+    rest.remove_prefix(1);
+    skip_space(rest);
+  }
+  return true;
+}
+
+std::string_view without_quotes(std::string_view string) noexcept { return string.substr(1, string.size() - 2); }
+
+// The characters of a string, its escapes undone. Those beyond ASCII are only told from it, not from each other.
+class Characters {
+ public:
+  explicit Characters(std::string_view inside_quotes) noexcept : rest_(inside_quotes) {}
+
+  static constexpr int kEnd = -1;
+  int next() noexcept {
+    if (rest_.empty()) return kEnd;
+    const auto first = static_cast<unsigned char>(take());
+    if (first != '\\') return first;
+    const char kind = take();
+    if (kind != 'u') return undone(kind);
+    int unit = 0;
+    for (int i = 0; i < 4; ++i) unit = unit * 16 + hex_value(take());
+    return unit;
+  }
+
+ private:
+  char take() noexcept {
+    const char c = rest_.front();
+    rest_.remove_prefix(1);
+    return c;
+  }
+  static int undone(char kind) noexcept {
+    constexpr std::string_view kinds = "bfnrt";
+    constexpr std::string_view meant = "\b\f\n\r\t";
+    const std::size_t at = kinds.find(kind);
+    return at == std::string_view::npos ? kind : meant[at];
+  }
+
+  std::string_view rest_;
+};
+
+// In the order of what the names mean, however they are written: "\u0069d" is "id".
+int compare_names(std::string_view left, std::string_view right) noexcept {
+  Characters of_left(left);
+  Characters of_right(right);
+  for (;;) {
+    const int a = of_left.next();
+    const int b = of_right.next();
+    if (a != b) return a - b;
+    if (a == Characters::kEnd) return 0;
+  }
+}
+// `word` has no character with a short escape, so any escape makes the text five bytes longer.
+bool is(std::string_view text, std::string_view word) noexcept {
+  if (text.size() < word.size() + 5) return text == word;
+  return text.find('\\') != std::string_view::npos && compare_names(text, word) == 0;
+}
+
+// ---- what makes an event
+
+// CloudEvents, "Naming Conventions".
+bool may_be_in_name(int c) noexcept { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); }
+
+bool is_attribute_name(std::string_view inside_quotes) noexcept {
+  Characters characters(inside_quotes);
+  int c = characters.next();
+  while (may_be_in_name(c)) c = characters.next();
+  return c == Characters::kEnd && !inside_quotes.empty();
+}
+
+// Something of a client's for our answer: short, and without what would need escaping.
+std::string shown(std::string_view text) {
+  constexpr std::size_t most = 40;
+  std::string clean(text.substr(0, most));
+  for (char& c : clean) {
+    if (!is_between(c, 'a', 'z') && !is_between(c, 'A', 'Z') && !is_between(c, '0', '9') && c != '-' && c != '_')
+      c = '?';
+  }
+  return text.size() > most ? clean + "..." : clean;
+}
+
+CloudFault wrong(std::string_view name, std::string_view how) {
+  return malformed(fmt::format("the attribute {} {}", shown(name), how));
+}
+CloudFault no_name(std::string_view name) {
+  return malformed(
+      fmt::format("'{}' is not the name of an attribute: lower-case letters and digits, not data", shown(name)));
+}
+
+// RFC 4648, section 4: with padding, and nothing else in it.
+bool is_base64(std::string_view inside_quotes) noexcept {
+  Characters characters(inside_quotes);
+  std::size_t digits = 0;
+  int c = characters.next();
+  const auto is_digit = [](int d) {
+    return (d >= 'A' && d <= 'Z') || (d >= 'a' && d <= 'z') || (d >= '0' && d <= '9') || d == '+' || d == '/';
+  };
+  for (; is_digit(c); c = characters.next()) ++digits;
+  std::size_t padding = 0;
+  for (; c == '='; c = characters.next()) ++padding;
+  return c == Characters::kEnd && padding <= 2 && (digits + padding) % 4 == 0;
+}
+
+bool is_integer(std::string_view number) noexcept {
+  std::int32_t value = 0;  // the range of CloudEvents' Integer
+  const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), value);
+  return error == std::errc() && end == number.data() + number.size();
+}
+
+// What the specification itself defines: all strings, none of them empty.
+constexpr std::array<std::string_view, 8> kCore = {"specversion",     "id",         "source",  "type",
+                                                   "datacontenttype", "dataschema", "subject", "time"};
+constexpr std::size_t kRequired = 4;  // of these, from the first
+
+// Looks at the members of one event, then at all of them together.
+class Judge {
+ public:
+  CloudFault look_at(std::string_view name, std::string_view value) {
+    if (count_ == names_.size()) return malformed(fmt::format("an event has at most {} members", kMaxMembers));
+    names_[count_++] = name;
+    escaped_ = escaped_ || name.find('\\') != std::string_view::npos;
+
+    if (is(name, "data")) {  // any value; null is one
+      has_data_ = true;
+      return {};
+    }
+    const bool unset = value == "null";
+    if (is(name, "data_base64")) {
+      has_base64_ = !unset;
+      if (unset || (value.front() == '"' && is_base64(without_quotes(value)))) return {};
+      return malformed("data_base64 is not a string in Base64");
+    }
+    if (!is_attribute_name(name)) return no_name(name);
+    return unset ? CloudFault() : look_at_attribute(name, value);
+  }
+
+  CloudFault end() {
+    if (CloudFault doubled = find_double()) return doubled;
+    for (std::size_t i = 0; i < kRequired; ++i) {
+      if (!found_[i]) return wrong(kCore[i], "is missing");
+    }
+    if (has_data_ && has_base64_) return malformed("an event has data or data_base64, not both");
+    return {};
+  }
+
+ private:
+  CloudFault look_at_attribute(std::string_view name, std::string_view value) {
+    const auto* const core = std::ranges::find_if(kCore, [&](std::string_view known) { return is(name, known); });
+    if (core == kCore.end()) return look_at_extension(name, value);
+    if (value.front() != '"') return wrong(*core, "is not a string");
+    const std::string_view text = without_quotes(value);
+    if (text.empty()) return wrong(*core, "is empty");
+    if (core == kCore.begin() && !is(text, "1.0")) return wrong(*core, "is not 1.0");
+    found_[static_cast<std::size_t>(core - kCore.begin())] = true;
+    return {};
+  }
+
+  static CloudFault look_at_extension(std::string_view name, std::string_view value) {
+    switch (value.front()) {
+      case '"':
+      case 't':
+      case 'f':
+        return {};
+      case '{':
+      case '[':
+        return wrong(name, "is an object or a list: attributes are strings, integers and booleans");
+      default:
+        return is_integer(value) ? CloudFault() : wrong(name, "is not an integer of 32 bits");
+    }
+  }
+
+  CloudFault find_double() {
+    const std::span<std::string_view> names(names_.data(), count_);
+    const auto equal = [this](std::string_view a, std::string_view b) { return escaped_ ? is_same(a, b) : a == b; };
+    std::ranges::sort(
+        names, [this](std::string_view a, std::string_view b) { return escaped_ ? compare_names(a, b) < 0 : a < b; });
+    const auto doubled = std::ranges::adjacent_find(names, equal);
+    if (doubled == names.end()) return {};
+    return malformed(fmt::format("the member {} is there twice", shown(*doubled)));
+  }
+  static bool is_same(std::string_view a, std::string_view b) noexcept { return compare_names(a, b) == 0; }
+
+  std::array<std::string_view, kMaxMembers> names_;  // as written, without quotes
+  std::size_t count_ = 0;
+  std::array<bool, kCore.size()> found_{};
+  bool escaped_ = false;  // a name is not what it looks like
+  bool has_data_ = false;
+  bool has_base64_ = false;
+};
+
+// ---- binary mode
+
+constexpr std::string_view kPrefix = "ce-";
+
+// Appends; what went wrong first stays.
+class Output {
+ public:
+  Output(ChargedBytes& out, std::size_t limit) noexcept : out_(out), limit_(limit) {}
+
+  // All that is to come, if it is known.
+  void reserve(std::size_t more) {
+    static_cast<void>(has_room(more) && (out_.try_reserve(out_.size() + more) || fail(429)));
+  }
+  void put(std::string_view bytes) {
+    static_cast<void>(has_room(bytes.size()) && (out_.try_append(bytes) || fail(429)));
+  }
+  void put_string(std::string_view text);  // with quotes; UTF-8
+  void put_base64(std::string_view bytes);
+
+  [[nodiscard]] CloudFault fault() const {
+    if (status_ == 0) return {};
+    return {status_, status_ == 429 ? "no room to take this now"
+                                    : fmt::format("in the JSON format this event is larger than {} bytes", limit_)};
+  }
+
+ private:
+  bool fail(int status) noexcept {
+    if (status_ == 0) status_ = status;
+    return false;
+  }
+  bool has_room(std::size_t more) noexcept {
+    return status_ == 0 && ((out_.size() <= limit_ && more <= limit_ - out_.size()) || fail(413));
+  }
+
+  ChargedBytes& out_;
+  const std::size_t limit_;
+  int status_ = 0;
+};
+
+bool needs_escape(char c) noexcept { return c == '"' || c == '\\' || static_cast<unsigned char>(c) < 0x20; }
+
+void Output::put_string(std::string_view text) {
+  put("\"");
+  while (!text.empty() && status_ == 0) {
+    const auto* const end = std::ranges::find_if(text, needs_escape);
+    const auto plain = static_cast<std::size_t>(end - text.begin());
+    put(text.substr(0, plain));
+    text.remove_prefix(plain);
+    if (text.empty()) break;
+    const char c = text.front();
+    text.remove_prefix(1);
+    std::array<char, 6> escape = {'\\', c};
+    if (c == '"' || c == '\\') {
+      put({escape.data(), 2});
+    } else {
+      constexpr std::string_view digits = "0123456789abcdef";
+      escape = {'\\', 'u', '0', '0', digits[static_cast<unsigned char>(c) >> 4U], digits[c & 0x0F]};
+      put({escape.data(), escape.size()});
+    }
+  }
+  put("\"");
+}
+
+void Output::put_base64(std::string_view bytes) {
+  constexpr std::string_view digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  reserve((bytes.size() + 2) / 3 * 4);
+  while (!bytes.empty() && status_ == 0) {
+    std::uint32_t three = 0;
+    for (std::size_t i = 0; i < 3; ++i) {
+      const unsigned char byte = i < bytes.size() ? static_cast<unsigned char>(bytes[i]) : 0;
+      three = three << 8U | byte;
+    }
+    std::array<char, 4> four = {digits[three >> 18U], digits[three >> 12U & 63U], digits[three >> 6U & 63U],
+                                digits[three & 63U]};
+    if (bytes.size() < 3) four[3] = '=';
+    if (bytes.size() < 2) four[2] = '=';
+    put({four.data(), four.size()});
+    bytes.remove_prefix(std::min<std::size_t>(bytes.size(), 3));
+  }
+}
+
+// The HTTP binding, 3.1.3.2: quotes are undone, then percent signs. False: it is not of that form, or not UTF-8.
+bool decode(std::string_view value, std::string& text) {
+  text.clear();
+  if (value.starts_with('"')) {  // one quoted string, to the end
+    for (value.remove_prefix(1); !value.starts_with('"'); value.remove_prefix(1)) {
+      if (value.starts_with('\\')) value.remove_prefix(1);
+      if (value.empty()) return false;
+      text += value.front();
+    }
+    if (value.size() != 1) return false;
+  } else {
+    text = value;
+  }
+  if (!std::ranges::all_of(text, [](char c) { return is_between(c, ' ', '~'); })) return false;
+
+  std::size_t size = 0;
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    char c = text[at];
+    if (c == '%') {
+      if (text.size() - at < 3) return false;
+      const int high = hex_value(text[at + 1]);
+      const int low = hex_value(text[at + 2]);
+      if (high < 0 || low < 0) return false;
+      c = static_cast<char>(high * 16 + low);
+      at += 2;
+    }
+    text[size++] = c;
+  }
+  text.resize(size);
+  return is_utf8(text);
+}
+
+// What a Content-Type says of the bytes.
+enum class Form : std::uint8_t { json, text, bytes };
+
+std::string_view trimmed(std::string_view text) noexcept {
+  while (text.starts_with(' ') || text.starts_with('\t')) text.remove_prefix(1);
+  while (text.ends_with(' ') || text.ends_with('\t')) text.remove_suffix(1);
+  return text;
+}
+
+// Up to the next semicolon.
+std::string_view take_part(std::string_view& rest) noexcept {
+  const std::size_t end = std::min(rest.find(';'), rest.size());
+  const std::string_view part = trimmed(rest.substr(0, end));
+  rest.remove_prefix(std::min(end + 1, rest.size()));
+  return part;
+}
+
+// The value of the parameter; empty if there is none.
+std::string_view charset_in(std::string_view parameters) noexcept {
+  constexpr std::string_view name = "charset=";
+  while (!parameters.empty()) {
+    std::string_view part = take_part(parameters);
+    if (!same_in_any_case(part.substr(0, name.size()), name)) continue;
+    part.remove_prefix(name.size());
+    return part.size() >= 2 && part.starts_with('"') && part.ends_with('"') ? without_quotes(part) : part;
+  }
+  return {};
+}
+
+Form form_of(std::string_view content_type) noexcept {
+  const std::string_view type = take_part(content_type);
+  const std::size_t slash = type.find('/');
+  const std::string_view subtype = slash == std::string_view::npos ? std::string_view() : type.substr(slash + 1);
+  const auto is_a = [&](std::string_view name) {  // application/NAME, or anything+NAME
+    if (subtype.size() <= name.size()) return same_in_any_case(subtype, name);
+    const std::string_view last = subtype.substr(subtype.size() - name.size());
+    return same_in_any_case(last, name) && subtype[subtype.size() - name.size() - 1] == '+';
+  };
+  if (is_a("json")) return Form::json;
+  const std::string_view charset = charset_in(content_type);
+  const bool utf8 = same_in_any_case(charset, "utf-8") || same_in_any_case(charset, "us-ascii");
+  if (!charset.empty()) return utf8 ? Form::text : Form::bytes;
+  return is_a("xml") || same_in_any_case(type.substr(0, slash + 1), "text/") ? Form::text : Form::bytes;
+}
+
+}  // namespace
+
+CloudBatch::CloudBatch(std::string_view checked) noexcept : rest_(*inside(checked, '[')) {}
+
+std::optional<std::string_view> CloudBatch::next() noexcept {
+  if (!at_next(rest_)) return std::nullopt;
+  return take_value(rest_);
+}
+
+CloudFault check_batched_event(std::string_view element) {
+  std::optional<std::string_view> rest = inside(element, '{');
+  if (!rest) return malformed("an event is a JSON object");
+  Judge judge;
+  while (at_next(*rest)) {
+    const std::string_view name = without_quotes(take_value(*rest));
+    rest->remove_prefix(1);  // the colon
+    skip_space(*rest);
+    if (CloudFault fault = judge.look_at(name, take_value(*rest))) return fault;
+  }
+  return judge.end();
+}
+
+CloudFault check_cloud_event(std::string_view text) {
+  if (const JsonFault fault = check_json(text)) return malformed(to_string(fault));
+  return check_batched_event(text);
+}
+
+CloudFault check_cloud_batch(std::string_view text) {
+  if (const JsonFault fault = check_json(text)) return malformed(to_string(fault));
+  return inside(text, '[') ? CloudFault() : malformed("a batch is a JSON array");
+}
+
+bool is_cloud_event_field(std::string_view name) noexcept {
+  return same_in_any_case(name.substr(0, kPrefix.size()), kPrefix);
+}
+
+CloudFault put_attributes(std::span<const Field> fields, std::string_view content_type, ChargedBytes& out) {
+  Output to(out, SIZE_MAX);
+  std::string name;
+  std::string value;
+  const auto put_member = [&] {
+    to.put(out.empty() ? "{\"" : ",\"");
+    to.put(name);
+    to.put("\":");
+    to.put_string(value);
+  };
+  for (const Field& field : fields) {
+    name = field.name.substr(kPrefix.size());
+    std::ranges::transform(name, name.begin(), lower);
+    if (name.empty() || name == "data" || !std::ranges::all_of(name, may_be_in_name)) return no_name(name);
+    if (name == "datacontenttype") return malformed("the datacontenttype is the Content-Type, not a field of its own");
+    if (!decode(field.value, value)) return wrong(name, "is not percent-encoded UTF-8");
+    put_member();
+  }
+  if (!content_type.empty()) {
+    if (!is_utf8(content_type)) return malformed("the Content-Type is not UTF-8");
+    name = "datacontenttype";
+    value = content_type;
+    put_member();
+  }
+  to.put("}");
+  if (CloudFault fault = to.fault()) return fault;
+  if (CloudFault fault = check_batched_event(out.view())) return fault;
+  out.drop_back(1);
+  return {};
+}
+
+CloudFault put_data(std::string_view content_type, std::string_view body, std::size_t limit, ChargedBytes& out) {
+  Output to(out, limit);
+  if (!body.empty()) {
+    // Without a type the JSON format takes the data for JSON, and so do we where it is.
+    const Form form = content_type.empty() ? Form::json : form_of(content_type);
+    JsonFault no_json;
+    if (form == Form::json) no_json = check_json(body, kMaxJsonNesting - 1);  // one level is the event's own
+    if (form == Form::json && !no_json) {
+      to.put(",\"data\":");
+      to.put(body);
+    } else if (form == Form::json && !content_type.empty()) {
+      return malformed("the data: " + to_string(no_json));
+    } else if (form == Form::text && is_utf8(body)) {
+      to.put(",\"data\":");
+      to.put_string(body);
+    } else {
+      to.put(",\"data_base64\":\"");
+      to.put_base64(body);
+      to.put("\"");
+    }
+  }
+  to.put("}");
+  return to.fault();
+}
+
+}  // namespace sluiced::http

@@ -1,0 +1,146 @@
+// The order of feeding: one cursor over the segments, moved by what goes from memory straight to the queue and by what
+// the feeder reads. Under the feed's lock, but for read_backlog(), which is the feeder's thread alone.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cassert>
+#include <utility>
+
+#include "journal/journal.h"
+
+namespace sluice::journal {
+
+// Segments that are fed to their end leave the order. Under mutex_.
+void Journal::normalize_cursor() {
+  while (!order_.empty() && order_.front() != active_ && cursor_ >= order_.front()->end) {
+    Segment& done = *order_.front();
+    if (done.unfed > 0) {
+      // The reader went over all of it, and these were not there.
+      done.lost += done.unfed;
+      late_lost_ += std::exchange(done.unfed, 0);
+      done.damaged = true;
+    }
+    order_.pop_front();
+    cursor_ = kFirstCommit;
+  }
+}
+
+bool Journal::caught_up() {
+  const std::lock_guard lock(mutex_);
+  normalize_cursor();
+  return order_.empty() || (order_.front() == active_ && cursor_ >= active_->end);
+}
+
+bool Journal::cursor_at(std::uint64_t segment, std::uint64_t offset) {
+  const std::lock_guard lock(mutex_);
+  normalize_cursor();
+  return !order_.empty() && order_.front()->number == segment && cursor_ == offset;
+}
+
+void Journal::show(const Place& place) {
+  const std::lock_guard lock(mutex_);
+  const auto at = segments_.find(place.segment);
+  if (at != segments_.end()) at->second->end = place.end;
+}
+
+void Journal::fed_from_memory(std::uint64_t offset, std::uint64_t events, std::uint64_t last_sequence) {
+  const std::lock_guard lock(mutex_);
+  Segment& segment = *order_.front();
+  assert(segment.unfed >= events);
+  cursor_ = offset;
+  segment.unfed -= events;
+  fed_sequence_ = std::max(fed_sequence_, last_sequence);
+}
+
+void Journal::read_backlog(std::size_t most_events, std::size_t most_bytes, Backlog& backlog) {
+  backlog.events.clear();
+  backlog.error.clear();
+  for (;;) {
+    std::uint64_t from = 0;
+    std::uint64_t to = 0;
+    SegmentPtr segment;
+    {
+      const std::lock_guard lock(mutex_);
+      normalize_cursor();
+      backlog.lost += std::exchange(late_lost_, 0);
+      if (order_.empty() || (order_.front() == active_ && cursor_ >= active_->end)) return;
+      segment = order_.front();
+      from = cursor_;
+      to = segment->end;
+    }
+    if (reading_ != segment) {
+      reading_ = segment;
+      reader_ = std::make_unique<RecordReader>(*segment->file, segment->header.seed, from, to);
+    }
+    reader_->seek(from);
+    reader_->extend(to);
+    backlog.run = segment->header.run;
+    backlog.segment = segment->number;
+    std::size_t bytes = 0;
+    RecordReader::Item item = reader_->next();
+    for (;;) {
+      if (item.what == RecordReader::What::error) {
+        backlog.error = item.error;
+        return;
+      }
+      if (item.what == RecordReader::What::end) break;
+      if (item.what == RecordReader::What::hole) {
+        if (!segment->scanned) {
+          log(LogLevel::error, fmt::format("the journal is damaged segment={} offset={} bytes={}",
+                                           segment_name(segment->number), item.offset, item.size));
+          const std::lock_guard lock(mutex_);
+          segment->damaged = true;
+        }
+      } else if (item.head.kind == RecordKind::event) {
+        const EventView event = event_in(item.record);
+        const bool wanted = [&] {
+          const std::lock_guard lock(mutex_);
+          return !segment->skip.contains(event.sequence);
+        }();
+        if (wanted) {
+          if (!backlog.events.empty() && bytes + item.size > most_bytes) {
+            reader_->seek(item.offset);
+            break;
+          }
+          bytes += item.size;
+          backlog.events.push_back(event);
+        }
+      }
+      if (backlog.events.size() >= most_events) break;
+      if (backlog.events.empty()) {
+        item = reader_->next();
+      } else if (!reader_->next_in_buffer(item)) {
+        break;
+      }
+    }
+    if (!backlog.events.empty()) return;
+    // Nothing here but what is finished already: the cursor goes on by itself.
+    const std::lock_guard lock(mutex_);
+    if (!order_.empty() && order_.front() == segment) cursor_ = std::max(cursor_, std::max(reader_->at(), to));
+  }
+}
+
+void Journal::fed_backlog(const Backlog& backlog) {
+  if (backlog.events.empty()) return;
+  const std::lock_guard lock(mutex_);
+  // Meanwhile the committer may have moved some: then they count as fed where they stand now, and not here.
+  std::uint64_t here = backlog.events.size();
+  if (redirects_.contains(backlog.segment)) {
+    for (const EventView& event : backlog.events) {
+      const std::uint64_t home = home_of(backlog.segment, event.sequence);
+      if (home == backlog.segment) continue;
+      --here;
+      const auto copies = segments_.find(home);
+      if (copies == segments_.end() || copies->second->skip.add(event.sequence, 1) == 0) continue;
+      copies->second->unfed -= std::min<std::uint64_t>(copies->second->unfed, 1);
+    }
+  }
+  if (!order_.empty() && order_.front()->number == backlog.segment) {
+    Segment& segment = *order_.front();
+    cursor_ = std::max(cursor_, reader_->at());
+    segment.unfed -= std::min(segment.unfed, here);
+  }
+  if (backlog.run == config_.run) fed_sequence_ = std::max(fed_sequence_, backlog.events.back().sequence);
+}
+
+}  // namespace sluice::journal

@@ -1,0 +1,207 @@
+// Settling, and what follows from it: which events of a segment are finished, on disk and for good, and the removing of
+// segments in which nothing else is left. The committer's thread, but for what takes the lock.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+#include <vector>
+
+#include "journal/journal.h"
+
+namespace sluice::journal {
+
+namespace {
+
+constexpr std::size_t kRangesARecord = 4096;
+
+}  // namespace
+
+// ---- settling
+
+void Journal::settle(std::uint64_t number, std::uint64_t first, std::uint64_t count) {
+  if (count > 1 && redirects_.contains(number)) {
+    for (std::uint64_t i = 0; i < count; ++i) settle(number, first + i, 1);  // rare: some of them stand elsewhere now
+    return;
+  }
+  const std::lock_guard lock(mutex_);
+  const auto at = segments_.find(home_of(number, first));
+  if (at == segments_.end() || at->second->finished.add(first, count) == 0) return;
+  at->second->unwritten.add(first, count);
+  unwritten_settles_ = true;
+}
+
+// Where an event of this segment stands by now. Under mutex_.
+std::uint64_t Journal::home_of(std::uint64_t segment, std::uint64_t sequence) const {
+  const auto moved = redirects_.find(segment);
+  if (moved == redirects_.end()) return segment;
+  const auto to =
+      std::ranges::find_if(moved->second, [&](const Redirect& one) { return one.events.contains(sequence); });
+  return to == moved->second.end() ? segment : to->to;
+}
+
+std::error_code Journal::write_settles(Segment& segment) {
+  if (segment.settled_failed) return rewrite_settled(segment);
+  std::vector<Range> ranges;
+  segment.unwritten.each([&](std::uint64_t first, std::uint64_t count) { ranges.push_back({first, count}); });
+  for (std::size_t at = 0; at < ranges.size(); at += kRangesARecord) {
+    const auto some = std::span(ranges).subspan(at, std::min(kRangesARecord, ranges.size() - at));
+    const std::string record = encode(some, settled_seed(segment.header.seed), segment.settled_end);
+    const std::array<std::span<const std::byte>, 1> piece{std::as_bytes(std::span(record))};
+    if (const auto error = segment.settled->write(segment.settled_end, piece)) {
+      segment.settled_failed = true;
+      return error;
+    }
+    segment.settled_end += aligned(record.size());
+  }
+  segment.unwritten.clear();
+  segment.settled_dirty = true;
+  return {};
+}
+
+// After a failed write or sync: the file made anew beside the old one, with all that is known.
+std::error_code Journal::rewrite_settled(Segment& segment) {
+  const std::string draft = draft_name(settled_name(segment.number));
+  static_cast<void>(disk_.unlink(draft));
+  std::unique_ptr<DiskFile> file;
+  std::error_code error = disk_.open(draft, Disk::Open::create, file);
+  if (!error) error = file->preallocate(std::max(segment.settled_size, segment.events * kSettleBytes));
+  std::vector<Range> ranges;
+  segment.finished.each([&](std::uint64_t first, std::uint64_t count) { ranges.push_back({first, count}); });
+  std::uint64_t end = 0;
+  for (std::size_t at = 0; at < ranges.size() && !error; at += kRangesARecord) {
+    const auto some = std::span(ranges).subspan(at, std::min(kRangesARecord, ranges.size() - at));
+    const std::string record = encode(some, settled_seed(segment.header.seed), end);
+    const std::array<std::span<const std::byte>, 1> piece{std::as_bytes(std::span(record))};
+    error = file->write(end, piece);
+    end += aligned(record.size());
+  }
+  if (!error) error = file->sync();
+  if (!error) error = disk_.rename(draft, settled_name(segment.number));
+  if (!error) error = disk_.sync_directory();
+  if (error) return error;
+  segment.settled = std::move(file);
+  segment.settled_end = end;
+  segment.unwritten.clear();
+  segment.settled_failed = segment.settled_dirty = false;
+  return {};
+}
+
+std::error_code Journal::write_settles() {
+  if (!unwritten_settles_) return {};
+  disk_.pass(Instant::before_settle);
+  std::error_code first;
+  bool left = false;
+  // Copies of the pointers: the disk is not written under the lock.
+  std::vector<SegmentPtr> all;
+  for (const auto& [number, segment] : segments_) all.push_back(segment);
+  for (const SegmentPtr& segment : all) {
+    if (segment->unwritten.empty()) continue;
+    // Also of a segment that is about to be removed: until that has lasted, its events would come once more.
+    if (const auto error = write_settles(*segment)) {
+      if (!first) first = error;
+      left = true;
+      continue;
+    }
+    settles_dirty_ = true;
+  }
+  unwritten_settles_ = left;
+  if (!first) disk_.pass(Instant::after_settle);
+  return first;
+}
+
+std::error_code Journal::sync_settles() {
+  std::error_code first = write_settles();
+  if (!settles_dirty_) return first;
+  for (const auto& [number, segment] : segments_) {
+    if (!segment->settled_dirty) continue;
+    if (const auto error = segment->settled->sync()) {
+      segment->settled_failed = unwritten_settles_ = true;
+      if (segment->unwritten.empty())
+        segment->finished.each([&](std::uint64_t from, std::uint64_t count) { segment->unwritten.add(from, count); });
+      if (!first) first = error;
+    }
+    segment->settled_dirty = false;
+  }
+  settles_dirty_ = false;
+  return first;
+}
+
+// ---- removing
+
+bool Journal::is_finished(const Segment& segment) const {
+  return segment.finished.size() + segment.lost >= segment.events;
+}
+
+std::vector<Journal::SegmentPtr> Journal::find_finished() {
+  std::vector<SegmentPtr> finished;
+  const std::lock_guard lock(mutex_);
+  normalize_cursor();
+  for (const auto& [number, segment] : segments_) {
+    const bool in_order = std::ranges::find(order_, segment) != order_.end();
+    if (segment != active_ && !in_order && is_finished(*segment) && !is_needed(*segment)) finished.push_back(segment);
+  }
+  return finished;
+}
+
+// It holds copies, and an original is still there: without them, the records in that one would count again. Under
+// mutex_.
+bool Journal::is_needed(const Segment& copies) const {
+  if (copies.header.kind != SegmentKind::copies) return false;
+  return std::ranges::any_of(segments_, [&](const auto& entry) {
+    const Segment& other = *entry.second;
+    bool holds = false;
+    const bool newer = other.header.kind == SegmentKind::copies && other.number >= copies.number;
+    if (newer || !(other.header.run == copies.header.run)) return false;
+    other.absent.each_within(copies.first_sequence, copies.last_sequence + 1,
+                             [&](std::uint64_t, std::uint64_t) { holds = true; });
+    return holds;
+  });
+}
+
+void Journal::maintain() {
+  const bool pressed = pressed_.exchange(false);
+  for (int rounds = 2; rounds > 0; --rounds) {
+    bool any = false;
+    while (remove(find_finished())) any = true;  // when an original is gone, its copies may go
+    if (!pressed || failed() || any || !copy_forward()) return;
+  }
+}
+
+// True if any is gone.
+bool Journal::remove(const std::vector<SegmentPtr>& finished) {
+  if (finished.empty()) return false;
+  disk_.pass(Instant::before_unlink);
+  std::vector<SegmentPtr> removed;
+  for (const SegmentPtr& segment : finished) {
+    std::error_code error;
+    if (segment->damaged) {
+      error = disk_.rename(segment_name(segment->number), damaged_name(segment->number));
+    } else {
+      error = disk_.unlink(segment_name(segment->number));
+    }
+    // What is still there must keep its settles, and its room: it is tried again. Somebody else's removing will do.
+    if (error && error != std::errc::no_such_file_or_directory) continue;
+    if (segment->damaged && !error) {
+      log(LogLevel::warn, fmt::format("a damaged segment is set aside file={}", damaged_name(segment->number)));
+    }
+    removed.push_back(segment);
+  }
+  // Only when the segment is gone for good: without its settles, or its copies, it would come back to life.
+  if (removed.empty() || disk_.sync_directory()) return false;
+  disk_.pass(Instant::after_unlink);
+  for (const SegmentPtr& segment : removed) {
+    static_cast<void>(disk_.unlink(settled_name(segment->number)));
+    taken_.fetch_sub(segment->charged);
+    const std::lock_guard lock(mutex_);
+    segments_.erase(segment->number);
+    // All that moved there is finished, so nobody will ask any more where it is.
+    for (auto& [home, redirects] : redirects_) {
+      std::erase_if(redirects, [&](const Redirect& one) { return one.to == segment->number; });
+    }
+    std::erase_if(redirects_, [](const auto& entry) { return entry.second.empty(); });
+  }
+  return !removed.empty();
+}
+
+}  // namespace sluice::journal
