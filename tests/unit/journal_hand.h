@@ -52,7 +52,11 @@ class JournalHand {
     }
     REQUIRE(journal_.try_reserve(cost) == sluice::journal::Journal::Room::reserved);
     sluice::journal::Journal::Place place;
-    if (journal_.commit(raw, cost, true, place)) journal_.give_back(cost);
+    if (journal_.commit(raw, cost, true, place)) {
+      journal_.give_back(cost);
+    } else {
+      journal_.show(place);  // backlog, all of it
+    }
     return place;
   }
 
