@@ -20,6 +20,7 @@
 
 #include "admin/metrics.h"
 #include "admin/pages.h"
+#include "host/descriptor_limit.h"
 #include "host/final_report.h"
 #include "host/service_manager.h"
 #include "host/stop_signals.h"
@@ -48,7 +49,8 @@ options::Environment environment() {
   return {.state_directory = variable("STATE_DIRECTORY"),
           .xdg_state_home = variable("XDG_STATE_HOME"),
           .home = variable("HOME"),
-          .cpus = static_cast<std::size_t>(std::max(1, CPU_COUNT(&cpus)))};
+          .cpus = static_cast<std::size_t>(std::max(1, CPU_COUNT(&cpus))),
+          .descriptors = host::raise_descriptor_limit()};
 }
 
 int exit_code(StartError::Kind kind) {
@@ -161,6 +163,7 @@ int run(const options::Options& options) {
                                  ? log::Format::json
                                  : log::format_for(STDERR_FILENO, std::getenv("JOURNAL_STREAM"));
   log::Log log(STDERR_FILENO, format, options.log_level);
+  if (!options.remark.empty()) log.write(LogLevel::warn, options.remark);
 
   std::vector<http::Address> listen;
   for (const std::string& text : options.listen) listen.push_back(address("--listen", text));
@@ -186,6 +189,7 @@ int run(const options::Options& options) {
   const auto began = std::chrono::steady_clock::now();
   http::Config admin_config{
       .listen = admin_listen, .pages = health_pages(life, tracker), .thread_name = "admin", .log = log.hook()};
+  admin_config.max_connections = 64;  // a few people and programs; options.cc counts on it
   std::atomic<const http::Server*> shown{nullptr};
   admin_config.pages["/status"] = [&] {
     const http::Server* const server = shown.load();

@@ -50,7 +50,7 @@ class Stop {
                                                    std::max(0.0, seconds(left))));
   }
 
-  // 2 No new requests; those in hand get a fifth of the time, and clients that do not read their answers no more.
+  // 2 No new requests; those in hand get a fifth of the time, and whoever has no answer by then has to do without.
   void close_intake() {
     const auto first = running_.signals.first_signal();
     const auto reading = [&] { return std::min(first + (deadline() - first) / 5, deadline()); };
@@ -59,8 +59,11 @@ class Stop {
     while (!running_.intake.wait_drained(std::min(reading() + 20ms, Clock::now() + 50ms))) {
       hear(0ms);
       if (Clock::now() >= reading() + 20ms) {
-        running_.log.write(LogLevel::warn, fmt::format("clients given up, they have not read their answers answers={}",
-                                                       running_.intake.counters().answers_owed));
+        // Who has not read them, or not sent all of his request, or waits for a disk that does not answer.
+        const http::Counters http = running_.intake.counters();
+        running_.log.write(LogLevel::warn, fmt::format("clients given up, their answers are not out answers={} "
+                                                       "with_committer={}",
+                                                       http.answers_owed, http.with_committer));
         running_.intake.give_up();
         break;
       }

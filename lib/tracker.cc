@@ -162,6 +162,11 @@ struct Disked {
 
 }  // namespace
 
+std::size_t descriptors_of_journal(std::uint64_t journal_bytes) noexcept {
+  constexpr std::size_t kOthers = 8;  // the lock, dead letters, a directory being synced, a draft
+  return 2 * journal::Journal::most_segments(journal_bytes) + kOthers;
+}
+
 // All that a worker touches. Dies in reverse: the pool, the journal, what is left in the queue, the door last.
 struct SLUICE_INTERNAL Tracker::Engine {
   explicit Engine(Options from)
@@ -174,11 +179,18 @@ struct SLUICE_INTERNAL Tracker::Engine {
     state_dir.emplace(*options.state_dir);
     dead_letters.emplace(*options.state_dir);
     const LogHook hook = [this](LogLevel level, std::string_view line) { log(level, line); };
-    disked.emplace(options, run, *state_dir, queue, door, unrecorded,
-                   journal::Feeder::Hooks{.lost = [this](std::uint64_t n) { ledger.add_lost(n); }, .log = hook},
-                   journal::Committer::Hooks{.accepted = [this](std::uint64_t n) { ledger.add_accepted(n); },
-                                             .took = [this](nanoseconds time) { commit_time.add(time); },
-                                             .log = hook});
+    try {
+      disked.emplace(options, run, *state_dir, queue, door, unrecorded,
+                     journal::Feeder::Hooks{.lost = [this](std::uint64_t n) { ledger.add_lost(n); }, .log = hook},
+                     journal::Committer::Hooks{.accepted = [this](std::uint64_t n) { ledger.add_accepted(n); },
+                                               .took = [this](nanoseconds time) { commit_time.add(time); },
+                                               .log = hook});
+    } catch (const StartError& error) {
+      if (error.kind() != StartError::Kind::io) throw;
+      // The journal knows its files by name; whoever starts us wants to know where they are.
+      throw StartError(error.kind(),
+                       fmt::format("{}: {}", journal_directory(*options.state_dir).string(), error.what()));
+    }
     ledger.add_replayed(disked->journal.replayed());
     charge_dead_letters();
   }
@@ -491,10 +503,10 @@ Report Tracker::Engine::drain() {
   if (disked) {
     const Deadline checkpoint_until = std::max(stop.deadline(), std::chrono::steady_clock::now()) + kCheckpoint;
     const bool fed = disked->feeder.join(std::max(join_until, std::chrono::steady_clock::now()));
-    const bool checkpointed = disked->committer.stop(checkpoint_until);
-    report.disk_stuck = !fed || !checkpointed;
-    report.disk_failed = disked->journal.failed();
-    if (!checkpointed) abandoned.store(true);
+    const bool ended = disked->committer.stop(checkpoint_until);
+    report.disk_stuck = !fed || !ended;
+    report.disk_failed = disked->journal.failed() || (ended && !disked->committer.checkpointed());
+    if (!ended) abandoned.store(true);
   }
 
   // 6 The account. What no disk holds is lost.

@@ -589,7 +589,8 @@ void Connection::settle() {
 }
 
 void Connection::account() {
-  const std::uint32_t owed = unsent_answers_ + pending_.answers() + (half_read() ? 1U : 0U);
+  const Owed owed{.answers = unsent_answers_ + pending_.answers() + (half_read() ? 1U : 0U),
+                  .with_committer = pending_.slots()};
   if (owed == owed_) return;
   loop_.owe(owed_, owed);
   owed_ = owed;

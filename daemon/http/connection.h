@@ -24,6 +24,14 @@ namespace sluiced::http {
 
 class Loop;
 
+// Answers that a connection owes its client.
+struct Owed {
+  std::uint32_t answers = 0;
+  std::uint32_t with_committer = 0;  // of those, to requests that are with it
+
+  [[nodiscard]] bool operator==(const Owed&) const = default;
+};
+
 class Connection {
  public:
   // Takes over the socket, which is counted in Shared::connections.
@@ -121,7 +129,7 @@ class Connection {
   std::size_t skip_ = 0;      // bytes of a body that nobody wants
   std::size_t searched_ = 0;  // of held_, for the end of a head
   std::uint32_t unsent_answers_ = 0;
-  std::uint32_t owed_ = 0;  // as told to the loop
+  Owed owed_;               // as told to the loop
   int was_on_the_way_ = 0;  // when the deadline for unsent answers was set
   State state_ = State::open;
   Waiting waiting_ = Waiting::idle;

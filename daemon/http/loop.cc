@@ -261,9 +261,13 @@ void Loop::give_up() {
   each([](Connection& connection) { connection.give_up(); });
 }
 
-void Loop::owe(std::uint32_t before, std::uint32_t now) noexcept {
+void Loop::owe(const Owed& before, const Owed& now) noexcept {
   // Only this thread writes; others read it as statistics.
-  owed_.store(owed_.load(std::memory_order_relaxed) + now - before, std::memory_order_relaxed);
+  const auto add = [](std::atomic<std::size_t>& to, std::size_t less, std::size_t more) {
+    to.store(to.load(std::memory_order_relaxed) + more - less, std::memory_order_relaxed);
+  };
+  add(owed_, before.answers, now.answers);
+  add(with_committer_, before.with_committer, now.with_committer);
   publish();
 }
 

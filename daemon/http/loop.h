@@ -62,12 +62,13 @@ class Loop {
   [[nodiscard]] Clock::time_point reading() const noexcept { return reading_; }  // of a drain: until when
   void count(int status) noexcept;
   void count(Refused why) noexcept;
-  void owe(std::uint32_t before, std::uint32_t now) noexcept;  // answers owed by one connection
-  void settling(bool begins) noexcept;                         // one connection's last answer is on its way, or there
+  void owe(const Owed& before, const Owed& now) noexcept;  // by one connection
+  void settling(bool begins) noexcept;                     // one connection's last answer is on its way, or there
   void forget(Connection& connection);
 
   // Statistics, any thread.
   [[nodiscard]] std::size_t owed() const noexcept { return owed_.load(std::memory_order_relaxed); }
+  [[nodiscard]] std::size_t with_committer() const noexcept { return with_committer_.load(std::memory_order_relaxed); }
   [[nodiscard]] std::uint64_t wake_ups() const noexcept { return wake_ups_.load(std::memory_order_relaxed); }
   void add_answered(std::map<int, std::uint64_t>& to) const;
   void add_refused(std::array<std::uint64_t, kRefused>& to) const noexcept;
@@ -115,6 +116,7 @@ class Loop {
   Clock::time_point reading_{};
   std::size_t settling_ = 0;  // connections whose last answer is on its way
   std::atomic<std::size_t> owed_{0};
+  std::atomic<std::size_t> with_committer_{0};  // of those
   std::atomic<std::uint64_t> wake_ups_{0};
   std::array<std::atomic<std::uint64_t>, 600> answered_{};  // by status
   std::array<std::atomic<std::uint64_t>, kRefused> refused_{};

@@ -120,6 +120,7 @@ Counters Server::counters() const {
   counters.connections = impl_->shared.connections;
   for (const Loop& loop : impl_->loops) {
     counters.answers_owed += loop.owed();
+    counters.with_committer += loop.with_committer();
     counters.wake_ups += loop.wake_ups();
     loop.add_answered(counters.answered);
     loop.add_refused(counters.refused);

@@ -79,6 +79,7 @@ inline constexpr std::size_t kRefused = static_cast<std::size_t>(Refused::connec
 struct Counters {
   std::size_t connections = 0;            // open now
   std::size_t answers_owed = 0;           // requests in hand or with the committer, answers the kernel has not yet
+  std::size_t with_committer = 0;         // of those, to requests that are with it
   std::uint64_t wake_ups = 0;             // of its threads, by receipts that came late
   std::map<int, std::uint64_t> answered;  // by status, since the start
   // By Refused, since the start: an event each, since nobody has counted what was in them.

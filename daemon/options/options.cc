@@ -370,6 +370,28 @@ std::optional<Exit> settle_state_and_sink(Options& options, const Given& given, 
   return std::nullopt;
 }
 
+// The journal's files come before clients: without them events are refused, without a client's socket only he is. Too
+// few of them are no reason not to run: a journal that finds none refuses events until it does, and loses nothing.
+void share_descriptors(Options& options, const Environment& environment) {
+  // Listeners, loops, signals, the log; 128 on the admin address; 64 that are being turned away; a database has three.
+  constexpr std::size_t kOthers = 256;
+  constexpr std::size_t kLeastConnections = 16;
+  const std::size_t journal = options.state_dir ? sluice::descriptors_of_journal(options.journal_bytes) : 0;
+  const std::size_t taken = journal + kOthers + 4 * (options.workers + options.io_threads);
+  const std::size_t left = environment.descriptors - std::min(environment.descriptors, taken);
+  const std::size_t connections = std::max(left, kLeastConnections);
+  if (connections < options.max_connections) {
+    options.remark = fmt::format("max-connections is lowered from {} to {}: open files are limited to {} (ulimit -n)",
+                                 options.max_connections, connections, environment.descriptors);
+    options.max_connections = connections;
+  }
+  if (left < kLeastConnections && journal > 0) {
+    options.remark += fmt::format(
+        "{}with --journal-bytes {} the journal alone may need {} of {} open files (ulimit -n)",
+        options.remark.empty() ? "" : "; ", size_text(options.journal_bytes), journal, environment.descriptors);
+  }
+}
+
 // What no flag can be told alone.
 std::optional<Exit> settle(Options& options, const Given& given, const Environment& environment) {
   if (options.listen.empty()) options.listen.push_back(listen().fallback);
@@ -384,6 +406,7 @@ std::optional<Exit> settle(Options& options, const Given& given, const Environme
   }
   if (auto exit = settle_state_and_sink(options, given, environment)) return exit;
   options.max_request_bytes = std::min(options.max_request_bytes, options.receive_bytes());
+  share_descriptors(options, environment);
   return std::nullopt;
 }
 

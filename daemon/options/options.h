@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <limits>
 #include <optional>
 #include <span>
 #include <string>
@@ -48,6 +49,7 @@ struct Options {
   sluice::LogLevel log_level = sluice::LogLevel::info;
   LogFormat log_format = LogFormat::text;
   bool check_config = false;
+  std::string remark;  // what is not as it was asked for, in one line for the log; mostly nothing
 
   // How --queue-bytes is divided: a quarter for what is being received, the rest for what has been admitted.
   [[nodiscard]] std::size_t receive_bytes() const noexcept { return queue_bytes / 4; }
@@ -60,6 +62,7 @@ struct Environment {
   std::string xdg_state_home;   // XDG_STATE_HOME
   std::string home;             // HOME
   std::size_t cpus = 1;         // that this process may use
+  std::size_t descriptors = std::numeric_limits<std::size_t>::max();  // that it may have open
 };
 
 // There is nothing to run: the process ends with this code after writing the text, which has its line end.

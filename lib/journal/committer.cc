@@ -161,15 +161,13 @@ void Committer::commit_some(std::span<Request> requests) {
   Journal::Place place;
   const bool failed_before = journal_.failed();
   if (failed_before || write(raw, reserved, place)) {
-    if (!failed_before) {
-      backoff_ = kLeastBackoff;
-      recover_due_ = Clock::now() + backoff_;
-    }
+    if (!failed_before) plan_recovery();
     journal_.give_back(reserved);
     feeder_.gave_up(requests.size());
     for (Request& request : requests) answer(request, false);
     return;
   }
+  if (config_.sync_each) backoff_ = {};
   hooks_.accepted(events);
   const bool hold = !config_.sync_each;
   for (Request& request : requests) {
@@ -225,11 +223,11 @@ void Committer::sync_now() {
     return;
   }
   if (journal_.sync()) {
-    backoff_ = kLeastBackoff;
-    recover_due_ = Clock::now() + backoff_;
+    plan_recovery();
     sync_due_ = Clock::time_point::max();
     return;
   }
+  backoff_ = {};
   let_go_unsynced();
 }
 
@@ -250,11 +248,28 @@ void Committer::flush_settles() {
     error = journal_.write_settles();
     if (settle_sync_due_ == Clock::time_point::max()) settle_sync_due_ = now + kSyncEvery;
   }
-  if (error && !settles_failed_) {
-    hooks_.log(LogLevel::warn, fmt::format("settles cannot be written, kept in memory: {}", error.message()));
-  }
-  settles_failed_ = static_cast<bool>(error);
   if (error) settle_sync_due_ = now + kSyncEvery;  // delivery goes on meanwhile
+  tell_of_settles(error, now);
+}
+
+// Once, and not of what a second try mends, nor of a disk of which the journal says so already.
+void Committer::tell_of_settles(std::error_code error, Clock::time_point now) {
+  if (!error) {
+    settles_failed_at_ = Clock::time_point::max();
+    settles_told_ = false;
+    return;
+  }
+  settles_failed_at_ = std::min(settles_failed_at_, now);
+  if (settles_told_ || journal_.failed() || now - settles_failed_at_ < kSyncEvery) return;
+  settles_told_ = true;
+  hooks_.log(LogLevel::warn, fmt::format("settles cannot be written, kept in memory: {}", error.message()));
+}
+
+// It has failed, or failed once more. The waits grow until a sync has shown that the disk takes events again: one that
+// takes a new segment and then nothing in it would be green twenty times a second.
+void Committer::plan_recovery() {
+  backoff_ = std::clamp(2 * backoff_, kLeastBackoff, kMostBackoff);
+  recover_due_ = Clock::now() + backoff_;
 }
 
 void Committer::try_recover() {
@@ -265,8 +280,7 @@ void Committer::try_recover() {
     feeder_.wake();
     return;
   }
-  backoff_ = std::min(2 * std::max(backoff_, kLeastBackoff), kMostBackoff);
-  recover_due_ = Clock::now() + backoff_;
+  plan_recovery();
 }
 
 void Committer::spill_now() {

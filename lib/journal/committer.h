@@ -12,6 +12,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -64,7 +65,7 @@ class Committer {
   // The door is closed and nothing is on its way any more: checkpoint, then end. False: not in time; the thread is let
   // go, and owns what it touches.
   [[nodiscard]] bool stop(std::chrono::steady_clock::time_point until);
-  // stop() was in time, or it was not: whether everything that was said to be on disk is.
+  // Whether everything that was said to be on disk is. Without it what was delivered comes once more.
   [[nodiscard]] bool checkpointed() const noexcept { return checkpointed_.load(); }
 
  private:
@@ -79,7 +80,9 @@ class Committer {
   [[nodiscard]] std::error_code write(std::span<Block* const> blocks, std::uint64_t reserved, Journal::Place& place);
   void answer(Request& request, bool committed);
   void flush_settles();
+  void tell_of_settles(std::error_code error, Clock::time_point now);
   void sync_now();
+  void plan_recovery();
   void try_recover();
   void spill_now();
   void checkpoint();
@@ -111,7 +114,8 @@ class Committer {
   Clock::time_point settle_sync_due_ = Clock::time_point::max();
   Clock::time_point recover_due_ = Clock::time_point::max();
   std::chrono::milliseconds backoff_{0};
-  bool settles_failed_ = false;
+  Clock::time_point settles_failed_at_ = Clock::time_point::max();  // since when without a success
+  bool settles_told_ = false;
   std::jthread thread_;
 };
 

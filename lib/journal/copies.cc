@@ -197,6 +197,7 @@ std::error_code Journal::write_closed(SegmentKind kind, const RunId& run, std::u
   const std::uint64_t charge = bytes + segment->events * kSettleBytes;
   taken_.fetch_add(charge);
   segment->charged += charge;
+  segment->sealed = true;
   segment->synced = segment->end = segment->acknowledged_end;
   segment->recorded = segment->synced_events = segment->events;
   segment->synced_last = segment->last_sequence;

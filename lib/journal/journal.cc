@@ -23,6 +23,10 @@ constexpr std::uint64_t kSettledStep = std::uint64_t{16} << 10U;  // a settled f
 // What a segment costs besides its events: headers, footer, its settled file's first step.
 constexpr std::uint64_t kSegmentOverhead = kFirstCommit + kFooterSize + kSettledStep;
 
+std::uint64_t segment_bytes_for(std::uint64_t limit_bytes) {
+  return std::min(kMostSegment, limit_bytes / kSegmentsInLimit) / kBlock * kBlock;
+}
+
 std::uint64_t up_to(std::uint64_t value, std::uint64_t step) { return (value + step - 1) / step * step; }
 
 }  // namespace
@@ -30,7 +34,7 @@ std::uint64_t up_to(std::uint64_t value, std::uint64_t step) { return (value + s
 Journal::Journal(Disk& disk, Config config)
     : disk_(disk),
       config_(std::move(config)),
-      segment_bytes_(std::min(kMostSegment, config_.limit_bytes / kSegmentsInLimit) / kBlock * kBlock),
+      segment_bytes_(segment_bytes_for(config_.limit_bytes)),
       usable_bytes_(config_.limit_bytes > segment_bytes_ + config_.spill_bytes
                         ? config_.limit_bytes - segment_bytes_ - config_.spill_bytes
                         : 0) {
@@ -43,6 +47,11 @@ Journal::Journal(Disk& disk, Config config)
 }
 
 Journal::~Journal() = default;
+
+std::size_t Journal::most_segments(std::uint64_t limit_bytes) noexcept {
+  const std::uint64_t full = limit_bytes / std::max(kBlock, segment_bytes_for(limit_bytes));
+  return static_cast<std::size_t>(full + full / 4 + kSegmentsInLimit);
+}
 
 // ---- room
 
@@ -170,6 +179,7 @@ std::error_code Journal::seal(Segment& segment) {
   if (!error) error = segment.file->sync();
   if (error) return fail("seal " + segment_name(segment.number), error);
   segment.size = size;
+  segment.sealed = true;
   return {};
 }
 

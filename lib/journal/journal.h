@@ -125,6 +125,8 @@ class Journal {
   void fed_backlog(const Backlog& backlog);
 
   [[nodiscard]] std::uint64_t segment_bytes() const noexcept { return segment_bytes_; }
+  // Which such a journal has at a time: more than full ones, since one that is begun in a corner is small.
+  [[nodiscard]] static std::size_t most_segments(std::uint64_t limit_bytes) noexcept;
   // Why it has failed: `append segment-000012: No space left on device`.
   [[nodiscard]] std::string cause() const;
 
@@ -171,7 +173,7 @@ class Journal {
   [[nodiscard]] std::error_code write_settles(Segment& segment);
   std::error_code fail(std::string what, std::error_code error);
   [[nodiscard]] std::vector<SegmentPtr> find_finished();
-  [[nodiscard]] bool is_needed(const Segment& copies) const;
+  [[nodiscard]] bool is_needed(const Segment& segment) const;
   [[nodiscard]] bool remove(const std::vector<SegmentPtr>& finished);
   [[nodiscard]] bool is_finished(const Segment& segment) const;
   void normalize_cursor();

@@ -101,6 +101,7 @@ Journal::SegmentPtr Journal::adopt(Surveyed& one) {
   unwritten_settles_ = unwritten_settles_ || !one.inherited.empty();
 
   segment->scanned = one.scanned;
+  segment->sealed = one.scanned ? one.scan.footer.has_value() : true;
   segment->damaged = one.damaged;
   segment->events = one.events;
   segment->absent = one.absent;

@@ -43,6 +43,7 @@ struct Segment {
   std::uint64_t charged = 0;    // of --journal-bytes
   IntervalSet unwritten;        // finished, and not in the settled file yet
   bool settled_dirty = false;   // written and not synced
+  bool sealed = false;          // ends in a footer
   bool is_home = true;          // blocks in memory may name it; false: copied forward, and fed by no one in this run
   bool settled_failed = false;  // a write of it failed: it is to be written anew, whole
 };

@@ -144,16 +144,19 @@ std::vector<Journal::SegmentPtr> Journal::find_finished() {
   return finished;
 }
 
-// It holds copies, and an original is still there: without them, the records in that one would count again. Under
+// Others could come back to life without it: its copies' originals, if their segment is still there; what its
+// predecessor had been answered "unknown" about, if nothing but this one's header says where that one ends. Under
 // mutex_.
-bool Journal::is_needed(const Segment& copies) const {
-  if (copies.header.kind != SegmentKind::copies) return false;
+bool Journal::is_needed(const Segment& segment) const {
   return std::ranges::any_of(segments_, [&](const auto& entry) {
     const Segment& other = *entry.second;
+    if (segment.header.kind == SegmentKind::taken) {
+      return segment.header.predecessor != 0 && other.header.seed == segment.header.predecessor_seed && !other.sealed;
+    }
     bool holds = false;
-    const bool newer = other.header.kind == SegmentKind::copies && other.number >= copies.number;
-    if (newer || !(other.header.run == copies.header.run)) return false;
-    other.absent.each_within(copies.first_sequence, copies.last_sequence + 1,
+    const bool newer = other.header.kind == SegmentKind::copies && other.number >= segment.number;
+    if (newer || !(other.header.run == segment.header.run)) return false;
+    other.absent.each_within(segment.first_sequence, segment.last_sequence + 1,
                              [&](std::uint64_t, std::uint64_t) { holds = true; });
     return holds;
   });

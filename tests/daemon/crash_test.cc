@@ -14,6 +14,7 @@
 #include "support/client.h"
 #include "support/daemon.h"
 #include "support/delivered.h"
+#include "support/lives.h"
 #include "support/load.h"
 
 namespace {
@@ -22,6 +23,7 @@ using namespace std::chrono_literals;
 using test::Daemon;
 using test::Flags;
 using test::Mode;
+using test::with;
 
 constexpr std::size_t kSingles = 500'000;  // numbers below it go one a request
 constexpr std::size_t kEvents = 1'000'000;
@@ -52,11 +54,6 @@ std::vector<Kind> kinds() {
       {"killed in replay, small window", Moment::replay, "null:?fail=1", {}, {"--queue-events", "500"}, 20'000},
       {"killed in the drain", Moment::drain, "sqlite", kSlowly, {}},
   };
-}
-
-Flags with(Flags flags, const Flags& more) {
-  flags.insert(flags.end(), more.begin(), more.end());
-  return flags;
 }
 
 test::LoadPlan plan_for(const std::string& address, Mode mode) {

@@ -21,22 +21,18 @@
 #include "support/control.h"
 #include "support/daemon.h"
 #include "support/fd.h"
+#include "support/lives.h"
 #include "support/say.h"
 
 namespace {
 
 using namespace std::chrono_literals;
 using test::Daemon;
+using test::feed;
 using test::milliseconds;
+using test::with;
 
 constexpr milliseconds kMostLate = 100ms;  // what the backstop may add
-
-// Has `events` accepted, in one request.
-void feed(const Daemon& daemon, std::size_t events) {
-  std::string lines;
-  for (std::size_t i = 0; i < events; ++i) lines += fmt::format("{{\"k\":{}}}\n", i);
-  REQUIRE(test::ask_once(daemon.address(), test::post("application/x-ndjson", lines)).status == 202);
-}
 
 // The stop of a daemon whose time is up at `deadline` after the signal: how late it was gone, and how it ended.
 struct Stopped {
@@ -64,11 +60,6 @@ void check_all_lost(const test::Ended& ended, std::size_t events, const std::str
 }
 
 const test::Flags kHangingSink{"--state-dir", "none", "--sink", "null:?hang=true"};
-
-test::Flags with(test::Flags flags, const test::Flags& more) {
-  flags.insert(flags.end(), more.begin(), more.end());
-  return flags;
-}
 
 void stop_a_stuck_sink(const std::string& sink, milliseconds deadline, int rounds) {
   for (int i = 0; i < rounds; ++i) {

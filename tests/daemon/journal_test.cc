@@ -1,177 +1,37 @@
-// What the journal is for, seen from outside: the deadline keeps what it cuts off, memory stays a window onto the disk,
-// the disk has a bound as well, and neither a clean exit nor a second process nor a removed directory costs an event or
-// doubles one. Measures time and memory, so it runs alone and in release builds only.
+// What the journal is for, seen from outside: the deadline keeps what it cuts off, and neither a second process nor a
+// removed directory costs an event or doubles one. Measures time, so it runs alone and in release builds only.
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
-#include <optional>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "support/client.h"
 #include "support/control.h"
 #include "support/daemon.h"
 #include "support/delivered.h"
-#include "support/load.h"
+#include "support/lives.h"
 #include "support/say.h"
 
 namespace {
 
 using namespace std::chrono_literals;
 using test::Answer;
+using test::ask_until;
+using test::batch;
+using test::check_all_kept;
 using test::Client;
 using test::Daemon;
+using test::feed;
 using test::Flags;
 using test::get;
+using test::Lives;
 using test::milliseconds;
-using test::post;
 
-constexpr std::size_t kMiB = std::size_t{1} << 20U;
 constexpr milliseconds kMostLate = 100ms;  // what the backstop may add
-
-Flags with(Flags flags, const Flags& more) {
-  flags.insert(flags.end(), more.begin(), more.end());
-  return flags;
-}
-
-// A state directory, a sink beside it, and the lives that use them.
-class Lives {
- public:
-  explicit Lives(Flags flags) : flags_(with({"--state-dir", state().string()}, flags)) {}
-
-  [[nodiscard]] std::filesystem::path state() const { return dir_.path() / "state"; }
-  [[nodiscard]] std::filesystem::path journal() const { return state() / "journal"; }
-  [[nodiscard]] std::filesystem::path sink() const { return dir_.path() / "sink"; }
-  [[nodiscard]] std::string sqlite() const { return "sqlite:" + sink().string(); }
-  [[nodiscard]] std::string file() const { return "file:" + sink().string(); }
-
-  [[nodiscard]] Flags flags(const std::string& sink, const Flags& more = {}) const {
-    return with(with(flags_, {"--sink", sink}), more);
-  }
-
-  // A life that drains into this sink until nothing is kept; what is replayed must be `replayed`.
-  void drain(const std::string& sink, std::size_t replayed) {
-    Daemon daemon(flags(sink));
-    const bool finished = test::wait_status_number(daemon.admin(), "kept", 0, 20s);
-    const test::Ended ended = daemon.stop();
-    INFO("the draining life said:\n", ended.errors);
-    CHECK(finished);
-    CHECK(ended.code == 0);
-    REQUIRE(ended.report);
-    CHECK(ended.report->balanced());
-    CHECK(ended.report->replayed == replayed);
-    CHECK(ended.report->accepted == replayed);
-    CHECK(ended.report->delivered == replayed);
-  }
-
-  // Exactly these stand in SQLite, each once.
-  void check_sqlite(std::size_t events) const {
-    const auto counts = test::delivered_to_sqlite(sink(), events);  // throws on any other
-    std::size_t missing = 0;
-    std::size_t doubled = 0;
-    for (const auto times : counts) {
-      missing += times == 0 ? 1 : 0;
-      doubled += times > 1 ? 1 : 0;
-    }
-    CHECK(missing == 0);
-    CHECK(doubled == 0);
-  }
-
- private:
-  test::TempDir dir_;
-  Flags flags_;
-};
-
-// One request with the events `first` and on.
-std::string batch(std::size_t first, std::size_t events, std::size_t padding = 0) {
-  std::string lines;
-  const std::string end = padding == 0 ? "}\n" : fmt::format(",\"p\":\"{}\"}}\n", std::string(padding, 'x'));
-  for (std::size_t k = first; k < first + events; ++k) lines += fmt::format("{{\"k\":{}{}", k, end);
-  return post("application/x-ndjson", lines);
-}
-
-void feed(const Daemon& daemon, std::size_t events) {
-  constexpr std::size_t kRequest = 10'000;
-  Client client(daemon.address());
-  for (std::size_t k = 0; k < events; k += kRequest) {
-    REQUIRE(client.ask(batch(k, std::min(kRequest, events - k))).status == 202);
-  }
-}
-
-void check_all_kept(const test::Ended& ended, std::size_t events, const std::string& reason) {
-  INFO("it said:\n", ended.errors);
-  CHECK(ended.code == 3);
-  REQUIRE(ended.report);
-  CHECK(ended.report->reason == reason);
-  CHECK(ended.report->accepted == events);
-  CHECK(ended.report->kept == events);
-  CHECK(ended.report->lost == 0);
-  CHECK(ended.report->balanced());
-}
-
-// Asks until the answer has this status; the last answer.
-Answer ask_until(const std::string& address, const std::string& request, int status, milliseconds limit) {
-  const auto until = test::Clock::now() + limit;
-  for (;;) {
-    const Answer answer = test::ask_once(address, request);
-    if (answer.status == status || test::Clock::now() > until) return answer;
-    std::this_thread::sleep_for(10ms);  // between looks
-  }
-}
-
-struct OnDisk {
-  std::size_t segments = 0, bytes = 0;
-};
-OnDisk on_disk(const std::filesystem::path& journal) {
-  OnDisk found;
-  for (const auto& entry : std::filesystem::directory_iterator(journal)) {
-    std::error_code gone;  // a segment may go while we look
-    const auto size = entry.file_size(gone);
-    if (gone) continue;
-    found.bytes += size;
-    const std::string name = entry.path().filename().string();
-    found.segments += name.starts_with("segment-") && !name.ends_with(".settled") ? 1 : 0;
-  }
-  return found;
-}
-
-// The numbers of a file sink's lines, in their order.
-std::vector<std::size_t> order_of(const std::filesystem::path& file) {
-  std::vector<std::size_t> all;
-  for (const std::string& line : test::lines_of(file)) {
-    const auto at = line.find(R"({"k":)");
-    REQUIRE_MESSAGE(at != std::string::npos, line);
-    all.push_back(std::stoul(line.substr(at + 5)));
-  }
-  return all;
-}
-
-std::size_t resident_growth(Daemon& daemon, std::size_t idle) {
-  const std::size_t peak = daemon.process().peak_resident();
-  return peak > idle ? peak - idle : 0;
-}
-
-// What it holds once it has served each kind of request.
-std::size_t resident_when_idle(Daemon& daemon) {
-  REQUIRE(test::ask_once(daemon.address(), get("/healthz")).status == 200);
-  REQUIRE(test::ask_once(daemon.admin(), get("/status")).status == 200);
-  return daemon.process().resident();
-}
-
-test::LoadPlan one_producer(const Daemon& daemon, std::size_t first, std::size_t end) {
-  test::LoadPlan plan;
-  plan.address = daemon.address();
-  plan.mode = test::Mode::ndjson;
-  plan.connections = 1;  // its requests follow one another, so its numbers are in order
-  plan.batch = 100;
-  plan.first_event = first;
-  plan.most_events = end;
-  return plan;
-}
 
 }  // namespace
 
@@ -229,139 +89,6 @@ TEST_SUITE("daemon.journal") {
     }
   }
 
-  TEST_CASE("journal: a sink that answers around the deadline: delivered and kept are all there is") {
-    Lives lives({"--ack", "written", "-t", "300ms", "--workers", "4", "--batch-events", "50"});
-    std::size_t left = 0;
-    {
-      Daemon daemon(lives.flags("null:?delay=100ms"));  // the third round of each worker ends at the deadline
-      feed(daemon, 5000);
-      const test::Ended ended = daemon.stop();
-      INFO("it said:\n", ended.errors);
-      CHECK(ended.code == 3);
-      REQUIRE(ended.report);
-      CHECK(ended.report->balanced());
-      CHECK(ended.report->accepted == 5000);
-      CHECK(ended.report->delivered > 0);
-      CHECK(ended.report->lost == 0);
-      left = ended.report->kept;
-      CHECK(left > 0);
-    }
-    lives.drain(lives.file(), left);  // what the first life delivered is not there again, nor is anything missing
-    CHECK(order_of(lives.sink()).size() == left);
-  }
-
-  TEST_CASE("journal: 200000 events behind a window of 1000: memory bounded, all delivered in order, new ones behind") {
-    constexpr std::size_t kOld = 200'000;
-    constexpr std::size_t kQueueBytes = 8 * kMiB;
-    constexpr std::size_t kMostGrowth = kQueueBytes + 32 * kMiB;
-    Lives lives({"--ack", "written", "--queue-events", "1000", "--queue-bytes", fmt::format("{}", kQueueBytes),
-                 "--workers", "1"});
-    {
-      Daemon daemon(lives.flags("null:?hang=true", {"-t", "100ms"}));
-      const std::size_t idle = resident_when_idle(daemon);
-      test::Load load(one_producer(daemon, 0, kOld));
-      CHECK(load.fates(60s).acknowledged == kOld);
-      const std::size_t growth = resident_growth(daemon, idle);
-      MESSAGE("with ", kOld, " accepted grown by ", growth >> 10U, " KiB of ", kMostGrowth >> 10U);
-      CHECK(growth <= kMostGrowth);
-      check_all_kept(daemon.stop(), kOld, "deadline");
-    }
-    Daemon daemon(lives.flags(lives.file(), {"-t", "20s"}));
-    CHECK(daemon.start_took() <= 1s);
-    const std::size_t idle = resident_when_idle(daemon);
-    test::Load load(one_producer(daemon, kOld, 2'000'000));  // while the backlog comes back
-    REQUIRE(load.wait_acknowledged(20'000, 20s));
-    CHECK(test::status_number(daemon.admin(), "replayed") == kOld);
-    load.stop();
-    const test::Fates& told = load.fates();
-    CHECK(told.refused == 0);
-    CHECK(told.unknown == 0);
-    CHECK(test::wait_status_number(daemon.admin(), "kept", 0, 60s));
-    const std::size_t growth = resident_growth(daemon, idle);
-    MESSAGE("in replay grown by ", growth >> 10U, " KiB of ", kMostGrowth >> 10U);
-    CHECK(growth <= kMostGrowth);
-    const test::Ended ended = daemon.stop();
-    CHECK_MESSAGE(ended.code == 0, ended.errors);
-    REQUIRE(ended.report);
-    CHECK(ended.report->balanced());
-    CHECK(ended.report->replayed == kOld);
-    CHECK(ended.report->accepted == kOld + told.acknowledged);
-
-    const std::vector<std::size_t> order = order_of(lives.sink());
-    CHECK(order.size() == kOld + told.acknowledged);
-    std::size_t out_of_place = 0;
-    for (std::size_t i = 0; i < order.size(); ++i) out_of_place += order[i] == i ? 0 : 1;
-    CHECK(out_of_place == 0);
-  }
-
-  TEST_CASE("journal: a sink slower than its producers: the seam between memory and disk keeps each producer's order") {
-    constexpr std::size_t kSecond = 500'000;  // the other producer's numbers
-    Lives lives({"--ack", "written", "--queue-events", "200", "--workers", "1", "--batch-events", "50"});
-    Daemon daemon(lives.flags(lives.file(), {"-t", "20s"}));
-    std::optional<test::Load> loads[2];
-    loads[0].emplace(one_producer(daemon, 0, 30'000));
-    loads[1].emplace(one_producer(daemon, kSecond, kSecond + 30'000));
-    for (auto& load : loads) CHECK(load->fates(60s).acknowledged == 30'000);
-    const test::Ended ended = daemon.stop();
-    CHECK_MESSAGE(ended.report, ended.errors);
-    CHECK(ended.report->balanced());
-    CHECK(ended.report->lost == 0);
-    if (ended.report->kept > 0) lives.drain(lives.file(), ended.report->kept);  // a backlog stays where it is safe
-    std::size_t next[2] = {0, kSecond};
-    std::size_t out_of_order = 0;
-    for (const std::size_t k : order_of(lives.sink())) {
-      std::size_t& expected = next[k < kSecond ? 0 : 1];
-      out_of_order += k == expected ? 0 : 1;
-      expected = k + 1;
-    }
-    CHECK(out_of_order == 0);
-    CHECK(next[0] == 30'000);
-    CHECK(next[1] == kSecond + 30'000);
-  }
-
-  TEST_CASE("journal: --journal-bytes reached is 429, and it takes again as it drains; finished segments are gone") {
-    constexpr std::size_t kRequest = 100;
-    constexpr std::size_t kPadding = 1000;
-    for (const std::string ack : {"written", "synced"}) {
-      INFO("--ack ", ack);
-      Lives lives({"--ack", ack, "--journal-bytes", "8MiB", "--queue-events", "1000", "--workers", "1",
-                   "--batch-events", "32", "-t", "20s"});
-      Daemon daemon(lives.flags("null:?delay=20ms"));  // 1.6 MB a second, less than is sent
-      std::size_t sent = 0;
-      std::size_t times_full = 0;
-      const auto limit = test::Clock::now() + 30s;
-      Client client(daemon.address());
-      while (times_full < 3 && test::Clock::now() < limit) {
-        Answer answer = client.ask(batch(sent, kRequest, kPadding));
-        while (answer.status == 202) {
-          sent += kRequest;
-          answer = client.ask(batch(sent, kRequest, kPadding));
-        }
-        REQUIRE_MESSAGE(answer.status == 429, answer.body);
-        CHECK(answer.header("retry-after") == "1");
-        ++times_full;
-        const OnDisk now = on_disk(lives.journal());
-        CHECK(now.bytes <= 8 * kMiB);
-        CHECK(test::ask_once(daemon.address(), get("/healthz")).status == 200);
-        answer = ask_until(daemon.address(), batch(sent, kRequest, kPadding), 202, 10s);
-        REQUIRE(answer.status == 202);
-        sent += kRequest;
-      }
-      CHECK(times_full == 3);
-      CHECK(sent * kPadding >= 3 * kMiB);  // most of what it may use was used
-      CHECK(test::wait_status_number(daemon.admin(), "kept", 0, 30s));
-      const auto until = test::Clock::now() + 5s;
-      while (on_disk(lives.journal()).segments > 1 && test::Clock::now() < until) std::this_thread::sleep_for(5ms);
-      CHECK(on_disk(lives.journal()).segments <= 1);
-      const test::Ended ended = daemon.stop();
-      CHECK_MESSAGE(ended.code == 0, ended.errors);
-      REQUIRE(ended.report);
-      CHECK(ended.report->accepted == sent);
-      CHECK(ended.report->delivered == sent);
-      CHECK(on_disk(lives.journal()).segments <= 1);
-    }
-  }
-
   TEST_CASE("journal: --overflow reject takes what memory holds and leaves the rest to the client") {
     Lives lives({"--ack", "written", "--overflow", "reject", "--queue-events", "1000", "-t", "100ms"});
     {
@@ -373,35 +100,6 @@ TEST_SUITE("daemon.journal") {
     }
     lives.drain(lives.sqlite(), 1000);
     lives.check_sqlite(1000);
-  }
-
-  TEST_CASE("journal: a clean exit delivers nothing again") {
-    for (const std::string ack : {"queued", "written", "synced"}) {
-      INFO("--ack ", ack);
-      Lives lives({"--ack", ack, "-t", "20s"});
-      test::Fates told;
-      for (std::size_t life = 0; life < 5; ++life) {
-        Daemon daemon(lives.flags(lives.file()));
-        test::LoadPlan plan = one_producer(daemon, life * 200'000, (life + 1) * 200'000);
-        plan.connections = 8;
-        test::Load load(plan);
-        REQUIRE(load.wait_acknowledged(2000, 20s));
-        const test::Ended ended = daemon.stop();
-        CHECK_MESSAGE(ended.code == 0, ended.errors);
-        REQUIRE(ended.report);
-        CHECK(ended.report->balanced());
-        CHECK(ended.report->replayed == 0);
-        CHECK(ended.report->kept == 0);
-        test::add(told, load.fates());
-        CHECK(ended.report->accepted == load.fates().acknowledged);
-      }
-      lives.drain(lives.file(), 0);
-      const test::Disagreement found = test::compare(told, test::delivered_to_file(lives.sink(), told.of.size()));
-      CHECK(found.missing == 0);
-      CHECK(found.doubled == 0);
-      CHECK(found.refused_but_there == 0);
-      CHECK(found.unanswered_but_there == 0);
-    }
   }
 
   TEST_CASE("journal: a second process on the same state directory is refused with 69, and harms nothing") {
@@ -456,8 +154,10 @@ TEST_SUITE("daemon.journal") {
         INFO("it said:\n", ended.errors);
         REQUIRE(ended.report);
         CHECK(ended.code == 3);
+        CHECK(test::lines_with(ended.errors, "the journal has failed") == 1);
         CHECK(ended.report->balanced());
         CHECK(ended.report->lost == 0);
+        CHECK(ended.report->replayed == 0);
         CHECK(ended.report->kept >= taken);
         CHECK(ended.report->kept <= taken + unknown.size());
 

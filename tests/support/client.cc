@@ -156,6 +156,15 @@ std::string get(std::string_view path) { return fmt::format("GET {} HTTP/1.1\r\n
 
 Answer ask_once(const std::string& address, std::string_view request) { return Client(address).ask(request); }
 
+Answer ask_until(const std::string& address, std::string_view request, int status, milliseconds limit) {
+  const auto until = Clock::now() + limit;
+  for (;;) {
+    Answer answer = ask_once(address, request);
+    if (answer.status == status || Clock::now() > until) return answer;
+    std::this_thread::sleep_for(milliseconds(10));  // between looks
+  }
+}
+
 std::size_t status_number(const std::string& admin, std::string_view name) {
   const std::string body = ask_once(admin, get("/status")).body;
   const std::string key = fmt::format("\"{}\":", name);

@@ -65,6 +65,9 @@ class Client {
 // One request on a connection of its own.
 [[nodiscard]] Answer ask_once(const std::string& address, std::string_view request);
 
+// Asks, a connection each time, until the answer has this status; the last answer, of another status at the limit.
+[[nodiscard]] Answer ask_until(const std::string& address, std::string_view request, int status, milliseconds limit);
+
 // A number in the admin's /status, such as the first of `"accepted":N`.
 [[nodiscard]] std::size_t status_number(const std::string& admin, std::string_view name);
 

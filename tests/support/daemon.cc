@@ -141,8 +141,8 @@ std::optional<Report> report_in_json(std::string_view text) {
   return reader.all_read() ? std::optional(report) : std::nullopt;
 }
 
-Daemon::Daemon(const Flags& flags, const std::vector<std::string>& environment)
-    : process_(command(completed(flags, own_.path())), environment) {
+Daemon::Daemon(const Flags& flags, const std::vector<std::string>& environment, const Descriptors& descriptors)
+    : process_(command(completed(flags, own_.path())), environment, descriptors) {
   const auto line = process_.wait_line("ready run=", kReadyLimit);
   if (!line) {
     process_.signal(SIGKILL);
@@ -164,9 +164,15 @@ void Daemon::signal_stop(int number) {
 
 Ended Daemon::wait_end(milliseconds limit) { return end_of(process_, limit, signalled_); }
 
-Ended run_to_end(const Flags& flags, const std::vector<std::string>& environment) {
-  Process process(command(flags), environment);
+Ended run_to_end(const Flags& flags, const std::vector<std::string>& environment, const Descriptors& descriptors) {
+  Process process(command(flags), environment, descriptors);
   return end_of(process, kReadyLimit, std::nullopt);
+}
+
+std::size_t lines_with(std::string_view text, std::string_view part) {
+  std::size_t lines = 0;
+  for (auto at = text.find(part); at != std::string_view::npos; at = text.find(part, text.find('\n', at))) ++lines;
+  return lines;
 }
 
 std::string text_of(const std::filesystem::path& path) {

@@ -41,7 +41,8 @@ struct Ended {
 class Daemon {
  public:
   // `flags` may name --state-dir, --listen and --admin; what they do not name is set to something of our own.
-  explicit Daemon(const Flags& flags = {}, const std::vector<std::string>& environment = {});
+  explicit Daemon(const Flags& flags = {}, const std::vector<std::string>& environment = {},
+                  const Descriptors& descriptors = {});
 
   // As bound.
   [[nodiscard]] const std::string& address(std::size_t nth = 0) const { return listen_.at(nth); }
@@ -73,7 +74,11 @@ class Daemon {
 };
 
 // Runs sluiced with these flags, to the letter, until it ends by itself: for what it must refuse.
-[[nodiscard]] Ended run_to_end(const Flags& flags, const std::vector<std::string>& environment = {});
+[[nodiscard]] Ended run_to_end(const Flags& flags, const std::vector<std::string>& environment = {},
+                               const Descriptors& descriptors = {});
+
+// How many lines of it contain `part`.
+[[nodiscard]] std::size_t lines_with(std::string_view text, std::string_view part);
 
 // A file as text; empty if there is none.
 [[nodiscard]] std::string text_of(const std::filesystem::path& path);

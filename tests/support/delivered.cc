@@ -12,13 +12,9 @@
 namespace test {
 namespace {
 
-constexpr std::string_view kMark = R"({"k":)";
-
 // Counts the event whose payload is somewhere in `text`.
 void count(std::string_view text, std::vector<std::uint8_t>& into) {
-  const auto at = text.find(kMark);
-  std::size_t k = into.size();
-  if (at != std::string_view::npos) std::from_chars(text.data() + at + kMark.size(), text.data() + text.size(), k);
+  const std::size_t k = number_of(text);
   if (k >= into.size()) throw std::runtime_error("in the sink, and no event of the load: " + std::string(text));
   if (into[k] < 255) ++into[k];
 }
@@ -44,6 +40,14 @@ void each_row(const std::filesystem::path& path, const std::string& column, cons
 }
 
 }  // namespace
+
+std::size_t number_of(std::string_view text) {
+  constexpr std::string_view kMark = R"({"k":)";
+  const auto at = text.rfind(kMark);
+  std::size_t k = std::string_view::npos;
+  if (at != std::string_view::npos) std::from_chars(text.data() + at + kMark.size(), text.data() + text.size(), k);
+  return k;
+}
 
 std::vector<std::uint8_t> delivered_to_file(const std::filesystem::path& path, std::size_t events) {
   std::vector<std::uint8_t> counts(events);

@@ -5,11 +5,15 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "support/load.h"
 
 namespace test {
+
+// The number of the event whose payload is somewhere in `text`, the last one if there are more; npos if there is none.
+[[nodiscard]] std::size_t number_of(std::string_view text);
 
 // How often each event stands in the sink, by number. Throws on a line or row that is none of a Load's events.
 [[nodiscard]] std::vector<std::uint8_t> delivered_to_file(const std::filesystem::path& path, std::size_t events);

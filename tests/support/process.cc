@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -56,7 +57,8 @@ int wait_readable(int fd, Clock::time_point until) {
 
 }  // namespace
 
-Process::Process(const std::vector<std::string>& command, const std::vector<std::string>& environment) {
+Process::Process(const std::vector<std::string>& command, const std::vector<std::string>& environment,
+                 const Descriptors& descriptors) {
   auto [error_end, child_error] = pipe_ends();
   auto [output_end, child_output] = pipe_ends();
   const std::vector<char*> argv = pointers_to(command);
@@ -70,6 +72,8 @@ Process::Process(const std::vector<std::string>& command, const std::vector<std:
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (::getppid() != parent) ::_exit(127);
     ::signal(SIGPIPE, SIG_DFL);
+    const rlimit files{descriptors.soft, descriptors.hard};
+    if (files.rlim_cur != 0 && ::setrlimit(RLIMIT_NOFILE, &files) != 0) ::_exit(127);
     ::dup2(child_output.get(), STDOUT_FILENO);
     ::dup2(child_error.get(), STDERR_FILENO);
     ::execve(argv[0], argv.data(), envp.data());
@@ -185,6 +189,12 @@ std::vector<std::string> Process::thread_names() const {
     if (std::string name; std::getline(file, name)) names.push_back(name);
   }
   return names;
+}
+
+std::size_t Process::open_files() const {
+  std::size_t n = 0;
+  for ([[maybe_unused]] const auto& one : std::filesystem::directory_iterator(proc(pid_, "fd"))) ++n;
+  return n;
 }
 
 }  // namespace test

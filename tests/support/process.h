@@ -22,10 +22,16 @@ namespace test {
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
+// How many files a child may have open; 0: as many as we.
+struct Descriptors {
+  std::size_t soft = 0, hard = 0;
+};
+
 class Process {
  public:
   // `command`: the program's path, then its arguments. `environment`: NAME=value; nothing of ours is inherited.
-  Process(const std::vector<std::string>& command, const std::vector<std::string>& environment);
+  Process(const std::vector<std::string>& command, const std::vector<std::string>& environment,
+          const Descriptors& descriptors = {});
   ~Process();  // kills it if it still runs
   Process(const Process&) = delete;
   Process& operator=(const Process&) = delete;
@@ -57,6 +63,7 @@ class Process {
   [[nodiscard]] std::size_t peak_resident() const;
   void forget_peak() const;
   [[nodiscard]] std::vector<std::string> thread_names() const;
+  [[nodiscard]] std::size_t open_files() const;
 
  private:
   void read_all();

@@ -348,6 +348,42 @@ TEST_CASE("options: the waits between retries may not cross") {
   CHECK(accept({"--retry-min", "5s", "--retry-max", "5s"}).retry_min == 5s);
 }
 
+TEST_CASE("options: where open files are few, clients get what the journal leaves, and the log is told") {
+  Environment world = kWorld;
+  world.descriptors = 20'000;
+  CHECK(accept({}, world).max_connections == 1024);
+  CHECK(accept({}, world).remark.empty());
+
+  world.descriptors = 1024;
+  const Options few = accept({"--workers", "2"}, world);
+  CHECK(few.max_connections < 1024 - sluice::descriptors_of_journal(few.journal_bytes));
+  CHECK(few.max_connections > 500);
+  CHECK(contains(few.remark, "max-connections is lowered from 1024 to "));
+  CHECK(contains(few.remark, "limited to 1024"));
+  CHECK(accept({"--max-connections", "100"}, world).remark.empty());
+  // A larger journal leaves less.
+  CHECK(accept({"--workers", "2", "--journal-bytes", "8GiB"}, world).max_connections < few.max_connections);
+  // Without one they are all for clients.
+  CHECK(accept({"--workers", "2", "--state-dir", "none", "--sink", "null:"}, world).max_connections >
+        few.max_connections);
+}
+
+TEST_CASE("options: a journal that may need more open files than there are runs, and the log is told both numbers") {
+  Environment world = kWorld;
+  world.descriptors = 1024;
+  const Options large = accept({"--journal-bytes", "100GiB"}, world);
+  CHECK(large.max_connections == 16);
+  CHECK(contains(large.remark, "of 1024 open files"));
+  CHECK(contains(large.remark, "--journal-bytes 100GiB"));
+  CHECK(contains(large.remark, "ulimit -n"));
+  // It would be too much: a segment of 64 MiB has two files.
+  CHECK(sluice::descriptors_of_journal(std::uint64_t{100} << 30U) >= 2 * 100 * 1024 / 64);
+  world.descriptors = 8192;
+  CHECK(accept({"--journal-bytes", "100GiB"}, world).max_connections == 1024);
+  world.descriptors = 64;
+  CHECK(accept({}, world).max_connections == 16);
+}
+
 TEST_CASE("options: the state directory is the first place that the environment names") {
   CHECK(accept({}, {"/var/lib/sluiced", "/xdg", "/home/ann", 1}).state_dir == "/var/lib/sluiced");
   CHECK(accept({}, {"/var/lib/a:/var/lib/b", "", "", 1}).state_dir == "/var/lib/a");

@@ -53,4 +53,8 @@ struct Options {
   LogHook log;  // empty: warnings and errors go to stderr
 };
 
+// How many files a tracker may have open at a time for a journal of this size: two a segment. Who has fewer
+// (RLIMIT_NOFILE) finds a disk that fails as soon as so many are needed, and works again when some are gone.
+[[nodiscard]] std::size_t descriptors_of_journal(std::uint64_t journal_bytes) noexcept;
+
 }  // namespace sluice
