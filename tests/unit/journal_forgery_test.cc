@@ -154,7 +154,8 @@ TEST_CASE("journal forgery: a copy of a segment under another number brings noth
     files[segment.settled_name()].clear();
     trials.of("copy of " + segment.name() + ", which has lost its settles", files,
               with_stray(expected, 20, bytes.size()));
-    // A copy of some time ago.
+    // A copy of some time ago; but of copies there is no such thing, since they have a name only once they are whole.
+    if (segment.copies) continue;
     files = of.files;
     const std::uint64_t early = segment.records[4].end();
     files[format::segment_name(20)] = bytes.substr(0, early);
