@@ -278,10 +278,12 @@ FoundHeader read_header(DiskFile& file, std::uint64_t size) {
   std::array<std::byte, 64> first_commit{};
   std::size_t got = 0;
   for (std::size_t i = 0; i < kPlaces.size(); ++i) {
-    if ((found.error = file.read(kPlaces[i], bytes[i], got))) return found;
+    found.error = file.read(kPlaces[i], bytes[i], got);
+    if (found.error) return found;
     headers[i] = decode_header(std::span(bytes[i]).first(got));
   }
-  if ((found.error = file.read(kFirstCommit, first_commit, got))) return found;
+  found.error = file.read(kFirstCommit, first_commit, got);
+  if (found.error) return found;
   const bool blank = is_zero(bytes[0]) && is_zero(bytes[1]);
   found.bare = is_zero(first_commit) && (blank || size >= kFirstCommit);
 
