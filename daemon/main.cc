@@ -187,9 +187,12 @@ int run(const options::Options& options) {
 
   const auto started = std::chrono::system_clock::now();
   const auto began = std::chrono::steady_clock::now();
-  http::Config admin_config{
-      .listen = admin_listen, .pages = health_pages(life, tracker), .thread_name = "admin", .log = log.hook()};
-  admin_config.max_connections = 64;  // a few people and programs; options.cc counts on it
+  http::Config admin_config{.listen = admin_listen,
+                            .pages = health_pages(life, tracker),
+                            .thread_name = "admin",
+                            .max_connections = 64,  // a few people and programs
+                            .max_descriptors = options.admin_descriptors,
+                            .log = log.hook()};
   std::atomic<const http::Server*> shown{nullptr};
   admin_config.pages["/status"] = [&] {
     const http::Server* const server = shown.load();
@@ -231,6 +234,7 @@ int run(const options::Options& options) {
                              .max_request_bytes = options.max_request_bytes,
                              .receive_bytes = options.receive_bytes(),
                              .max_connections = options.max_connections,
+                             .max_descriptors = options.intake_descriptors,
                              .request_timeout = options.request_timeout,
                              .log = log.hook()};
   http::Server intake(std::move(intake_config));

@@ -20,6 +20,7 @@
 #include "journal/committer.h"
 #include "journal/feeder.h"
 #include "journal/journal.h"
+#include "journal/pace.h"
 #include "journal/posix_disk.h"
 #include "journal/state_dir.h"
 #include "journal/unrecorded.h"
@@ -27,6 +28,7 @@
 #include "lifecycle/shutdown.h"
 #include "queue/event_queue.h"
 #include "sinks/dead_letter_file.h"
+#include "tracker_on_disk.h"
 #include "workers/ledger.h"
 #include "workers/pool.h"
 #include "workers/tally.h"
@@ -56,7 +58,8 @@ std::size_t usable_cpus() {
   return static_cast<std::size_t>(std::max(1, CPU_COUNT(&set)));
 }
 
-Options checked(Options options) {
+Options checked(Options options, bool other_disk) {
+  const bool has_disk = options.state_dir || other_disk;
   const auto require = [](bool holds, const char* what) {
     if (!holds) throw StartError(StartError::Kind::usage, what);
   };
@@ -69,8 +72,8 @@ Options checked(Options options) {
   require(options.batch_linger >= nanoseconds::zero(), "batch_linger: not negative");
   require(options.retry_min >= nanoseconds::zero(), "retry_min: not negative");
   require(options.retry_max >= options.retry_min, "retry_max: not less than retry_min");
-  require(options.state_dir || options.ack == Ack::queued, "ack: written and synced need a state_dir");
-  require(options.state_dir || options.overflow == Overflow::reject, "overflow: disk needs a state_dir");
+  require(has_disk || options.ack == Ack::queued, "ack: written and synced need a state_dir");
+  require(has_disk || options.overflow == Overflow::reject, "overflow: disk needs a state_dir");
   require(options.journal_bytes >= std::uint64_t{1} << 20U, "journal_bytes: at least 1 MiB");
   if (!options.log) {
     options.log = [](LogLevel level, std::string_view line) {
@@ -136,25 +139,28 @@ class Waiter {
   std::optional<Outcome> outcome_;  // guarded by mutex_
 };
 
-// What stands on disk behind the queue, if there is a state directory.
+// What stands on disk behind the queue, if there is a disk.
 struct Disked {
-  Disked(const Options& options, const RunId& run, StateDir& state_dir, EventQueue& queue, Admission& door,
-         journal::Unrecorded& unrecorded, journal::Feeder::Hooks feeder_hooks,
+  Disked(const Options& options, const RunId& run, std::shared_ptr<Disk> on, const journal::Pace& pace,
+         EventQueue& queue, Admission& door, journal::Unrecorded& unrecorded, journal::Feeder::Hooks feeder_hooks,
          journal::Committer::Hooks committer_hooks)
-      : disk(state_dir),
-        journal(disk, {.run = run,
-                       .limit_bytes = options.journal_bytes,
-                       .spill_bytes = options.ack == Ack::queued ? spill_bytes(options) : 0,
-                       .log = feeder_hooks.log}),
-        feeder(journal, queue, door, std::move(feeder_hooks)),
+      : disk(std::move(on)),
+        journal(*disk, {.run = run,
+                        .limit_bytes = options.journal_bytes,
+                        .spill_bytes = options.ack == Ack::queued ? spill_bytes(options) : 0,
+                        .log = feeder_hooks.log}),
+        feeder(journal, queue, door, pace, std::move(feeder_hooks)),
         committer(journal, feeder, queue, unrecorded,
-                  {.run = run, .sync_each = options.ack == Ack::synced, .most_unsynced = options.queue_bytes / 8},
+                  {.run = run,
+                   .sync_each = options.ack == Ack::synced,
+                   .most_unsynced = options.queue_bytes / 8,
+                   .pace = pace},
                   std::move(committer_hooks)) {}
 
   // What is in memory, as records: small events are larger on disk.
   static std::uint64_t spill_bytes(const Options& options) { return options.queue_bytes + 64 * options.queue_events; }
 
-  PosixDisk disk;
+  std::shared_ptr<Disk> disk;  // owners: we, and the test that has made it
   journal::Journal journal;
   journal::Feeder feeder;
   journal::Committer committer;
@@ -169,24 +175,28 @@ std::size_t descriptors_of_journal(std::uint64_t journal_bytes) noexcept {
 
 // All that a worker touches. Dies in reverse: the pool, the journal, what is left in the queue, the door last.
 struct SLUICE_INTERNAL Tracker::Engine {
-  explicit Engine(Options from)
-      : options(checked(std::move(from))),
+  explicit Engine(Options from, std::shared_ptr<Disk> disk = nullptr, const journal::Pace& pace = {})
+      : options(checked(std::move(from), disk != nullptr)),
         run(RunId::draw()),
         door(options.queue_events, options.queue_bytes,
              options.overflow == Overflow::disk ? options.queue_bytes / 4 : 0),
         queue(run, std::max<std::size_t>(1, std::min(kLot, options.queue_events / 4)), options.batch_events) {
-    if (!options.state_dir) return;
-    state_dir.emplace(*options.state_dir);
-    dead_letters.emplace(*options.state_dir);
+    if (options.state_dir) {
+      state_dir.emplace(*options.state_dir);
+      dead_letters.emplace(*options.state_dir);
+      disk = std::make_shared<PosixDisk>(*state_dir);
+    }
+    if (!disk) return;
     const LogHook hook = [this](LogLevel level, std::string_view line) { log(level, line); };
     try {
-      disked.emplace(options, run, *state_dir, queue, door, unrecorded,
+      disked.emplace(options, run, std::move(disk), pace, queue, door, unrecorded,
                      journal::Feeder::Hooks{.lost = [this](std::uint64_t n) { ledger.add_lost(n); }, .log = hook},
                      journal::Committer::Hooks{.accepted = [this](std::uint64_t n) { ledger.add_accepted(n); },
                                                .took = [this](nanoseconds time) { commit_time.add(time); },
+                                               .turned = [this] { door.nudge(); },
                                                .log = hook});
     } catch (const StartError& error) {
-      if (error.kind() != StartError::Kind::io) throw;
+      if (error.kind() != StartError::Kind::io || !options.state_dir) throw;
       // The journal knows its files by name; whoever starts us wants to know where they are.
       throw StartError(error.kind(),
                        fmt::format("{}: {}", journal_directory(*options.state_dir).string(), error.what()));
@@ -212,6 +222,7 @@ struct SLUICE_INTERNAL Tracker::Engine {
 
   // They may pass the limit of the disk, and then count against new events.
   void charge_dead_letters() {
+    if (!dead_letters) return;
     std::error_code none;
     const auto bytes = std::filesystem::file_size(*options.state_dir / "dead-letter.ndjson", none);
     if (!none) disked->journal.charge_others(bytes);
@@ -272,6 +283,10 @@ struct SLUICE_INTERNAL Tracker::Engine {
   [[nodiscard]] bool fits(std::span<const Event> events) const noexcept;
   [[nodiscard]] Admit take_in_memory(std::span<const Event> events, Ticket ticket, const Receipt& receipt);
   [[nodiscard]] Admit take_by_disk(std::span<const Event> events, const Receipt& receipt);
+  [[nodiscard]] bool may_take_by_disk(std::span<const Event> events);
+  [[nodiscard]] Block::Layout disk_layout() const noexcept {
+    return {.frame = journal::kEventFrame, .own_marks = false, .watched = options.ack == Ack::queued};
+  }
   [[nodiscard]] std::variant<Ticket, Admit> admit_by_disk(std::span<const Event> events, std::size_t bytes);
   void name_who_holds_it_up();
   [[nodiscard]] bool wait_drained();
@@ -341,22 +356,15 @@ std::variant<Ticket, Admit> Tracker::Engine::admit_by_disk(std::span<const Event
 Admit Tracker::Engine::take_by_disk(std::span<const Event> events, const Receipt& receipt) {
   const bool is_queued = options.ack == Ack::queued;
   if (!is_queued && disked->journal.failed()) return Admit::failed;
-  const Block::Layout layout{.frame = journal::kEventFrame, .own_marks = false, .watched = is_queued};
+  const Block::Layout layout = disk_layout();
   const std::size_t bytes = Block::bytes_for(events, layout);
   auto answer = admit_by_disk(events, bytes);
   if (const Admit* const refusal = std::get_if<Admit>(&answer)) return *refusal;
   Block::Owner block = Block::make(events, std::get<Ticket>(std::move(answer)), layout);
 
-  const auto straight = [&](Outcome& outcome) {
-    unrecorded.watch(*block);
-    Block& watched = *block;
-    const auto went = disked->feeder.try_straight(block, outcome.first);
-    if (went != journal::Feeder::Straight::done) unrecorded.unwatch(watched);
-    return went;
-  };
   if (is_queued && !block->ticket().passes()) {
     Outcome outcome;
-    switch (straight(outcome)) {
+    switch (disked->feeder.try_straight(block, unrecorded, outcome.first)) {
       case journal::Feeder::Straight::done:
         outcome.answer = Admit::accepted;
         outcome.last = {outcome.first.run, outcome.first.sequence + events.size() - 1};
@@ -389,7 +397,20 @@ Admit Tracker::Engine::take_by_disk(std::span<const Event> events, const Receipt
   return Admit::accepted;
 }
 
-Tracker::Tracker(Options options, SinkFactory sinks) : engine_(std::make_shared<Engine>(std::move(options))) {
+Tracker::Tracker(Options options, SinkFactory sinks) : Tracker(std::make_shared<Engine>(std::move(options)), sinks) {}
+
+Tracker::Tracker(Options options, Handler handler) : Tracker(std::move(options), sinks_from(std::move(handler))) {}
+
+std::unique_ptr<Tracker> TrackerOnDisk::make(Options options, SinkFactory sinks, std::shared_ptr<Disk> disk,
+                                             const journal::Pace& pace) {
+  auto engine = std::make_shared<Tracker::Engine>(std::move(options), std::move(disk), pace);
+  return std::unique_ptr<Tracker>(new Tracker(std::move(engine), sinks));
+}
+
+const journal::Journal& TrackerOnDisk::journal(const Tracker& tracker) { return tracker.engine_->disked->journal; }
+
+// The threads begin.
+Tracker::Tracker(std::shared_ptr<Engine> made, const SinkFactory& sinks) : engine_(std::move(made)) {
   if (!sinks) throw StartError(StartError::Kind::usage, "sinks: the factory must not be empty");
   Engine& engine = *engine_;
   Flow flow{.door = engine.door,
@@ -417,8 +438,6 @@ Tracker::Tracker(Options options, SinkFactory sinks) : engine_(std::make_shared<
   }
   static_cast<void>(engine.stop.on(Happening::ready));
 }
-
-Tracker::Tracker(Options options, Handler handler) : Tracker(std::move(options), sinks_from(std::move(handler))) {}
 
 Tracker::~Tracker() {
   const bool was_stopped = engine_->stop.phase() == Phase::stopped;
@@ -451,17 +470,42 @@ Admit Tracker::wait_track(std::span<const Event> events, Deadline deadline) {
   return engine.counted(engine.take_in_memory(events, std::get<Ticket>(std::move(answer)), Receipt()), events.size());
 }
 
-// For room until the deadline, then for what becomes of it. Room is wanted in memory and on disk, and comes from two
-// sides: who can wait may as well look again.
+// For room until the deadline, then for what becomes of it. Room is wanted in memory and on disk at once, so nobody who
+// gives one of them back can tell whether it is enough: at each change we look, and ask only if it seems so.
 Admit Tracker::Engine::take_and_wait(std::span<const Event> events, Deadline deadline) {
   const auto waiter = std::make_shared<Waiter>();  // owners: we, and the receipt
   const auto tell = [waiter](const Outcome& outcome) { waiter->tell(outcome); };
-  for (;;) {
+  std::optional<Admission::Watch> watch;
+  for (bool in_time = std::chrono::steady_clock::now() < deadline;;) {
     const Admit admit = take(events, tell);
-    if (admit == Admit::accepted) return waiter->wait(abandoned);
-    if (admit != Admit::full || std::chrono::steady_clock::now() >= deadline) return counted(admit, events.size());
-    std::this_thread::sleep_until(std::min(deadline, std::chrono::steady_clock::now() + milliseconds{2}));
+    if (admit == Admit::accepted) {
+      watch.reset();
+      return waiter->wait(abandoned);
+    }
+    if (admit != Admit::full || !in_time) return counted(admit, events.size());
+    // Others may be quicker each time, or memory be short: then we do not ask more often than this.
+    std::this_thread::sleep_until(std::min(deadline, std::chrono::steady_clock::now() + milliseconds{1}));
+    if (!watch) watch.emplace(door);
+    for (std::uint64_t seen = watch->changes(); in_time && !may_take_by_disk(events); seen = watch->changes()) {
+      in_time = watch->wait_change(seen, deadline);
+    }
+    in_time = in_time && std::chrono::steady_clock::now() < deadline;
   }
+}
+
+// Whether take_by_disk() would say anything but `full` at this moment.
+bool Tracker::Engine::may_take_by_disk(std::span<const Event> events) {
+  const bool is_queued = options.ack == Ack::queued;
+  const bool failed = disked->journal.failed();
+  if (door.closed() || (failed && !is_queued)) return true;
+  const std::size_t bytes = Block::bytes_for(events, disk_layout());
+  const bool takes_turn = options.overflow == Overflow::reject || disked->journal.caught_up();
+  const bool window = takes_turn && door.has_room(events.size(), bytes);
+  if (window && is_queued && !disked->feeder.is_behind()) return true;
+  if (!window && (options.overflow == Overflow::reject || !door.has_passage(bytes))) return false;
+  if (failed) return true;
+  const std::size_t body = Block::body_bytes_for(events, disk_layout());
+  return disked->journal.has_room(journal::Journal::cost(body, events.size()));
 }
 
 // Until no ticket is out, or the deadline. Half way, what has no record is written down; a while before the end it is
@@ -470,7 +514,7 @@ bool Tracker::Engine::wait_drained() {
   const Deadline begin = std::chrono::steady_clock::now();
   const Deadline end = stop.deadline();
   if (door.wait_empty(begin + (end - begin) / 2)) return true;
-  if (disked && options.ack == Ack::queued) disked->committer.spill();
+  if (disked && options.ack == Ack::queued) disked->committer.want_spill();
   if (door.wait_empty(end - (end - begin) / 10)) return true;
   name_who_holds_it_up();
   return door.wait_empty(stop.deadline());
@@ -495,15 +539,18 @@ Report Tracker::Engine::drain() {
 
   // 4 Past the deadline, take what is in sinks away from the workers, ask them to stop and wait no longer.
   if (!drained) pool->expire();
-  const Deadline join_until = std::chrono::steady_clock::now() + kGrace;
+  const auto grace = [&] {  // what is drained may take its time to go
+    const Deadline soon = std::chrono::steady_clock::now() + kGrace;
+    return drained ? std::max(stop.deadline(), soon) : soon;
+  };
   Report report;
-  report.held_up_by = pool->join(drained ? std::max(stop.deadline(), join_until) : join_until);
+  report.held_up_by = pool->join(grace());
 
   // 5 Checkpoint the journal: what was delivered is settled, what was not is kept.
   if (disked) {
-    const Deadline checkpoint_until = std::max(stop.deadline(), std::chrono::steady_clock::now()) + kCheckpoint;
-    const bool fed = disked->feeder.join(std::max(join_until, std::chrono::steady_clock::now()));
-    const bool ended = disked->committer.stop(checkpoint_until);
+    const bool fed = disked->feeder.join(grace());
+    const bool ended =
+        disked->committer.stop(std::max(stop.deadline(), std::chrono::steady_clock::now()) + kCheckpoint);
     report.disk_stuck = !fed || !ended;
     report.disk_failed = disked->journal.failed() || (ended && !disked->committer.checkpointed());
     if (!ended) abandoned.store(true);
@@ -553,7 +600,7 @@ void Tracker::hasten(Deadline deadline) {
   engine_->stop.hasten(end);
   engine_->door.hasten(end);
   if (engine_->disked && engine_->options.ack == Ack::queued && engine_->door.closed())
-    engine_->disked->committer.spill();
+    engine_->disked->committer.want_spill();
 }
 
 DeadLettersMoved Tracker::requeue_dead_letters(std::size_t at_most) {

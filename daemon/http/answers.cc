@@ -124,6 +124,7 @@ std::optional<Refused> refused_by(int status) noexcept {
     case 431:
       return Refused::too_large;
     case 415:
+    case 417:
     case 505:
       return Refused::unsupported;
     case 429:
@@ -157,6 +158,8 @@ std::string_view phrase_of(int status) noexcept {
       return "URI Too Long";
     case 415:
       return "Unsupported Media Type";
+    case 417:
+      return "Expectation Failed";
     case 429:
       return "Too Many Requests";
     case 431:

@@ -43,6 +43,7 @@ struct Problem {
   bool counted = false;                   // as refused, by who knows better what it was
 };
 
+inline constexpr std::string_view kTooManyConnections = "too many connections";
 inline constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
 
 // Without events there is no first and no last.

@@ -5,16 +5,19 @@
 // closed by tick(), but for those that wait for the committer.
 #pragma once
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <list>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 
 #include "http/answers.h"
 #include "http/budget.h"
+#include "http/chunks.h"
 #include "http/intake.h"
 #include "http/request.h"
 #include "http/server.h"
@@ -23,6 +26,11 @@
 namespace sluiced::http {
 
 class Loop;
+
+// What a read or write that could not be done now says.
+[[nodiscard]] inline bool try_later(int error) noexcept {
+  return error == EAGAIN || error == EWOULDBLOCK || error == EINTR;
+}
 
 // Answers that a connection owes its client.
 struct Owed {
@@ -53,6 +61,9 @@ class Connection {
   std::list<Connection>::iterator self;  // where the loop keeps it
 
  private:
+  static constexpr std::size_t kUnsentLimit = std::size_t{16} << 10U;  // answers, above which a client is not read
+  static constexpr std::uint32_t kMostPending = 128;                   // with the committer, likewise: 33 KiB to come
+
   // open -> closing (what the last answer is for has been taken) -> lingering (it has gone to the kernel) -> closed
   enum class State : std::uint8_t { open, closing, lingering, closed };
   enum class Waiting : std::uint8_t { idle, head, body, committer, unsent, linger };  // for what, so how long
@@ -67,9 +78,9 @@ class Connection {
     ChargedBytes attributes;   // of a CloudEvent in binary mode
     Ending ending;
     std::size_t limit = 0;
-    std::size_t expected = 0;             // the length, if not chunked
-    std::unique_ptr<ChunkReader> chunks;  // if chunked
-    std::size_t mark = 0;                 // how much there was when the client last got more time
+    std::size_t expected = 0;           // the length, if not chunked
+    std::optional<ChunkReader> chunks;  // if chunked
+    std::size_t mark = 0;               // how much there was when the client last got more time
     ChargedBytes body;
     Charge own;  // for this object
   };
@@ -84,8 +95,8 @@ class Connection {
   std::size_t take_head(std::string_view input);
   std::size_t take_body(std::string_view input);
   std::size_t take_chunks(std::string_view input);
-  std::size_t dispatch(const Head& head, std::unique_ptr<ChunkReader> chunks, std::string_view rest);
-  std::size_t receive_events(const Head& head, std::unique_ptr<ChunkReader> chunks, std::string_view rest);
+  std::size_t dispatch(const Head& head, std::string_view rest);
+  std::size_t receive_events(const Head& head, std::string_view rest);
   template <typename Write>
   std::size_t answer_at_once(const Head& head, std::string_view rest, Write write);
   void keep(std::string_view rest);
@@ -100,7 +111,8 @@ class Connection {
   void write_told();
   void write_outcome(const Slot& slot, Ending ending);
   void problem(const Problem& problem, Ending ending);
-  void refuse(int status, std::string_view detail);  // and close
+  void page(const Page& page, Ending ending, bool with_body);
+  void refuse(int status, std::string_view detail, bool with_body = true);  // and close
   template <typename Write>
   void put(int status, Ending ending, Write write);
   void answered(int status, Ending ending);
@@ -113,6 +125,7 @@ class Connection {
   void discard();
   void check_settled();
   [[nodiscard]] bool delivered();
+  [[nodiscard]] std::size_t unread();
   [[nodiscard]] int on_the_way();
   [[nodiscard]] bool half_read() const noexcept { return begun_ || request_ != nullptr; }
   [[nodiscard]] bool open() const noexcept { return state_ == State::open; }
@@ -121,9 +134,9 @@ class Connection {
 
   Loop& loop_;
   const int socket_;
-  ChargedBytes held_;    // input that is not used up: part of a head or chunk, or what waits for has_room()
-  ChargedBytes unsent_;  // answers that the kernel did not take
-  AnswerQueue pending_;  // those behind them, from the first that the committer owes
+  ChargedBytes held_;                 // input that is not used up: part of a head, or what waits for has_room()
+  ChargedBytes unsent_;               // answers that the kernel did not take
+  AnswerQueue pending_;               // those behind them, from the first that the committer owes
   std::unique_ptr<Request> request_;  // null, but while a body is on its way
   Clock::time_point deadline_{};
   std::size_t skip_ = 0;      // bytes of a body that nobody wants

@@ -2,6 +2,7 @@
 #include "http/listener.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -135,7 +136,21 @@ void Listener::listen_unix(const Address& address) {
   if (::listen(fd_, kBacklog) != 0) refuse(name_, errno);
 }
 
-int Listener::accept() const noexcept { return ::accept4(fd_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC); }
+// The kernel gives the lowest that is free, and a connection cannot be put back: a copy of our own tries it first.
+bool Listener::leaves_room(std::size_t max_descriptors) const noexcept {
+  const int lowest = ::fcntl(fd_, F_DUPFD_CLOEXEC, 0);
+  if (lowest < 0) return false;
+  ::close(lowest);
+  return static_cast<std::size_t>(lowest) < max_descriptors;
+}
+
+int Listener::accept(std::size_t max_descriptors) const noexcept {
+  if (!leaves_room(max_descriptors)) {
+    errno = EMFILE;
+    return -1;
+  }
+  return ::accept4(fd_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+}
 
 void Listener::close() noexcept {
   if (fd_ < 0) return;

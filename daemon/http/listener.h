@@ -3,6 +3,7 @@
 // socket that a dead process left is taken over.
 #pragma once
 
+#include <cstddef>
 #include <string>
 
 #include "http/server.h"
@@ -16,8 +17,12 @@ class Listener {
   Listener(const Listener&) = delete;
   Listener& operator=(const Listener&) = delete;
 
-  // A connection's socket (non-blocking, and without delay if TCP), or -1 with errno.
-  [[nodiscard]] int accept() const noexcept;
+  // Whether a descriptor below this is free, for one more connection.
+  [[nodiscard]] bool leaves_room(std::size_t max_descriptors) const noexcept;
+
+  // A connection's socket (non-blocking, and without delay if TCP), or -1 with errno; EMFILE also if no descriptor
+  // below `max_descriptors` is free.
+  [[nodiscard]] int accept(std::size_t max_descriptors) const noexcept;
 
   // Stops listening and removes the socket's file, if it is still ours. Idempotent.
   void close() noexcept;

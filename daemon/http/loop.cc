@@ -3,6 +3,7 @@
 #include "http/loop.h"
 
 #include <fmt/format.h>
+#include <malloc.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -22,11 +23,13 @@ using std::chrono::milliseconds;
 constexpr milliseconds kSweep{250};
 constexpr milliseconds kSweepAtLeast{5};
 constexpr milliseconds kSweepDraining{5};
+constexpr milliseconds kComplain{10'000};
 constexpr int kRoundsATurn = 16;
 constexpr int kToldATurn = 4;
 constexpr std::size_t kManyReady = 4;
-constexpr int kAcceptsATurn = 64;              // others want their turn
-constexpr std::size_t kTurnedAwayAtOnce = 64;  // those that get a 503 and linger; beyond, they are just closed
+constexpr int kAcceptsATurn = 64;  // others want their turn
+constexpr std::size_t kWorthTrimming = std::size_t{2} << 20U;
+constexpr std::size_t kTurnedAwayAtOnce = 64;  // those that linger behind their 503
 
 Clock::duration sweep_period(const Config& config, bool draining) {
   if (draining) return kSweepDraining;
@@ -155,30 +158,39 @@ void Loop::wait_for_clients(Acceptor& acceptor) {
 // False: this process or system has no socket left, so that asking again at once would spin.
 bool Loop::accept_some(Acceptor& acceptor, int most) {
   for (; most > 0; --most) {
-    const int fd = acceptor.listener.accept();
+    const int fd = acceptor.listener.accept(shared_.config.max_descriptors);
     if (fd < 0) {
       if (errno == EAGAIN || errno == EWOULDBLOCK) return true;
       if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-        if (shared_.config.log && !acceptor.complained) {
-          shared_.config.log(sluice::LogLevel::warn, fmt::format("accept on {}: {}", acceptor.listener.name(),
-                                                                 std::generic_category().message(errno)));
-        }
-        acceptor.complained = true;
+        complain(acceptor, errno);
         return false;
       }
       continue;  // that client is gone
     }
-    acceptor.complained = false;
     const std::size_t open = shared_.connections += 1;
     if (open > shared_.config.max_connections) count(Refused::connections);
     if (open > shared_.config.max_connections + kTurnedAwayAtOnce) {
+      // Told so, and closed without waiting until it is read: one that has sent something may not get to read it.
+      std::string text;
+      write_problem(text, date(), {false, false}, {503, kTooManyConnections});
+      (void)::send(fd, text.data(), text.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
       ::close(fd);
+      count(503);
       shared_.connections -= 1;
       continue;
     }
     acceptor.hand_over(fd, acceptor.listener.tcp(), open > shared_.config.max_connections);
   }
   return true;
+}
+
+// Once at first, then at intervals: with clients that come and go this is a state, not an event.
+void Loop::complain(Acceptor& acceptor, int error) {
+  const Clock::time_point now = coarse_now();
+  if (!shared_.config.log || now < acceptor.silent_until) return;
+  acceptor.silent_until = now + kComplain;
+  shared_.config.log(sluice::LogLevel::warn, fmt::format("accept on {}: {}; connections wait", acceptor.listener.name(),
+                                                         std::generic_category().message(error)));
 }
 
 void Loop::accept_waiting() {
@@ -235,7 +247,18 @@ void Loop::sweep() {
     acceptor.paused = false;
     wait_for_clients(acceptor);
   }
+  trim();
   if (!connections_.empty()) arm_sweep();
+}
+
+// What many clients at a time have made the allocator take from the system goes back when they have gone: it lies in
+// pieces between others, where it would stay for good.
+void Loop::trim() {
+  const std::size_t held = shared_.budget.used();
+  most_held_ = std::max(most_held_, held);
+  if (most_held_ - held < kWorthTrimming) return;
+  most_held_ = held;
+  ::malloc_trim(0);
 }
 
 // A turn for each; it may be their last.

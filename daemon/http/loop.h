@@ -79,8 +79,8 @@ class Loop {
     Listener& listener;
     Descriptor descriptor;
     std::function<void(int fd, bool tcp, bool too_many)> hand_over;
-    bool paused = false;      // until the next sweep
-    bool complained = false;  // and once is enough
+    bool paused = false;               // until the next sweep
+    Clock::time_point silent_until{};  // has complained
   };
 
   void recover();
@@ -89,9 +89,11 @@ class Loop {
   void serve_told();
   void wait_for_clients(Acceptor& acceptor);
   [[nodiscard]] bool accept_some(Acceptor& acceptor, int most);
+  void complain(Acceptor& acceptor, int error);
   void stop_listening();
   void arm_sweep();
   void sweep();
+  void trim();
   void each(const std::function<void(Connection&)>& turn);
   void publish() noexcept;
 
@@ -114,7 +116,8 @@ class Loop {
   bool reading_over_ = false;
   bool quiet_ = false;  // as counted in Shared::busy_loops
   Clock::time_point reading_{};
-  std::size_t settling_ = 0;  // connections whose last answer is on its way
+  std::size_t most_held_ = 0;  // of the budget, at sweeps, since the last trim
+  std::size_t settling_ = 0;   // connections whose last answer is on its way
   std::atomic<std::size_t> owed_{0};
   std::atomic<std::size_t> with_committer_{0};  // of those
   std::atomic<std::uint64_t> wake_ups_{0};

@@ -1,11 +1,13 @@
 // The only file that sees Boost.Beast: its parser, fed from the buffer that the socket was read into, with our
-// callbacks.
+// callbacks, takes heads apart; what it is too kind to is refused here.
 #include "http/request.h"
 
+#include <algorithm>
 #include <boost/beast/http/basic_parser.hpp>
 #include <cstring>
 
 #include "http/cloud_events.h"
+#include "http/text.h"
 
 namespace sluiced::http {
 namespace {
@@ -16,16 +18,49 @@ using Text = beast::string_view;
 
 std::string_view view(Text text) noexcept { return {text.data(), text.size()}; }
 
-class Parser final : public beast::http::basic_parser<true>, public ChunkReader {
-  using Base = beast::http::basic_parser<true>;
+// Of a list with commas (RFC 9110, 5.6.1), in which members may be empty.
+template <typename Visit>
+void each_member(std::string_view list, Visit visit) {
+  while (!list.empty()) {
+    const std::size_t comma = std::min(list.find(','), list.size());
+    if (const std::string_view member = trimmed(list.substr(0, comma)); !member.empty()) visit(member);
+    list.remove_prefix(std::min(comma + 1, list.size()));
+  }
+}
 
+// RFC 9110, 7.2: uri-host [ ":" port ], or nothing. A comma could stand in a name, but is more likely two hosts that
+// somebody has joined.
+bool is_host(std::string_view text) {
+  const std::size_t bracket = text.starts_with('[') ? text.find(']') : std::string_view::npos;
+  const std::size_t colon = text.find(':', bracket == std::string_view::npos ? 0 : bracket);
+  const std::string_view name = text.substr(0, colon);
+  const std::string_view port = colon == std::string_view::npos ? std::string_view() : text.substr(colon + 1);
+  if (!std::all_of(port.begin(), port.end(), is_digit)) return false;
+  const auto all = [](std::string_view of, std::string_view others) {
+    return std::all_of(of.begin(), of.end(), [others](char c) {
+      return is_digit(c) || is_letter(c) || others.find(c) != std::string_view::npos;
+    });
+  };
+  if (!text.starts_with('[')) return all(name, "-._~%!$&'()*+;=");
+  return name.size() > 2 && name.ends_with(']') && all(name.substr(1, name.size() - 2), ":.-_~%");
+}
+
+// `METHOD TARGET HTTP/d.d`: well formed, and no version of ours.
+bool names_a_version(std::string_view text) {
+  const std::string_view line = text.substr(0, text.find("\r\n"));
+  const std::size_t space = line.rfind(' ');
+  if (space == std::string_view::npos || std::count(line.begin(), line.end(), ' ') != 2) return false;
+  const std::string_view version = line.substr(space + 1);
+  return version.size() == 8 && version.starts_with("HTTP/") && is_digit(version[5]) && version[6] == '.' &&
+         is_digit(version[7]);
+}
+
+class Parser final : public beast::http::basic_parser<true> {
  public:
   Parser() {
     header_limit(static_cast<std::uint32_t>(kMaxHead + 4));  // the caller has measured the head
     body_limit(boost::none);                                 // and counts the body
   }
-  Parser(Parser&& other) noexcept : Base(std::move(other)), ChunkReader(), in_body_(true) {}
-
   HeadFault parse(std::string_view text, Head& head) {
     head_ = &head;
     Error error;
@@ -34,20 +69,9 @@ class Parser final : public beast::http::basic_parser<true>, public ChunkReader 
     if (error) return explain(error, text);
     if (hosts_ != 1 && !(head.http10 && hosts_ == 0)) return {400, "exactly one Host field is wanted"};
     if (head.http10 && head.chunked) return {400, "HTTP/1.0 has no transfer codings"};
-    head.keep_alive = keep_alive();
+    head.keep_alive = !close_ && (!head.http10 || stay_);
     if (head.has_length) head.content_length = *content_length();
-    in_body_ = true;
     return {};
-  }
-
-  ChunkStep step(std::string_view input) override {
-    if (input.empty()) return {ChunkStep::State::starved, 0, {}};
-    data_ = {};
-    Error error;
-    const std::size_t used = put({input.data(), input.size()}, error);
-    if (error == beast::http::error::need_more) return {ChunkStep::State::starved, used, data_};
-    if (error) return {ChunkStep::State::bad, used, data_};
-    return {is_done() ? ChunkStep::State::done : ChunkStep::State::going, used, data_};
   }
 
  private:
@@ -58,17 +82,6 @@ class Parser final : public beast::http::basic_parser<true>, public ChunkReader 
     if (error == beast::http::error::bad_transfer_encoding)
       return {400, "the Transfer-Encoding is wrong, or not the only length"};
     return {400, "the request line or a header field is malformed"};
-  }
-
-  // `METHOD TARGET HTTP/d.d`: well formed, and no version of ours.
-  static bool names_a_version(std::string_view text) {
-    const std::string_view line = text.substr(0, text.find("\r\n"));
-    const std::size_t space = line.rfind(' ');
-    if (space == std::string_view::npos) return false;
-    const std::string_view version = line.substr(space + 1);
-    const auto digit = [](char c) { return c >= '0' && c <= '9'; };
-    return version.size() == 8 && version.starts_with("HTTP/") && digit(version[5]) && version[6] == '.' &&
-           digit(version[7]);
   }
 
   void refuse(int status, std::string_view detail, Error& error) {
@@ -84,12 +97,11 @@ class Parser final : public beast::http::basic_parser<true>, public ChunkReader 
   }
 
   void on_field_impl(beast::http::field field, Text name, Text text, Error& error) override {
-    if (in_body_) return;  // a trailer: nothing of ours is there
     const std::string_view value = view(text);
     switch (field) {
       case beast::http::field::host:
         ++hosts_;
-        if (value.find_first_of(" \t,/?#@\\") != std::string_view::npos) refuse(400, "the Host is malformed", error);
+        if (!is_host(value)) refuse(400, "the Host is malformed", error);
         return;
       case beast::http::field::content_length:
         if (head_->has_length || value.find_first_not_of("0123456789") != std::string_view::npos)
@@ -108,8 +120,17 @@ class Parser final : public beast::http::basic_parser<true>, public ChunkReader 
       case beast::http::field::content_encoding:
         head_->encoded = true;
         return;
+      case beast::http::field::connection:
+        each_member(value, [this](std::string_view member) {
+          close_ = close_ || equal_without_case(member, "close");
+          stay_ = stay_ || equal_without_case(member, "keep-alive");
+        });
+        return;
       case beast::http::field::expect:
-        head_->expects_continue = !head_->http10 && beast::iequals(text, "100-continue");
+        if (head_->http10) return;
+        each_member(value, [this](std::string_view member) {
+          (equal_without_case(member, "100-continue") ? head_->expects_continue : head_->expects_else) = true;
+        });
         return;
       default:
         if (is_cloud_event_field(view(name))) head_->cloud_event.push_back({view(name), value});
@@ -117,13 +138,9 @@ class Parser final : public beast::http::basic_parser<true>, public ChunkReader 
     }
   }
 
-  void on_chunk_header_impl(std::uint64_t, Text, Error&) override {}
-  std::size_t on_chunk_body_impl(std::uint64_t, Text body, Error&) override {
-    data_ = view(body);
-    return body.size();
-  }
-
   void on_header_impl(Error&) override {}
+  void on_chunk_header_impl(std::uint64_t, Text, Error&) override {}  // bodies are read by others
+  std::size_t on_chunk_body_impl(std::uint64_t, Text body, Error&) override { return body.size(); }
   void on_body_init_impl(const boost::optional<std::uint64_t>&, Error&) override {}
   std::size_t on_body_impl(Text body, Error&) override { return body.size(); }
   void on_finish_impl(Error&) override {}
@@ -131,10 +148,9 @@ class Parser final : public beast::http::basic_parser<true>, public ChunkReader 
 
   Head* head_ = nullptr;  // only while its head is parsed
   HeadFault fault_;
-  std::string_view data_;
   int hosts_ = 0;
   bool has_type_ = false;
-  bool in_body_ = false;
+  bool close_ = false, stay_ = false;  // as Connection says; closing wins
 };
 
 }  // namespace
@@ -154,18 +170,14 @@ FoundHead find_head(std::string_view text, std::size_t searched) noexcept {
   }
 }
 
-HeadFault parse_head(std::string_view text, Head& head, std::unique_ptr<ChunkReader>& chunks) {
-  Parser parser;
-  const HeadFault fault = parser.parse(text, head);
-  if (fault.status == 0 && head.chunked) chunks = std::make_unique<Parser>(std::move(parser));
-  return fault;
-}
+HeadFault parse_head(std::string_view text, Head& head) { return Parser().parse(text, head); }
 
 std::string_view path_of(std::string_view target) noexcept {
-  constexpr std::string_view scheme = "http://";
-  if (target.size() > scheme.size() && beast::iequals({target.data(), scheme.size()}, {scheme.data(), scheme.size()})) {
-    const std::size_t slash = target.find('/', scheme.size());
-    target = slash == std::string_view::npos ? std::string_view("/") : target.substr(slash);
+  for (const std::string_view scheme : {"http://", "https://"}) {
+    if (!equal_without_case(target.substr(0, scheme.size()), scheme)) continue;
+    const std::size_t end = std::min(target.find_first_of("/?", scheme.size()), target.size());
+    target.remove_prefix(end);
+    if (!target.starts_with('/')) return "/";
   }
   return target.substr(0, target.find('?'));
 }

@@ -1,12 +1,10 @@
-// Reads the framing of HTTP/1.1 requests: finds a head, takes it apart, unwraps chunked bodies. Views point into the
-// bytes that were given. No thread of its own, no state but a ChunkReader's. It refuses, with the status to answer,
-// whatever two readers could understand differently (request smuggling): bare line feeds, folded lines, two lengths,
-// odd codings.
+// Reads the head of a request in HTTP/1.1: finds its end and takes it apart. Views point into the bytes that were
+// given. Pure. It refuses, with the status to answer, whatever two readers could understand differently (request
+// smuggling): bare line feeds, folded lines, two lengths, two hosts, odd codings.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <string_view>
 #include <vector>
 
@@ -35,7 +33,8 @@ struct Head {
   bool chunked = false;
   bool has_length = false;
   bool encoded = false;           // has a Content-Encoding
-  bool expects_continue = false;  // waits for a 100 before it sends the body
+  bool expects_continue = false;  // may wait for a 100 before it sends the body
+  bool expects_else = false;      // or for what this server cannot do
   std::uint64_t content_length = 0;
   std::vector<Field> cloud_event;  // the fields that carry attributes of a CloudEvent, as they came
 };
@@ -45,25 +44,8 @@ struct HeadFault {
   std::string_view detail;
 };
 
-// What a step through a chunked body gave.
-struct ChunkStep {
-  enum class State : std::uint8_t { going, starved, done, bad };
-  State state = State::going;
-  std::size_t used = 0;   // bytes of the input that are done with; the rest is to be given again, with more behind it
-  std::string_view data;  // of the body, part of the input
-};
-
-class ChunkReader {
- public:
-  ChunkReader() = default;
-  ChunkReader(const ChunkReader&) = delete;
-  ChunkReader& operator=(const ChunkReader&) = delete;
-  virtual ~ChunkReader() = default;
-  [[nodiscard]] virtual ChunkStep step(std::string_view input) = 0;
-};
-
-// Takes a whole head apart. For a chunked body `chunks` is what reads it.
-[[nodiscard]] HeadFault parse_head(std::string_view text, Head& head, std::unique_ptr<ChunkReader>& chunks);
+// Takes a whole head apart. With a fault, `head` says what was read before it.
+[[nodiscard]] HeadFault parse_head(std::string_view text, Head& head);
 
 // The path of a target: without the query, and without what a proxy's absolute form puts before it.
 [[nodiscard]] std::string_view path_of(std::string_view target) noexcept;

@@ -11,6 +11,7 @@
 #include "http/listener.h"
 #include "http/loop.h"
 #include "http/shared.h"
+#include "sluice/error.h"
 
 namespace sluiced::http {
 
@@ -18,6 +19,7 @@ struct Server::Impl {
   explicit Impl(Config config) : shared(std::move(config)) {
     for (const Address& address : shared.config.listen) addresses.push_back(listeners.emplace_back(address).name());
     for (std::size_t i = 0; i < std::max<std::size_t>(shared.config.threads, 1); ++i) loops.emplace_back(shared);
+    want_a_descriptor();
     for (Listener& listener : listeners) {
       loops.front().accept_on(listener, [this](int fd, bool tcp, bool too_many) { hand_over(fd, tcp, too_many); });
     }
@@ -30,6 +32,14 @@ struct Server::Impl {
     }
   }
   ~Impl() { stop(); }
+
+  // Whoever waits for a connection that can never be accepted waits for ever.
+  void want_a_descriptor() const {
+    if (listeners.empty() || listeners.front().leaves_room(shared.config.max_descriptors)) return;
+    throw sluice::StartError(
+        sluice::StartError::Kind::unusable,
+        fmt::format("listen on {}: too few files may be open to leave one for a connection", addresses.front()));
+  }
 
   void stop() {
     for (Loop& loop : loops) loop.stop();

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <map>
 #include <memory>
 #include <span>
@@ -58,7 +59,9 @@ struct Config {
   std::size_t max_event_bytes = 256U << 10U;
   std::size_t max_request_bytes = std::size_t{8} << 20U;
   std::size_t receive_bytes = std::size_t{16} << 20U;  // for all that is being received, and answers owed or unsent
-  std::size_t max_connections = 1024;
+  std::size_t max_connections = 1024;                  // more are answered 503
+  // No socket is accepted while no descriptor below this is free: those above are for the rest of the process.
+  std::size_t max_descriptors = std::numeric_limits<std::size_t>::max();
   std::chrono::nanoseconds request_timeout = std::chrono::seconds{10};
   sluice::LogHook log;
 };
@@ -88,7 +91,8 @@ struct Counters {
 
 class Server {
  public:
-  // Throws StartError: in_use for an address that is taken, unusable for one that cannot be listened on.
+  // Throws StartError: in_use for an address that is taken, unusable for one that cannot be listened on, or if there is
+  // no descriptor for a single connection.
   explicit Server(Config config);
   // Closes what is still open, without lingering, and joins its threads. Never blocks on a client. Every receipt of
   // what was accepted must have come by then: a tracker that is shut down calls no more. Where that cannot be had (a

@@ -370,25 +370,29 @@ std::optional<Exit> settle_state_and_sink(Options& options, const Given& given, 
   return std::nullopt;
 }
 
-// The journal's files come before clients: without them events are refused, without a client's socket only he is. Too
-// few of them are no reason not to run: a journal that finds none refuses events until it does, and loses nothing.
+// The journal's files come before clients: without them events are refused, without a client's socket only he waits.
+// Too few of them are no reason not to run: a journal that finds none refuses events until it does, and loses nothing.
 void share_descriptors(Options& options, const Environment& environment) {
-  // Listeners, loops, signals, the log; 128 on the admin address; 64 that are being turned away; a database has three.
-  constexpr std::size_t kOthers = 256;
-  constexpr std::size_t kLeastConnections = 16;
+  constexpr std::size_t kAdmin = 8;  // somebody looks what is the matter
+  // Listeners, signals, the log, what is there of the journal; a database has three, an event loop five.
+  const std::size_t own = 16 + 3 * options.workers + 5 * (options.io_threads + 1);
+  constexpr std::size_t kLeastConnections = 12;
+  const std::size_t all = environment.descriptors;
   const std::size_t journal = options.state_dir ? sluice::descriptors_of_journal(options.journal_bytes) : 0;
-  const std::size_t taken = journal + kOthers + 4 * (options.workers + options.io_threads);
-  const std::size_t left = environment.descriptors - std::min(environment.descriptors, taken);
-  const std::size_t connections = std::max(left, kLeastConnections);
-  if (connections < options.max_connections) {
-    options.remark = fmt::format("max-connections is lowered from {} to {}: open files are limited to {} (ulimit -n)",
-                                 options.max_connections, connections, environment.descriptors);
-    options.max_connections = connections;
+  const std::size_t wanted = journal + 3 * options.workers;  // those that are opened later
+  const std::size_t most = all - std::min(all, own + kLeastConnections + kAdmin);
+  options.admin_descriptors = all - std::min(wanted, most);
+  options.intake_descriptors = options.admin_descriptors - std::min(options.admin_descriptors, kAdmin);
+  if (options.intake_descriptors < own + options.max_connections) {
+    options.remark = fmt::format(
+        "open files are limited to {} (ulimit -n), too few for --max-connections {}: the last "
+        "ones wait",
+        all, options.max_connections);
   }
-  if (left < kLeastConnections && journal > 0) {
-    options.remark += fmt::format(
-        "{}with --journal-bytes {} the journal alone may need {} of {} open files (ulimit -n)",
-        options.remark.empty() ? "" : "; ", size_text(options.journal_bytes), journal, environment.descriptors);
+  if (most < wanted && journal > 0) {
+    options.remark +=
+        fmt::format("{}with --journal-bytes {} the journal alone may need {} of {} open files (ulimit -n)",
+                    options.remark.empty() ? "" : "; ", size_text(options.journal_bytes), journal, all);
   }
 }
 

@@ -49,6 +49,9 @@ struct Options {
   sluice::LogLevel log_level = sluice::LogLevel::info;
   LogFormat log_format = LogFormat::text;
   bool check_config = false;
+  // A connection is accepted while a descriptor below these is free: those above are for journal and sinks.
+  std::size_t intake_descriptors = std::numeric_limits<std::size_t>::max();
+  std::size_t admin_descriptors = std::numeric_limits<std::size_t>::max();
   std::string remark;  // what is not as it was asked for, in one line for the log; mostly nothing
 
   // How --queue-bytes is divided: a quarter for what is being received, the rest for what has been admitted.

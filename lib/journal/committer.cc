@@ -11,13 +11,7 @@ namespace sluice::journal {
 
 namespace {
 
-using std::chrono::milliseconds;
-
 constexpr std::size_t kMostACommit = std::size_t{16} << 20U;  // bytes, unless one request alone is more
-constexpr std::chrono::seconds kSyncEvery{1};
-constexpr milliseconds kLeastBackoff{50};
-constexpr milliseconds kMostBackoff{5000};
-constexpr milliseconds kIdleLook{200};  // to remove what is finished, and give room back
 
 }  // namespace
 
@@ -43,16 +37,20 @@ void Committer::run(std::shared_ptr<const void> keeps_alive) {
     const sched_param usual{};
     static_cast<void>(::pthread_setschedparam(::pthread_self(), SCHED_BATCH, &usual));
     work();
-    const std::lock_guard lock(mutex_);
-    ended_ = true;
-    changed_.notify_all();
+    end();
   });
 }
 
 void Committer::submit(Request request) {
-  const std::lock_guard lock(mutex_);
-  waiting_.push_back(std::move(request));
-  if (asleep_) wanted_.notify_one();
+  {
+    const std::lock_guard lock(mutex_);
+    if (!ended_) {
+      waiting_.push_back(std::move(request));
+      if (asleep_) wanted_.notify_one();
+      return;
+    }
+  }
+  give_up(request);  // its ticket was out when the deadline passed
 }
 
 void Committer::settle(std::uint64_t segment, std::uint64_t first, std::uint64_t count) {
@@ -66,15 +64,10 @@ void Committer::settle(std::uint64_t segment, std::uint64_t first, std::uint64_t
   if (settles_.size() == 1 && asleep_) wanted_.notify_one();
 }
 
-void Committer::spill() {
+void Committer::want_spill() {
   const std::lock_guard lock(mutex_);
   spill_wanted_ = true;
   wanted_.notify_one();
-}
-
-bool Committer::wait_spilled(Clock::time_point until) {
-  std::unique_lock lock(mutex_);
-  return changed_.wait_until(lock, until, [this] { return spilled_ || ended_; });
 }
 
 bool Committer::stop(Clock::time_point until) {
@@ -93,13 +86,12 @@ bool Committer::stop(Clock::time_point until) {
 }
 
 Committer::Clock::time_point Committer::next_due() const {
-  return std::min({sync_due_, settle_due_, settle_sync_due_, recover_due_, Clock::now() + kIdleLook});
+  return std::min({sync_due_, settle_due_, settle_sync_due_, recover_due_, Clock::now() + config_.pace.look_every});
 }
 
 void Committer::work() {
   std::vector<Request> requests;
   for (;;) {
-    bool spill_asked = false;
     {
       std::unique_lock lock(mutex_);
       const auto something = [&] {
@@ -111,19 +103,20 @@ void Committer::work() {
       asleep_ = false;
       if (waiting_.empty() && stopping_) break;
       requests.swap(waiting_);
-      spill_asked = spill_wanted_ && !spilled_;
       if (!settles_.empty() && settle_due_ == Clock::time_point::max())
-        settle_due_ = Clock::now() + config_.settle_every;
+        settle_due_ = Clock::now() + config_.pace.settle_every;
     }
     commit(requests);
     requests.clear();
-    if (spill_asked) spill_now();
+    spill_if_wanted();
     const auto now = Clock::now();
-    if (journal_.failed() && now >= recover_due_) try_recover();
+    if (journal_.failed() && now >= recover_due_) static_cast<void>(try_recover());
     if (now >= settle_due_ || now >= settle_sync_due_) flush_settles();
     if (now >= sync_due_ || unsynced_bytes_ > config_.most_unsynced) sync_now();
     journal_.maintain();
+    if (hooks_.turned) hooks_.turned();
   }
+  spill_if_wanted();  // it may have been busy until the end
   checkpoint();
 }
 
@@ -162,9 +155,7 @@ void Committer::commit_some(std::span<Request> requests) {
   const bool failed_before = journal_.failed();
   if (failed_before || write(raw, reserved, place)) {
     if (!failed_before) plan_recovery();
-    journal_.give_back(reserved);
-    feeder_.gave_up(requests.size());
-    for (Request& request : requests) answer(request, false);
+    for (Request& request : requests) give_up(request);
     return;
   }
   if (config_.sync_each) backoff_ = {};
@@ -179,7 +170,7 @@ void Committer::commit_some(std::span<Request> requests) {
     }
     blocks.push_back(std::move(request.block));
   }
-  if (hold && sync_due_ == Clock::time_point::max()) sync_due_ = Clock::now() + kSyncEvery;
+  if (hold && sync_due_ == Clock::time_point::max()) sync_due_ = Clock::now() + config_.pace.sync_every;
   std::vector<std::pair<EventId, EventId>> ids;
   ids.reserve(blocks.size());
   for (const Block::Owner& block : blocks) {
@@ -201,11 +192,11 @@ std::error_code Committer::write(std::span<Block* const> blocks, std::uint64_t r
   return error;
 }
 
-void Committer::answer(Request& request, bool committed) {
-  const EventId first{config_.run, request.block->first_sequence()};
-  const EventId last{config_.run, request.block->first_sequence() + request.block->count() - 1};
+void Committer::give_up(Request& request) {
+  journal_.give_back(request.reserved);
+  feeder_.gave_up(1);
   request.block.reset();
-  if (request.told) request.told(committed, first, last);
+  if (request.told) request.told(false, {}, {});
 }
 
 // ---- what is done between them
@@ -246,9 +237,9 @@ void Committer::flush_settles() {
     settle_sync_due_ = Clock::time_point::max();
   } else {
     error = journal_.write_settles();
-    if (settle_sync_due_ == Clock::time_point::max()) settle_sync_due_ = now + kSyncEvery;
+    if (settle_sync_due_ == Clock::time_point::max()) settle_sync_due_ = now + config_.pace.sync_every;
   }
-  if (error) settle_sync_due_ = now + kSyncEvery;  // delivery goes on meanwhile
+  if (error) settle_sync_due_ = now + config_.pace.sync_every;  // delivery goes on meanwhile
   tell_of_settles(error, now);
 }
 
@@ -260,7 +251,7 @@ void Committer::tell_of_settles(std::error_code error, Clock::time_point now) {
     return;
   }
   settles_failed_at_ = std::min(settles_failed_at_, now);
-  if (settles_told_ || journal_.failed() || now - settles_failed_at_ < kSyncEvery) return;
+  if (settles_told_ || journal_.failed() || now - settles_failed_at_ < config_.pace.sync_every) return;
   settles_told_ = true;
   hooks_.log(LogLevel::warn, fmt::format("settles cannot be written, kept in memory: {}", error.message()));
 }
@@ -268,22 +259,33 @@ void Committer::tell_of_settles(std::error_code error, Clock::time_point now) {
 // It has failed, or failed once more. The waits grow until a sync has shown that the disk takes events again: one that
 // takes a new segment and then nothing in it would be green twenty times a second.
 void Committer::plan_recovery() {
-  backoff_ = std::clamp(2 * backoff_, kLeastBackoff, kMostBackoff);
+  backoff_ = std::clamp(2 * backoff_, config_.pace.least_backoff, config_.pace.most_backoff);
   recover_due_ = Clock::now() + backoff_;
 }
 
-void Committer::try_recover() {
+bool Committer::try_recover() {
   flush_settles();
   if (!journal_.recover(unsynced_)) {
     let_go_unsynced();
     recover_due_ = Clock::time_point::max();
     feeder_.wake();
-    return;
+    return true;
   }
   plan_recovery();
+  return false;
 }
 
-void Committer::spill_now() {
+void Committer::spill_if_wanted() {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!spill_wanted_ || std::exchange(spilled_, true)) return;
+  }
+  spill();
+}
+
+void Committer::spill() {
+  feeder_.end_straight();
+  if (journal_.failed()) static_cast<void>(try_recover());
   std::vector<Block*> held = unrecorded_.hold_all();
   std::ranges::sort(held, {}, &Block::first_sequence);
   std::vector<Journal::Loose> loose;
@@ -297,7 +299,11 @@ void Committer::spill_now() {
   const std::error_code error = journal_.spill(loose, segment);
   for (Block* const block : held) {
     if (!error && segment != 0) {
-      unrecorded_.recorded(*block, segment, [&](std::uint32_t i) { settle(segment, block->first_sequence() + i, 1); });
+      // What was finished before has no record there, and must not count as one that is settled.
+      unrecorded_.recorded(*block, segment, [&](std::uint32_t i) {
+        const std::uint64_t sequence = block->first_sequence() + i;
+        if (std::ranges::binary_search(loose, sequence, {}, &Journal::Loose::sequence)) settle(segment, sequence, 1);
+      });
     }
     block->release(1);
   }
@@ -307,16 +313,15 @@ void Committer::spill_now() {
   } else if (!loose.empty()) {
     hooks_.log(LogLevel::info, fmt::format("events in memory are written down events={}", loose.size()));
   }
-  const std::lock_guard lock(mutex_);
-  spilled_ = true;
-  changed_.notify_all();
 }
 
 void Committer::checkpoint() {
-  if (journal_.failed()) try_recover();
+  if (journal_.failed()) static_cast<void>(try_recover());
   settle_sync_due_ = Clock::time_point::min();
   flush_settles();
-  const std::error_code error = journal_.close();
+  std::error_code error = journal_.close();
+  // It failed just now: what that may have taken away is written anew, and the rest is closed like any other.
+  if (error && journal_.failed() && try_recover()) error = journal_.close();
   if (error) {
     hooks_.log(LogLevel::error, fmt::format("the journal was not closed well: {}",
                                             journal_.failed() ? journal_.cause() : error.message()));
@@ -324,6 +329,18 @@ void Committer::checkpoint() {
     let_go_unsynced();
     checkpointed_.store(true);
   }
+}
+
+// From here whoever hands something over is answered at once.
+void Committer::end() {
+  std::vector<Request> late;
+  {
+    const std::lock_guard lock(mutex_);
+    late.swap(waiting_);  // they came during the checkpoint
+    ended_ = true;
+    changed_.notify_all();
+  }
+  for (Request& request : late) give_up(request);
 }
 
 }  // namespace sluice::journal

@@ -2,8 +2,8 @@
 // makes them one commit, waits for the disk once, and answers each by its receipt. Between commits it writes settles
 // (every 50 ms), syncs (every second, or when much is not synced), removes what is finished, and, while the journal has
 // failed, tries to get it going again by itself.
-// It refuses nothing that was handed over: a request is answered `accepted` or `failed`, unless a dead disk holds this
-// thread; then it is never answered.
+// It refuses nothing that was handed over: a request is answered `accepted` or `failed`, behind the end too, unless a
+// dead disk holds this thread; then it is never answered.
 #pragma once
 
 #include <chrono>
@@ -18,6 +18,7 @@
 
 #include "journal/feeder.h"
 #include "journal/journal.h"
+#include "journal/pace.h"
 #include "journal/unrecorded.h"
 #include "queue/block.h"
 #include "queue/event_queue.h"
@@ -32,15 +33,16 @@ class Committer {
     RunId run;
     bool sync_each = true;          // Ack::synced
     std::size_t most_unsynced = 0;  // bytes after which a sync does not wait for its second
-    bool is_queued = false;         // Ack::queued: ids are given under the feeder's eyes
-    std::chrono::milliseconds settle_every{50};
+    Pace pace;
   };
   struct Hooks {
     std::function<void(std::uint64_t)> accepted;         // before a worker can see them
     std::function<void(std::chrono::nanoseconds)> took;  // what the disk needed for a commit, also for one that failed
+    std::function<void()> turned;  // now and then: there may be room that was not there before, or a failure
     LogHook log;
   };
-  // `failed`: taken whole or not at all, nobody knows. Called once, on this thread, with no lock held.
+  // `failed`, without ids: taken whole or not at all, nobody knows. Called once, with no lock held, on this thread;
+  // behind its end on that of who hands over.
   using Told = std::function<void(bool committed, const EventId& first, const EventId& last)>;
   struct Request {
     Block::Owner block;          // framed
@@ -58,9 +60,8 @@ class Committer {
   // These events are finished, their tickets not back yet. Any thread; never waits for the disk.
   void settle(std::uint64_t segment, std::uint64_t first, std::uint64_t count);
 
-  // Writes down what has no record, as soon as the thread comes to it. `wait_spilled`: false, the deadline came first.
-  void spill();
-  [[nodiscard]] bool wait_spilled(std::chrono::steady_clock::time_point until);
+  // What has no record is written down as soon as the thread comes to it, once.
+  void want_spill();
 
   // The door is closed and nothing is on its way any more: checkpoint, then end. False: not in time; the thread is let
   // go, and owns what it touches.
@@ -78,14 +79,16 @@ class Committer {
   void commit(std::vector<Request>& requests);
   void commit_some(std::span<Request> requests);
   [[nodiscard]] std::error_code write(std::span<Block* const> blocks, std::uint64_t reserved, Journal::Place& place);
-  void answer(Request& request, bool committed);
+  void give_up(Request& request);
   void flush_settles();
   void tell_of_settles(std::error_code error, Clock::time_point now);
   void sync_now();
   void plan_recovery();
-  void try_recover();
-  void spill_now();
+  bool try_recover();  // true: it has not failed any more
+  void spill_if_wanted();
+  void spill();
   void checkpoint();
+  void end();
   void let_go_unsynced();
   [[nodiscard]] Clock::time_point next_due() const;
 

@@ -230,6 +230,7 @@ void Journal::copy_of(Segment& from, const IntervalSet& events, const SegmentPtr
 
 std::error_code Journal::spill(std::span<const Loose> events, std::uint64_t& number) {
   number = 0;
+  if (const auto error = disk_.hold()) return error;  // where nothing is ever committed nobody has seen it removed
   Extent most;
   for (const Loose& event : events) most.add(record_bytes(event));
   SegmentPtr segment;
@@ -339,6 +340,7 @@ std::error_code Journal::rescue(const SegmentPtr& from) {
   }
   if (!copies) return {};
   const std::lock_guard lock(mutex_);
+  fed.add(moved.common(from->skip));  // the feeder went on meanwhile
   copies->skip = std::move(fed);
   copies->unfed = moved.size() - copies->skip.size();
   from->unfed -= std::min(from->unfed, copies->unfed);

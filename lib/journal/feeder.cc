@@ -17,12 +17,11 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t kMostEvents = 1024;
 constexpr std::size_t kMostBytes = std::size_t{256} << 10U;
-constexpr std::chrono::seconds kUnreadable{1};  // before a disk that would not be read is asked again
 
 }  // namespace
 
-Feeder::Feeder(Journal& journal, EventQueue& queue, Admission& door, Hooks hooks)
-    : journal_(journal), queue_(queue), door_(door), hooks_(std::move(hooks)) {}
+Feeder::Feeder(Journal& journal, EventQueue& queue, Admission& door, const Pace& pace, Hooks hooks)
+    : journal_(journal), queue_(queue), door_(door), pace_(pace), hooks_(std::move(hooks)) {}
 
 Feeder::~Feeder() {
   if (thread_.joinable()) thread_.detach();
@@ -38,18 +37,27 @@ void Feeder::run(std::shared_ptr<const void> keeps_alive) {
   });
 }
 
-Feeder::Straight Feeder::try_straight(Block::Owner& block, EventId& first) {
+Feeder::Straight Feeder::try_straight(Block::Owner& block, Unrecorded& unrecorded, EventId& first) {
   const std::lock_guard lock(feed_mutex_);
-  if (expected_.load() > 0 || !journal_.caught_up()) {
+  if (straight_ends_ || expected_.load() > 0 || !journal_.caught_up()) {
     expected_.fetch_add(1);
     return Straight::behind;
   }
-  const std::size_t count = block->count();
-  block->ticket().hand_over_events();
+  // Known under this lock, before a worker may finish some of it, and numbered before anybody looks for what is known.
+  Block& known = *block;
+  const std::size_t count = known.count();
+  unrecorded.watch(known);
+  known.ticket().hand_over_events();
   const EventQueue::Push pushed = queue_.push(block, first);
   if (pushed == EventQueue::Push::done) return Straight::done;
+  unrecorded.unwatch(known);
   door_.give_back_events(count);
   return pushed == EventQueue::Push::closed ? Straight::closed : Straight::no_memory;
+}
+
+void Feeder::end_straight() {
+  const std::lock_guard lock(feed_mutex_);
+  straight_ends_ = true;
 }
 
 void Feeder::committed(std::span<Block::Owner> blocks, const Journal::Place& place) {
@@ -138,7 +146,7 @@ bool Feeder::bring() {
   if (backlog_.error) {
     hooks_.log(LogLevel::error, fmt::format("the journal cannot be read, trying again segment={}: {}",
                                             segment_name(backlog_.segment), backlog_.error.message()));
-    rest(kUnreadable);
+    rest(pace_.unreadable);
     return true;
   }
   if (backlog_.events.empty()) return false;

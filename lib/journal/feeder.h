@@ -13,6 +13,8 @@
 #include <thread>
 
 #include "journal/journal.h"
+#include "journal/pace.h"
+#include "journal/unrecorded.h"
 #include "lifecycle/admission.h"
 #include "queue/event_queue.h"
 
@@ -26,16 +28,21 @@ class Feeder {
   };
 
   // `keeps_alive` owns all that is referred to here: the thread holds it too, since a dead disk may hold the thread.
-  Feeder(Journal& journal, EventQueue& queue, Admission& door, Hooks hooks);
+  Feeder(Journal& journal, EventQueue& queue, Admission& door, const Pace& pace, Hooks hooks);
   ~Feeder();
   Feeder(const Feeder&) = delete;
   Feeder& operator=(const Feeder&) = delete;
   void run(std::shared_ptr<const void> keeps_alive);
 
-  // Under Ack::queued: the block goes straight to the queue if nothing is on disk before it. `behind`: something is,
-  // and the block is to be committed; the next ones are behind it as well, until it was.
+  // Under Ack::queued: the block goes straight to the queue if nothing is on disk before it, and is known as unrecorded
+  // from then. `behind`: something is, and the block is to be committed; the next ones are behind it as well, until it
+  // was.
   enum class Straight : std::uint8_t { done, closed, no_memory, behind };
-  [[nodiscard]] Straight try_straight(Block::Owner& block, EventId& first);
+  [[nodiscard]] Straight try_straight(Block::Owner& block, Unrecorded& unrecorded, EventId& first);
+  // Whether it would be `behind` at this moment.
+  [[nodiscard]] bool is_behind() const { return expected_.load() > 0 || !journal_.caught_up(); }
+  // From here all are behind: what has no record is about to be written down, and nobody comes after it.
+  void end_straight();
   void expect_commit(std::uint64_t requests) noexcept { expected_.fetch_add(requests); }
 
   // The committer's, behind a commit: each block in its turn, straight to the queue or backlog. A block that stays with
@@ -58,9 +65,11 @@ class Feeder {
   Journal& journal_;
   EventQueue& queue_;
   Admission& door_;
+  const Pace pace_;
   const Hooks hooks_;
 
-  std::mutex feed_mutex_;  // from looking at the cursor to the enqueue
+  std::mutex feed_mutex_;       // from looking at the cursor to the enqueue
+  bool straight_ends_ = false;  // guarded by feed_mutex_; never returns to false
   std::atomic<std::uint64_t> expected_{
       0};  // requests on their way to a commit; raised under feed_mutex_ where it decides
 

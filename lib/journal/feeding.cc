@@ -139,6 +139,8 @@ void Journal::fed_backlog(const Backlog& backlog) {
     Segment& segment = *order_.front();
     cursor_ = std::max(cursor_, reader_->at());
     segment.unfed -= std::min(segment.unfed, here);
+    // The committer may be in the midst of copying them: it must see that these are through.
+    for (const EventView& event : backlog.events) segment.skip.add(event.sequence, 1);
   }
   if (backlog.run == config_.run) fed_sequence_ = std::max(fed_sequence_, backlog.events.back().sequence);
 }

@@ -67,6 +67,17 @@ Journal::Room Journal::try_reserve(std::uint64_t bytes) noexcept {
   return Room::reserved;
 }
 
+bool Journal::has_room(std::uint64_t bytes) const noexcept {
+  return taken_.load() + others_.load() + bytes + kSegmentOverhead <= usable_bytes_;
+}
+
+std::uint64_t Journal::reserved() const {
+  const std::lock_guard lock(mutex_);
+  std::uint64_t bytes = taken_.load();
+  for (const auto& [number, segment] : segments_) bytes -= segment->charged;
+  return bytes;
+}
+
 std::uint64_t Journal::physical_bytes() const {
   std::uint64_t bytes = others_.load();
   for (const auto& [number, segment] : segments_) bytes += segment->size + segment->settled_size;
@@ -176,8 +187,9 @@ std::error_code Journal::seal(Segment& segment) {
   const std::uint64_t size = segment.acknowledged_end + kFooterSize;
   std::error_code error = segment.file->write(segment.acknowledged_end, piece);
   if (!error) error = segment.file->truncate(size);
-  if (!error) error = segment.file->sync();
   if (error) return fail("seal " + segment_name(segment.number), error);
+  error = sync_file(segment);
+  if (error) return error;
   segment.size = size;
   segment.sealed = true;
   return {};
@@ -264,6 +276,7 @@ std::error_code Journal::commit(std::span<Block* const> blocks, std::uint64_t re
   segment.acknowledged_end = begin + length;
   segment.recorded += events;
   segment.commits += 1;
+  if (segment.events == 0) segment.first_sequence = first;
   segment.last_sequence = next_sequence_ - 1;
   segment.charged += reserved;
   const std::lock_guard lock(mutex_);
@@ -300,9 +313,8 @@ std::error_code Journal::close() {
   std::error_code first = sync_settles();
   if (failed()) return first ? first : std::make_error_code(std::errc::io_error);
   const SegmentPtr last = active_;
-  if (last->events > 0) {
-    if (const auto error = seal(*last); error && !first) first = error;
-  }
+  // Also where nothing is to be sealed: nobody else would see that somebody has removed it, and all that it is behind.
+  if (const auto error = last->events > 0 ? seal(*last) : sync_file(*last); error && !first) first = error;
   if (first) return first;
   {
     const std::lock_guard lock(mutex_);

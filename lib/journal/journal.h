@@ -54,6 +54,8 @@ class Journal {
   // ---- the door's, any thread: room is reserved before an event is accepted, for its record and for its settling
   enum class Room : std::uint8_t { reserved, full, never };
   [[nodiscard]] Room try_reserve(std::uint64_t bytes) noexcept;
+  // Whether it would be reserved at this moment.
+  [[nodiscard]] bool has_room(std::uint64_t bytes) const noexcept;
   void give_back(std::uint64_t bytes) noexcept { taken_.fetch_sub(bytes); }
   [[nodiscard]] static std::uint64_t cost(std::size_t body_bytes, std::size_t events) noexcept {
     return body_bytes + events * kSettleBytes + 2 * kCommitFrame;
@@ -124,6 +126,8 @@ class Journal {
   // The cursor moves behind what was read.
   void fed_backlog(const Backlog& backlog);
 
+  // Of bytes(), what belongs to no segment: reserved by those that are on their way. For who changes nothing meanwhile.
+  [[nodiscard]] std::uint64_t reserved() const;
   [[nodiscard]] std::uint64_t segment_bytes() const noexcept { return segment_bytes_; }
   // Which such a journal has at a time: more than full ones, since one that is begun in a corner is small.
   [[nodiscard]] static std::size_t most_segments(std::uint64_t limit_bytes) noexcept;

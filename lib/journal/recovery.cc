@@ -160,9 +160,10 @@ void Journal::take_over() {
     rewrite_tail(segments_.at(one.number), one.scan.tail);
   }
   for (const auto& [number, segment] : segments_) order_.push_back(segment);
+  // By what is in them: under Ack::queued a segment's header is older than many an event that never came to it.
   std::ranges::sort(order_, [](const SegmentPtr& a, const SegmentPtr& b) {
-    return std::tuple(a->header.ordinal, a->header.first_sequence, a->number) <
-           std::tuple(b->header.ordinal, b->header.first_sequence, b->number);
+    return std::tuple(a->header.ordinal, a->first_sequence, a->number) <
+           std::tuple(b->header.ordinal, b->first_sequence, b->number);
   });
   for (const SegmentPtr& segment : order_) {
     replayed_ += segment->events - std::min(segment->events, segment->finished.size());

@@ -28,7 +28,7 @@ struct Segment {
   bool scanned = false;              // at the start: its holes are known and reported
   IntervalSet finished;              // settled
   IntervalSet absent;                // records that do not count: their request is not whole, or they count elsewhere
-  IntervalSet skip;                  // not to be fed: finished by an earlier run, moved, not whole, fed from memory
+  IntervalSet skip;                  // not to be fed: finished by an earlier run, moved, not whole, fed already
 
   // The committer's alone.
   std::uint64_t acknowledged_end = kFirstCommit;

@@ -35,8 +35,12 @@ void Unrecorded::forget(Block& block) noexcept {
   if (watch.by == nullptr) return;
   (watch.previous != nullptr ? watch.previous->watch().next : shard.first) = watch.next;
   if (watch.next != nullptr) watch.next->watch().previous = watch.previous;
-  if (block.home() == 0) events_.fetch_sub(watch.unfinished);
   watch = {};
+}
+
+void Unrecorded::unwatch(Block& block) noexcept {
+  events_.fetch_sub(block.count());
+  forget(block);
 }
 
 std::uint64_t Unrecorded::finish(Block& block, std::uint32_t first, std::uint32_t count) noexcept {

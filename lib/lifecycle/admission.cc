@@ -73,6 +73,7 @@ std::variant<Ticket, Admit> Admission::wait_admit(std::size_t events, std::size_
   // Bytes that were charged in vain are given back under the lock that we hold: others that wait may want them.
   const auto give_back_locked = [this](std::size_t n) {
     bytes_.fetch_sub(n);
+    ++changes_;
     changed_.notify_all();
   };
   const auto is_full = [&] {
@@ -82,15 +83,43 @@ std::variant<Ticket, Admit> Admission::wait_admit(std::size_t events, std::size_
   if (!is_full()) return answer;
 
   std::unique_lock lock(mutex_);
-  ++waiters_;
-  state_.fetch_or(kWaiting);
+  begin_waiting();
   bool in_time = true;
   // Asked once more after the deadline: room that came with it counts.
   while (answer = enter(events, bytes, give_back_locked), is_full() && in_time) {
     in_time = changed_.wait_until(lock, deadline) == std::cv_status::no_timeout;
   }
-  if (--waiters_ == 0) state_.fetch_and(~kWaiting);
+  end_waiting();
   return answer;
+}
+
+void Admission::begin_waiting() noexcept {
+  ++waiters_;
+  state_.fetch_or(kWaiting);
+}
+
+void Admission::end_waiting() noexcept {
+  if (--waiters_ == 0) state_.fetch_and(~kWaiting);
+}
+
+Admission::Watch::Watch(Admission& door) : door_(door) {
+  const std::lock_guard lock(door_.mutex_);
+  door_.begin_waiting();
+}
+
+Admission::Watch::~Watch() {
+  const std::lock_guard lock(door_.mutex_);
+  door_.end_waiting();
+}
+
+std::uint64_t Admission::Watch::changes() const {
+  const std::lock_guard lock(door_.mutex_);
+  return door_.changes_;
+}
+
+bool Admission::Watch::wait_change(std::uint64_t since, std::chrono::steady_clock::time_point deadline) const {
+  std::unique_lock lock(door_.mutex_);
+  return door_.changed_.wait_until(lock, deadline, [&] { return door_.changes_ != since; });
 }
 
 std::variant<Ticket, Admit> Admission::try_pass(std::size_t events, std::size_t bytes) noexcept {
@@ -158,6 +187,7 @@ void Admission::give_back_bytes(std::size_t n) noexcept {
 void Admission::wake() noexcept {
   // Under the lock, so that nobody is between looking and waiting.
   const std::lock_guard lock(mutex_);
+  ++changes_;
   changed_.notify_all();
 }
 

@@ -87,6 +87,30 @@ class Admission {
   [[nodiscard]] std::variant<Ticket, Admit> wait_admit(std::size_t events, std::size_t bytes,
                                                        std::chrono::steady_clock::time_point deadline);
 
+  // For who needs room elsewhere as well, and so has to look for himself: while one of these lives, every change here
+  // counts, whatever is given back, the close, and what others say by nudge().
+  class Watch {
+   public:
+    explicit Watch(Admission& door);
+    ~Watch();
+    Watch(const Watch&) = delete;
+    Watch& operator=(const Watch&) = delete;
+    // Read before looking; then waits for one that came since. False: the deadline came first.
+    [[nodiscard]] std::uint64_t changes() const;
+    [[nodiscard]] bool wait_change(std::uint64_t since, std::chrono::steady_clock::time_point deadline) const;
+
+   private:
+    Admission& door_;
+  };
+  void nudge() noexcept {
+    if ((state_.load() & kWaiting) != 0) wake();
+  }
+  // Whether try_admit, or try_pass, would find room at this moment.
+  [[nodiscard]] bool has_room(std::size_t events, std::size_t bytes) const noexcept {
+    return (state_.load() & kEvents) + events <= event_limit_ && bytes_.load() + bytes <= window_bytes_;
+  }
+  [[nodiscard]] bool has_passage(std::size_t bytes) const noexcept { return bytes_.load() + bytes <= byte_limit_; }
+
   // Into the passage, where only bytes are bounded. Refusals as above.
   [[nodiscard]] std::variant<Ticket, Admit> try_pass(std::size_t events, std::size_t bytes) noexcept;
   // From the passage into the window, if there is room. Open also once closed.
@@ -136,6 +160,8 @@ class Admission {
   [[nodiscard]] bool charge(std::size_t bytes, std::size_t limit) noexcept;
   void give_back_passing(std::size_t n) noexcept;
   void give_back_bytes(std::size_t n) noexcept;
+  void begin_waiting() noexcept;  // these two under mutex_
+  void end_waiting() noexcept;
   void wake() noexcept;
 
   const std::size_t event_limit_;
@@ -147,7 +173,8 @@ class Admission {
 
   alignas(64) std::mutex mutex_;
   std::condition_variable changed_;
-  std::size_t waiters_ = 0;  // guarded by mutex_; kWaiting is set while > 0
+  std::size_t waiters_ = 0;    // guarded by mutex_; kWaiting is set while > 0
+  std::uint64_t changes_ = 0;  // guarded by mutex_; counted while anybody waits
   std::chrono::steady_clock::time_point hastened_ = std::chrono::steady_clock::time_point::max();  // guarded by mutex_
 };
 

@@ -60,6 +60,11 @@ std::size_t Block::bytes_for(std::span<const Event> events, Layout layout) noexc
   return bytes + kAllocatorBytes + slices * kSliceBytes;
 }
 
+std::size_t Block::body_bytes_for(std::span<const Event> events, Layout layout) noexcept {
+  assert(layout.frame != 0);
+  return allocation_for(events, layout) - table_bytes(events.size(), layout);
+}
+
 Block::Owner Block::make(std::span<const Event> events, Ticket ticket, Layout layout) {
   static_assert(sizeof(Block) % kAlign == 0 && sizeof(Entry) % kAlign == 0 && sizeof(Mark) % kAlign == 0);
   void* const room = ::operator new(allocation_for(events, layout));

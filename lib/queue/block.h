@@ -46,6 +46,9 @@ class Block {
   // address (4 GiB), or a content type of over 255 bytes: SIZE_MAX, which no door admits.
   [[nodiscard]] static std::size_t bytes_for(std::span<const Event> events, Layout layout) noexcept;
 
+  // The size of its body, for who wants it before there is a block. Only with a frame.
+  [[nodiscard]] static std::size_t body_bytes_for(std::span<const Event> events, Layout layout) noexcept;
+
   // Copies the events. The ticket stays with the block: its bytes until the block is freed; its events are handed over
   // by whoever puts the block into the queue, and then given back by the workers.
   [[nodiscard]] static Owner make(std::span<const Event> events, Ticket ticket, Layout layout);
@@ -138,8 +141,9 @@ class Block {
   }
   // The same, but the bytes go to `freed`, for who gives back those of many blocks in one step.
   void release(std::uint32_t n, Ticket& freed) noexcept {
-    // Who holds all that are left has nobody to race with, and saves the read-modify-write.
-    if (pointing_.load() == n || pointing_.fetch_sub(n) == n) destroy(freed);
+    // Who holds all that are left has nobody to race with, and saves the read-modify-write; but for a block that others
+    // can find, and would hold while it goes.
+    if ((!layout_.watched && pointing_.load() == n) || pointing_.fetch_sub(n) == n) destroy(freed);
   }
 
  private:

@@ -162,7 +162,7 @@ TEST_SUITE("daemon.overflow") {
     }
   }
 
-  TEST_CASE("overflow: clients that hold every connection leave the journal its files, and the log says how many") {
+  TEST_CASE("overflow: clients that hold every connection leave the journal its files, and the log says so") {
     const Lives lives(
         {"--ack", "written", "--journal-bytes", "1MiB", "--workers", "1", "--batch-events", "10", "-t", "20s"});
     Daemon daemon(lives.flags("null:"), {}, test::Descriptors{100, 400});
@@ -183,7 +183,17 @@ TEST_SUITE("daemon.overflow") {
     CHECK(test::ask_once(daemon.admin(), get("/readyz")).status == 200);
     const test::Ended ended = daemon.stop();
     CHECK_MESSAGE(ended.code == 0, ended.errors);
-    CHECK(ended.errors.find("max-connections is lowered from 1024 to ") != std::string::npos);
+    CHECK(ended.errors.find("limited to 400 (ulimit -n), too few for --max-connections 1024") != std::string::npos);
     CHECK(ended.errors.find("has failed") == std::string::npos);
+  }
+
+  TEST_CASE("overflow: a journal that may need more files than the system allows starts, and both numbers are logged") {
+    const Lives lives({"--journal-bytes", "100GiB"});
+    Daemon daemon(lives.flags("null:"), {}, test::Descriptors{1024, 1024});
+    CHECK(test::ask_once(daemon.address(), batch(0, 1, 10)).status == 202);
+    const test::Ended ended = daemon.stop();
+    CHECK_MESSAGE(ended.code == 0, ended.errors);
+    CHECK(ended.errors.find("with --journal-bytes 100GiB the journal alone may need ") != std::string::npos);
+    CHECK(ended.errors.find(" of 1024 open files (ulimit -n)") != std::string::npos);
   }
 }

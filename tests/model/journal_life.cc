@@ -35,12 +35,13 @@ sluice::RunId run_of(Dice& dice) {
 class JournalLife final : public Life {
  public:
   JournalLife(MemoryDisk& disk, const Setup& setup, std::uint64_t seed)
-      : dice_(seed),
+      : disk_(disk),
+        dice_(seed),
         run_(run_of(dice_)),
         synced_(setup.ack == sluice::Ack::synced),
         straight_in_(dice_.below(3)),
         door_(std::size_t{1} << 20U, std::size_t{1} << 30U),
-        journal_(disk, {.run = run_, .limit_bytes = setup.journal_bytes, .spill_bytes = 0, .log = {}}) {}
+        journal_(disk, {.run = run_, .limit_bytes = setup.journal_bytes, .spill_bytes = 0, .log = log_of(setup)}) {}
   ~JournalLife() override { let_go_unsynced(); }
 
   std::vector<Answer> commit(std::span<const Asked> requests) override {
@@ -140,14 +141,25 @@ class JournalLife final : public Life {
 
   bool all_taken() override { return fed_.empty() && !reading_ && journal_.caught_up(); }
   std::uint64_t lost() const override { return lost_; }
-  bool failed() const override { return journal_.failed(); }
+  bool lost_pages() const override { return failed_segment_syncs(disk_) > mended_; }
+  std::string complaint() override {
+    const std::uint64_t reserved = journal_.reserved();
+    return reserved == 0 ? "" : "not given back: bytes of the journal's room: " + std::to_string(reserved);
+  }
 
-  void close() override {
+  Stop close(std::span<const Asked> requests, std::vector<Answer>& answers, const Deliver& /*deliver*/) override {
+    answers = commit(requests);
     if (journal_.failed()) recover();
-    if (!journal_.close()) let_go_unsynced();
+    const bool closed = !journal_.close();
+    if (closed) let_go_unsynced();
+    return {.for_good = closed, .accounted = true};
   }
 
  private:
+  static sluice::LogHook log_of(const Setup& setup) {
+    if (!setup.log) return {};
+    return [log = setup.log](sluice::LogLevel, std::string_view line) { log(line); };
+  }
   static std::string text_of(std::span<const std::byte> payload) {
     return {reinterpret_cast<const char*>(payload.data()), payload.size()};
   }
@@ -169,7 +181,9 @@ class JournalLife final : public Life {
 
   void recover() {
     static_cast<void>(journal_.write_settles());
-    if (!journal_.recover(unsynced_)) let_go_unsynced();
+    if (journal_.recover(unsynced_)) return;
+    let_go_unsynced();
+    mended_ = failed_segment_syncs(disk_);
   }
 
   void let_go_unsynced() {
@@ -177,6 +191,7 @@ class JournalLife final : public Life {
     unsynced_.clear();
   }
 
+  MemoryDisk& disk_;
   Dice dice_;
   const sluice::RunId run_;
   const bool synced_;
@@ -185,6 +200,7 @@ class JournalLife final : public Life {
   Journal journal_;
   std::uint64_t sequence_ = 1;
   std::uint64_t lost_ = 0;
+  std::uint64_t mended_ = 0;  // so many failed syncs have done no harm
   Journal::Backlog backlog_;
   bool reading_ = false;          // `backlog_` was read, and not fed yet
   std::vector<Block*> unsynced_;  // held
@@ -193,6 +209,13 @@ class JournalLife final : public Life {
 };
 
 }  // namespace
+
+std::uint64_t failed_segment_syncs(const MemoryDisk& disk) {
+  return disk.failed_syncs([](std::string_view name) {
+    const auto parsed = sluice::journal::parse_name(name);
+    return parsed && parsed->what == sluice::journal::FileName::What::segment;
+  });
+}
 
 Starter journal_starter() {
   return [](MemoryDisk& disk, const Setup& setup, std::uint64_t life, std::uint64_t seed) {

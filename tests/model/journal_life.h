@@ -7,4 +7,7 @@ namespace model {
 
 [[nodiscard]] Starter journal_starter();
 
+// Syncs of segments that have failed so far.
+[[nodiscard]] std::uint64_t failed_segment_syncs(const MemoryDisk& disk);
+
 }  // namespace model

@@ -1,5 +1,5 @@
 // What the model needs of a journal to live one life with it, from a start to whatever end: an adapter a kind of
-// journal. One thread. Nothing here throws but the start.
+// journal. One thread calls; what runs beneath is the adapter's. Nothing here throws but the start.
 #pragma once
 
 #include <cstddef>
@@ -9,6 +9,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "model/memory_disk.h"
@@ -22,6 +23,7 @@ struct Answer {
     acknowledged,  // with its first id
     refused,       // certainly not taken: full, too large, closed, or the disk had failed before
     unknown,       // the disk failed under it
+    none,          // nobody answered, which is a broken promise
   } kind = unknown;
   sluice::EventId first = {};
 };
@@ -34,11 +36,23 @@ struct Handed {
 // The payloads of one request.
 using Asked = std::vector<std::string>;
 
+// During an orderly end a worker has these, and delivers. False: the sink failed. Any thread.
+using Deliver = std::function<bool(std::span<const Handed> batch)>;
+
 // What a whole run is about; every life in it starts with the same.
 struct Setup {
   std::uint64_t journal_bytes = 0;
   std::uint64_t segment_bytes = 0;
-  sluice::Ack ack = sluice::Ack::synced;  // or written
+  sluice::Ack ack = sluice::Ack::synced;
+  std::function<void(std::string_view)> log;  // for the trace, on any thread; may be empty
+};
+
+// How an orderly end went, by its own account.
+struct Stop {
+  bool drained = false;    // nothing that it had in memory is left
+  bool for_good = false;   // what was taken, and what was settled, survives power loss now
+  bool accounted = false;  // what was taken and is not lost survives the end of the process, under `queued` too
+  std::uint64_t lost = 0;  // events that the stop could not write down
 };
 
 class Life {
@@ -65,10 +79,14 @@ class Life {
   [[nodiscard]] virtual bool all_taken() = 0;
   // What this start found damaged for good, in events.
   [[nodiscard]] virtual std::uint64_t lost() const { return 0; }
-  // It takes nothing, and what was committed and not synced may be gone.
-  [[nodiscard]] virtual bool failed() const { return false; }
-  // An orderly end: what was settled is on the disk.
-  virtual void close() = 0;
+  // A failed sync has thrown pages away, and what was in them was not written anew, up to the end of the world.
+  [[nodiscard]] virtual bool lost_pages() const { return false; }
+  // What it has seen so far that must not be, such as room that did not come back; empty: nothing.
+  [[nodiscard]] virtual std::string complaint() { return {}; }
+  // An orderly end, while these are sent. Whoever has no workers delivers nothing more, and does the one behind the
+  // other.
+  [[nodiscard]] virtual Stop close(std::span<const Asked> requests, std::vector<Answer>& answers,
+                                   const Deliver& deliver) = 0;
 };
 
 // Throws std::exception if the journal does not open. `life` counts the lives of a run from 0; randomness, run ids

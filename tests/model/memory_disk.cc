@@ -357,6 +357,7 @@ struct MemoryDisk::World {
   std::vector<Fault> faults;  // nth counts down to 0
   std::array<std::uint64_t, kCalls> calls{};
   std::array<std::uint64_t, sluice::kInstants> passed{};
+  std::vector<std::string> failed_syncs;  // of which files
 
   // Set before a second thread is there.
   std::function<void(Call, std::string_view)> hook;
@@ -467,7 +468,10 @@ class MemoryDisk::File final : public sluice::DiskFile {
     if (fate.untouched) return fate.error;
     // The end in the midst of a sync is no different from the end before it.
     if (world_->goes_through(fate)) world_->tree.sync(inode());
-    if (fate.error) world_->tree.fail_sync(inode());
+    if (fate.error) {
+      world_->tree.fail_sync(inode());
+      world_->failed_syncs.push_back(name_);
+    }
     return world_->finish(fate);
   }
 
@@ -608,6 +612,8 @@ void MemoryDisk::pass(sluice::Instant now) noexcept {
   world_->pass(now);
 }
 
+std::shared_ptr<MemoryDisk> MemoryDisk::same() const { return std::shared_ptr<MemoryDisk>(new MemoryDisk(world_)); }
+
 void MemoryDisk::end(End how) {
   const std::scoped_lock lock(world_->mutex);
   world_->end(how);
@@ -714,6 +720,11 @@ std::uint64_t MemoryDisk::changing_calls() const {
     if (changes_something(static_cast<Call>(call))) all += world_->calls[call];
   }
   return all;
+}
+
+std::uint64_t MemoryDisk::failed_syncs(const std::function<bool(std::string_view)>& where) const {
+  const std::scoped_lock lock(world_->mutex);
+  return static_cast<std::uint64_t>(std::ranges::count_if(world_->failed_syncs, where));
 }
 
 std::uint64_t MemoryDisk::passed(sluice::Instant instant) const {

@@ -93,6 +93,9 @@ class MemoryDisk final : public sluice::Disk {
   [[nodiscard]] std::error_code list(std::vector<std::string>& names) override;
   void pass(sluice::Instant now) noexcept override;
 
+  // Another handle of the same world, for who must own one.
+  [[nodiscard]] std::shared_ptr<MemoryDisk> same() const;
+
   // The end of the world: at once, or when the nth of something from now happens. Several may be planned; the first
   // one counts.
   void cut() { end(End::power_cut); }
@@ -129,6 +132,8 @@ class MemoryDisk final : public sluice::Disk {
   [[nodiscard]] std::uint64_t calls(Call call) const;              // so far, those that failed included
   [[nodiscard]] std::uint64_t changing_calls() const;
   [[nodiscard]] std::uint64_t passed(sluice::Instant instant) const;
+  // Syncs of such files, by the names under which they were opened, that have failed and thrown pages away.
+  [[nodiscard]] std::uint64_t failed_syncs(const std::function<bool(std::string_view)>& where) const;
 
  private:
   struct World;

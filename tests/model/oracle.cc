@@ -56,10 +56,18 @@ void Oracle::synced() {
   for (Request& request : requests_) request.promise = Promise::survives_power;
 }
 
+void Oracle::stopped() {
+  const std::scoped_lock lock(mutex_);
+  for (Request& request : requests_) request.promise = std::max(request.promise, Promise::survives_kill);
+}
+
 void Oracle::next_life(bool power_was_cut) {
   const std::scoped_lock lock(mutex_);
   handed_out_in_this_life_.clear();
   delivered_in_this_life_.clear();
+  for (Request& request : requests_) {
+    if (request.answer == Answer::acknowledged && request.promise == Promise::survives_stop) request.written_off = true;
+  }
   if (!power_was_cut) return;
   for (Request& request : requests_) {
     if (request.answer == Answer::acknowledged && request.promise == Promise::survives_kill) {

@@ -6,7 +6,8 @@
 //   delivered was sent, byte for byte                        in one life nothing is handed out twice
 //   what was settled for good is never handed out again      (a settle counts once it, and the sink, are synced)
 //
-// An acknowledgement that was only to survive a kill is unknown after a power cut, but for what was delivered before.
+// An acknowledgement that was only to survive a kill is unknown after a power cut, but for what was delivered before;
+// one that was only to survive an orderly end is worth nothing, event by event, after any other.
 // A request nobody answered, or answered `failed`, is unknown: whole or not at all. Any thread.
 // It does not know how events are stored, and asks for no order but within those sets.
 #pragma once
@@ -27,6 +28,7 @@ namespace model {
 
 // How firm an acknowledgement is.
 enum class Promise : std::uint8_t {
+  survives_stop,   // `queued`: an orderly end, and nothing else
   survives_kill,   // `written`, and no sync since
   survives_power,  // `synced`
 };
@@ -39,8 +41,9 @@ class Oracle {
   void acknowledge(std::uint64_t request, const sluice::EventId& first, Promise promise);
   void refuse(std::uint64_t request);
 
-  // All that was acknowledged so far survives power loss now.
+  // All that was acknowledged so far survives power loss now; the end of the process.
   void synced();
+  void stopped();
   // Another life begins: what was handed out in the last one may come again. After a power cut what was only to
   // survive a kill is unknown.
   void next_life(bool power_was_cut);

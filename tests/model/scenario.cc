@@ -3,9 +3,12 @@
 #include "model/scenario.h"
 
 #include <algorithm>
+#include <array>
 #include <exception>
 #include <memory>
-#include <ostream>
+#include <mutex>
+#include <sstream>
+#include <utility>
 
 #include "model/dice.h"
 #include "model/oracle.h"
@@ -16,22 +19,27 @@ namespace {
 
 constexpr std::size_t kMostRequests = 4;  // in a commit
 constexpr std::size_t kMostEvents = 9;    // in a request
-constexpr std::size_t kMostTries = 200;   // of what must come to an end once nothing goes wrong any more
 
 class Scenario {
  public:
-  Scenario(std::uint64_t seed, const Starter& start, Menu menu, std::ostream* trace)
-      : dice_(seed), start_(start), menu_(menu), trace_(trace), disk_(std::make_unique<MemoryDisk>(dice_.next())) {
-    setup_.segment_bytes = std::uint64_t{65536} << dice_.below(2);  // the least a journal takes
+  Scenario(std::uint64_t seed, const Starter& start, Menu menu, Trace trace)
+      : dice_(seed),
+        start_(start),
+        menu_(menu),
+        trace_(std::move(trace)),
+        disk_(std::make_unique<MemoryDisk>(dice_.next())) {
+    setup_.segment_bytes = menu_.least_segment << dice_.below(2);
     setup_.journal_bytes = setup_.segment_bytes * 8;
     setup_.ack = dice_.one_in(3) ? sluice::Ack::written : sluice::Ack::synced;
+    if (menu_.queued && dice_.one_in(3)) setup_.ack = sluice::Ack::queued;
+    setup_.log = trace_;
     eagerness_ = dice_.below(5);
   }
 
   Judgement run() {
     SinkFile::create(*disk_);
-    say("segment", setup_.segment_bytes, "journal", setup_.journal_bytes,
-        setup_.ack == sluice::Ack::synced ? "synced" : "written");
+    constexpr std::array kNames{"queued", "written", "synced"};
+    say("segment", setup_.segment_bytes, "journal", setup_.journal_bytes, kNames.at(static_cast<int>(setup_.ack)));
     const std::size_t lives = dice_.between(1, 5);
     for (std::size_t i = 0; i < lives && oracle_.complaints().empty(); ++i) one_life();
     if (oracle_.complaints().empty()) last_life();
@@ -43,10 +51,11 @@ class Scenario {
  private:
   template <typename... Words>
   void say(const Words&... words) {
-    if (trace_ == nullptr) return;
-    *trace_ << "  " << judgement_.lives << '/' << disk_->changing_calls() << ':';
-    ((*trace_ << ' ' << words), ...);
-    *trace_ << std::endl;  // a run that crashes must have said where
+    if (!trace_) return;
+    std::ostringstream line;
+    line << judgement_.lives << '/' << disk_->changing_calls() << ':';
+    ((line << ' ' << words), ...);
+    trace_(line.view());
   }
 
   // ---- lives
@@ -59,13 +68,9 @@ class Scenario {
       const std::size_t steps = dice_.below(std::size_t{1} << dice_.between(2, 7));
       for (std::size_t i = 0; i < steps && !disk_->ended(); ++i) {
         step();
-        look_for_failure();
+        look_for_complaint();
       }
-      if (!disk_->ended() && dice_.one_in(4)) {
-        say("close");
-        life_->close();
-        look_for_failure();
-      }
+      if (!disk_->ended() && dice_.one_in(4)) close(dice_.one_in(3), dice_.coin());
     } else if (disk_->ended()) {
       ++judgement_.cut_in_recovery;
     }
@@ -102,7 +107,7 @@ class Scenario {
         life_ = start_(*disk_, setup_, life, dice_.next());
         say("open");
         look_for_losses();
-        if (disk_->ended()) life_->close();
+        if (disk_->ended()) close(false, false);
         return !disk_->ended();
       } catch (const std::exception& failed) {
         say("does not open:", failed.what());
@@ -123,16 +128,17 @@ class Scenario {
       say("ends here");
       disk_->end(dice_.one_in(3) ? End::kill : End::power_cut);
     }
+    // A failed sync has thrown pages away that nobody came to write anew: then even a kill takes what was only written.
+    const bool lost_pages = life_ && life_->lost_pages();
+    if (life_) look_for_complaint();
     life_.reset();
     sink_.reset();
     hand_.clear();
     settling_.clear();
     cut_ = disk_->ended_by() == End::power_cut;
-    say(cut_ ? "power is lost" : "killed");
+    say(cut_ ? "power is lost" : "killed", lost_pages ? "behind a failed sync" : "");
     ++(cut_ ? judgement_.power_cuts : judgement_.kills);
-    // A failed sync has thrown pages away that nobody came to write anew: then even a kill takes what was only written.
-    oracle_.next_life(cut_ || failed_);
-    failed_ = false;
+    oracle_.next_life(cut_ || lost_pages);
     for (std::size_t i = 0; i < sluice::kInstants; ++i) {
       judgement_.passed[i] += disk_->passed(static_cast<sluice::Instant>(i));
     }
@@ -151,28 +157,77 @@ class Scenario {
     drain();
     if (damaged_) oracle_.excuse(life_->lost());
     bool taken = false;
-    for (std::size_t i = 0; i < kMostTries && !taken; ++i) {
+    for (std::size_t i = 0; i < menu_.tries && !taken; ++i) {
       taken = commit({{payload(0)}}) == 1;
       life_->maintain();
     }
     if (!taken) oracle_.complain("takes nothing, though it is empty and the disk is well");
     drain();
-    say("close");
-    life_->close();
+    const bool well = close(false, false);
+    if (!well) oracle_.complain("does not close, though it is empty and the disk is well");
     end();
     oracle_.drained(SinkFile::parse(disk_->bytes(std::string(SinkFile::kName))).first);
 
-    // What an earlier life settled and nobody synced may come again, but only after a power cut.
     if (!begin()) return;
     const std::uint64_t before = judgement_.handed_out;
     take(1000);
-    if (!cut_ && judgement_.handed_out > before) oracle_.complain("events come again after a drain and an orderly end");
-    life_->close();
+    if (well && judgement_.handed_out > before) oracle_.complain("events come again after a drain and an orderly end");
+    close(false, false);
+  }
+
+  // An orderly end, perhaps while requests are on their way, perhaps with sinks that go on to deliver. True: all that
+  // it leaves survives power loss.
+  bool close(bool under_load, bool delivering) {
+    say("close", under_load ? "under load" : "", delivering ? "delivering" : "");
+    const std::vector<Asked> requests = under_load ? some_requests() : std::vector<Asked>();
+    const std::vector<std::uint64_t> numbers = send(requests);
+    std::vector<Answer> answers;
+    std::mutex mutex;
+    std::vector<sluice::EventId> late;  // guarded by `mutex`, as is what the workers touch meanwhile
+    const Deliver deliver = [&](std::span<const Handed> batch) {
+      const std::scoped_lock lock(mutex);
+      return deliver_late(batch, late);
+    };
+    const Stop stop = life_->close(requests, answers, delivering ? deliver : Deliver());
+    book(requests, numbers, answers);
+    look_for_complaint();
+    say("closed", stop.drained ? "drained" : "",
+        stop.for_good    ? "for good"
+        : stop.accounted ? "accounted"
+                         : "",
+        "lost", stop.lost);
+    // An end in between came first: what it refused after it is nobody's loss.
+    if (disk_->ended() && !stop.for_good) return false;
+    if (stop.lost > 0 && !misfortunes_ && stop.accounted) {
+      oracle_.complain("the stop has lost " + std::to_string(stop.lost) + ", though the disk was well");
+    }
+    oracle_.excuse(stop.lost);
+    if (stop.accounted) oracle_.stopped();
+    if (!stop.for_good) return false;
+    oracle_.synced();
+    for (const sluice::EventId& id : settling_) oracle_.settled_for_good(id);
+    settling_.clear();
+    // What a worker delivered around the deadline may count as kept.
+    for (const sluice::EventId& id : late) {
+      if (stop.drained) oracle_.settled_for_good(id);
+    }
+    return true;
+  }
+
+  // A worker's, while everybody else waits for the end.
+  bool deliver_late(std::span<const Handed> batch, std::vector<sluice::EventId>& delivered) {
+    if (kept_back_ > 0 && dice_.one_in(3)) return false;
+    for (const Handed& event : batch) {
+      if (std::ranges::find(hand_, event.id, &Handed::id) != hand_.end()) continue;
+      hand_out(event);
+      hand_.push_back(event);
+    }
+    return append_to_sink(batch, delivered);
   }
 
   void drain() {
     say("drain");
-    for (std::size_t i = 0; i < kMostTries; ++i) {
+    for (std::size_t i = 0; i < menu_.tries; ++i) {
       take(1000);
       deliver(deliverable());
       sync_settles();
@@ -208,7 +263,9 @@ class Scenario {
     }
   }
 
-  void commit_some() {
+  void commit_some() { commit(some_requests()); }
+
+  std::vector<Asked> some_requests() {
     std::vector<Asked> requests(dice_.between(1, kMostRequests));
     std::uint64_t number = requests_;
     for (Asked& asked : requests) {
@@ -216,23 +273,43 @@ class Scenario {
       for (std::size_t i = 0; i < events; ++i) asked.push_back(payload(i, number));
       ++number;
     }
-    commit(requests);
+    return requests;
   }
 
   // How many were acknowledged.
   std::size_t commit(const std::vector<Asked>& requests) {
+    const std::vector<std::uint64_t> numbers = send(requests);
+    return book(requests, numbers, life_->commit(requests));
+  }
+
+  std::vector<std::uint64_t> send(const std::vector<Asked>& requests) {
     std::vector<std::uint64_t> numbers;
     for (const Asked& asked : requests) numbers.push_back(oracle_.send(asked));
     requests_ += requests.size();
-    const std::vector<Answer> answers = life_->commit(requests);
+    return numbers;
+  }
+
+  [[nodiscard]] Promise promise() const {
+    switch (setup_.ack) {
+      case sluice::Ack::queued:
+        return Promise::survives_stop;
+      case sluice::Ack::written:
+        return Promise::survives_kill;
+      case sluice::Ack::synced:
+        break;
+    }
+    return Promise::survives_power;
+  }
+
+  std::size_t book(const std::vector<Asked>& requests, const std::vector<std::uint64_t>& numbers,
+                   const std::vector<Answer>& answers) {
     std::size_t acknowledged = 0;
     for (std::size_t i = 0; i < answers.size(); ++i) {
       switch (answers[i].kind) {
         case Answer::acknowledged:
           ++acknowledged;
           say("request", numbers[i], "of", requests[i].size(), "acknowledged from", to_string(answers[i].first));
-          oracle_.acknowledge(numbers[i], answers[i].first,
-                              setup_.ack == sluice::Ack::synced ? Promise::survives_power : Promise::survives_kill);
+          oracle_.acknowledge(numbers[i], answers[i].first, promise());
           break;
         case Answer::refused:
           ++judgement_.refused;
@@ -243,21 +320,28 @@ class Scenario {
           ++judgement_.unknown;
           say("request", numbers[i], "of", requests[i].size(), "unknown");
           break;
+        case Answer::none:
+          oracle_.complain("request " + std::to_string(numbers[i]) + " was never answered");
+          break;
       }
     }
     // What was only written went to the files that somebody has removed; nobody looks before the next sync.
-    if (removed_ && setup_.ack == sluice::Ack::written) oracle_.write_off();
+    if (removed_ && setup_.ack != sluice::Ack::synced) oracle_.write_off();
     return acknowledged;
   }
 
   void take(std::size_t most) {
     for (Handed& event : life_->take(most)) {
-      ++judgement_.handed_out;
-      say("handed out", to_string(event.id));
-      oracle_.handed_out(event.id, event.payload);
+      hand_out(event);
       hand_.push_back(std::move(event));
     }
     look_for_losses();
+  }
+
+  void hand_out(const Handed& event) {
+    ++judgement_.handed_out;
+    say("handed out", to_string(event.id));
+    oracle_.handed_out(event.id, event.payload);
   }
 
   void look_for_losses() {
@@ -265,9 +349,8 @@ class Scenario {
     oracle_.complain("lost " + std::to_string(life_->lost()) + ", though nothing was damaged");
   }
 
-  // Once the world has ended every call fails, so only what was seen before counts.
-  void look_for_failure() {
-    if (!disk_->ended()) failed_ = life_->failed();
+  void look_for_complaint() {
+    if (const std::string what = life_->complaint(); !what.empty()) oracle_.complain(what);
   }
 
   [[nodiscard]] std::size_t deliverable() const { return hand_.size() - std::min(kept_back_, hand_.size()); }
@@ -279,22 +362,30 @@ class Scenario {
       std::swap(hand_[hand_.size() - 1 - i], hand_[kept_back_ + dice_.below(deliverable() - i)]);
     }
     const std::span<const Handed> batch = std::span(hand_).last(count);
-    for (const Handed& event : batch) oracle_.offered(event.id);
-    if (!sink_->append(batch)) return say("the sink failed");
     std::vector<sluice::EventId> ids;
-    for (const Handed& event : batch) {
-      say("delivered", to_string(event.id));
-      oracle_.delivered(event.id);
-      ids.push_back(event.id);
-    }
+    if (!append_to_sink(batch, ids)) return;
     settling_.insert(settling_.end(), ids.begin(), ids.end());
     life_->settle(ids);
     hand_.resize(hand_.size() - count);
   }
 
+  [[nodiscard]] bool append_to_sink(std::span<const Handed> batch, std::vector<sluice::EventId>& delivered) {
+    for (const Handed& event : batch) oracle_.offered(event.id);
+    if (!sink_->append(batch)) {
+      say("the sink failed");
+      return false;
+    }
+    for (const Handed& event : batch) {
+      say("delivered", to_string(event.id));
+      oracle_.delivered(event.id);
+      delivered.push_back(event.id);
+    }
+    return true;
+  }
+
   void sync_settles() {
     life_->write_settles();
-    if (!life_->sync_settles()) return say("settles are not synced");
+    if (!life_->sync_settles()) return;
     say("settles are synced");
     for (const sluice::EventId& id : settling_) oracle_.settled_for_good(id);
     settling_.clear();
@@ -387,7 +478,7 @@ class Scenario {
   Dice dice_;
   const Starter& start_;
   const Menu menu_;
-  std::ostream* const trace_;
+  const Trace trace_;
   std::unique_ptr<MemoryDisk> disk_;
   Setup setup_;
   std::size_t eagerness_ = 0;  // to deliver
@@ -395,7 +486,6 @@ class Scenario {
   Judgement judgement_;
   std::uint64_t requests_ = 0;
   bool misfortunes_ = false;   // in this life
-  bool failed_ = false;        // the journal was, when this life ended
   bool removed_ = false;       // the directory, in this life
   bool full_ = false;          // the disk, perhaps; a reboot makes no room
   std::size_t kept_back_ = 0;  // so many of the first are not delivered in this life
@@ -425,8 +515,8 @@ Judgement& Judgement::operator+=(const Judgement& other) {
   return *this;
 }
 
-Judgement run_scenario(std::uint64_t seed, const Starter& start, Menu menu, std::ostream* trace) {
-  return Scenario(seed, start, menu, trace).run();
+Judgement run_scenario(std::uint64_t seed, const Starter& start, Menu menu, Trace trace) {
+  return Scenario(seed, start, menu, std::move(trace)).run();
 }
 
 }  // namespace model

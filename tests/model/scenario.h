@@ -1,11 +1,14 @@
 // One run of the power-loss model: a few lives over one disk, each with its own end and its own misfortunes, then one
-// in which nothing goes wrong, a full drain, and the oracle's judgement. All of it follows from the seed. One thread.
+// in which nothing goes wrong, a full drain, and the oracle's judgement. All of it follows from the seed, as far as the
+// journal has no threads of its own. One thread.
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
-#include <iosfwd>
+#include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "model/life.h"
@@ -25,14 +28,18 @@ struct Judgement {
   Judgement& operator+=(const Judgement& other);
 };
 
-// What a kind of journal is not asked to withstand.
+// What a kind of journal is asked to withstand.
 struct Menu {
   bool damage = true;  // bytes that were durable have changed; it must say how many events it lost
   bool removed_directory = true;
+  bool queued = false;                  // Ack::queued as well
+  std::uint64_t least_segment = 65536;  // the least that it takes
+  std::size_t tries = 200;              // of what must come to an end once nothing goes wrong any more
 };
 
-// `trace`, if any, is told each step.
-[[nodiscard]] Judgement run_scenario(std::uint64_t seed, const Starter& start, Menu menu = {},
-                                     std::ostream* trace = nullptr);
+// Is told each step, a line each; also by the journal's threads, if it has any.
+using Trace = std::function<void(std::string_view line)>;
+
+[[nodiscard]] Judgement run_scenario(std::uint64_t seed, const Starter& start, Menu menu = {}, Trace trace = {});
 
 }  // namespace model

@@ -21,7 +21,12 @@ namespace {
 
 Fd connected(int family, int type, const sockaddr* to, socklen_t size, int receive_bytes) {
   Fd fd(must(::socket(family, type | SOCK_CLOEXEC, 0), "socket"));
-  if (receive_bytes > 0) ::setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUF, &receive_bytes, sizeof receive_bytes);
+  if (receive_bytes > 0) {
+    ::setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUF, &receive_bytes, sizeof receive_bytes);
+    // The other end's buffer is measured in segments, and loopback's would be so large that nothing ever waited.
+    const int segment = 1460;
+    if (family != AF_UNIX) ::setsockopt(fd.get(), IPPROTO_TCP, TCP_MAXSEG, &segment, sizeof segment);
+  }
   const int on = 1;
   if (family != AF_UNIX) ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   const int result = ::connect(fd.get(), to, size);
@@ -118,7 +123,7 @@ Client::More Client::read_more(Clock::time_point until) {
   return More::bytes;
 }
 
-std::optional<Answer> Client::read_answer(milliseconds limit) {
+std::optional<Answer> Client::read_head(milliseconds limit) {
   const auto until = Clock::now() + limit;
   std::size_t head_end = 0;
   while ((head_end = received_.find("\r\n\r\n")) == std::string::npos) {
@@ -126,6 +131,14 @@ std::optional<Answer> Client::read_answer(milliseconds limit) {
   }
   Answer answer = parse_head(std::string_view(received_).substr(0, head_end));
   received_.erase(0, head_end + 4);
+  return answer;
+}
+
+std::optional<Answer> Client::read_answer(milliseconds limit) {
+  const auto until = Clock::now() + limit;
+  std::optional<Answer> head = read_head(limit);
+  if (!head) return std::nullopt;
+  Answer answer = std::move(*head);
   if (answer.status / 100 == 1 || answer.status == 204) return answer;
   const std::string length = answer.header("content-length");
   if (length.empty()) throw std::runtime_error("an answer without Content-Length");

@@ -41,6 +41,8 @@ class Client {
 
   // The next answer; nothing if the connection ends first, or at the limit. Interim answers (100) are answers here.
   [[nodiscard]] std::optional<Answer> read_answer(milliseconds limit = std::chrono::seconds(5));
+  // The same of an answer without a body, whatever its length says: one to a HEAD.
+  [[nodiscard]] std::optional<Answer> read_head(milliseconds limit = std::chrono::seconds(5));
   // Sends and reads; an Answer of status 0 if there was none.
   [[nodiscard]] Answer ask(std::string_view request);
 

@@ -14,6 +14,8 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
+#include <sstream>
 #include <stdexcept>
 #include <utility>
 
@@ -195,6 +197,20 @@ std::size_t Process::open_files() const {
   std::size_t n = 0;
   for ([[maybe_unused]] const auto& one : std::filesystem::directory_iterator(proc(pid_, "fd"))) ++n;
   return n;
+}
+
+milliseconds Process::cpu_time() const {
+  std::ifstream file(proc(pid_, "stat"));
+  std::string text;
+  std::getline(file, text);
+  std::istringstream fields(text.substr(text.rfind(')') + 1));  // a name may hold anything
+  std::string skipped;
+  for (int i = 3; i < 14; ++i) fields >> skipped;
+  long user = 0;
+  long system = 0;
+  fields >> user >> system;
+  if (!fields) throw std::runtime_error("cannot read " + proc(pid_, "stat"));
+  return milliseconds((user + system) * 1000 / ::sysconf(_SC_CLK_TCK));
 }
 
 }  // namespace test

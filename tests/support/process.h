@@ -64,6 +64,7 @@ class Process {
   void forget_peak() const;
   [[nodiscard]] std::vector<std::string> thread_names() const;
   [[nodiscard]] std::size_t open_files() const;
+  [[nodiscard]] milliseconds cpu_time() const;  // used so far, by all its threads
 
  private:
   void read_all();

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "http/budget.h"
+#include "http/chunks.h"
 #include "http/ndjson.h"
 
 namespace {
@@ -17,12 +18,11 @@ using namespace sluiced::http;
 struct Parsed {
   Head head;
   HeadFault fault;
-  std::unique_ptr<ChunkReader> chunks;
 };
 
 Parsed parse(std::string_view text) {
   Parsed parsed;
-  parsed.fault = parse_head(text, parsed.head, parsed.chunks);
+  parsed.fault = parse_head(text, parsed.head);
   return parsed;
 }
 
@@ -76,6 +76,8 @@ TEST_CASE("framing: who stays open is said by version and Connection") {
   CHECK_FALSE(parse(post("Host: a\r\nConnection: close\r\n")).head.keep_alive);
   CHECK_FALSE(parse(post("", "HTTP/1.0")).head.keep_alive);
   CHECK(parse(post("Connection: Keep-Alive\r\n", "HTTP/1.0")).head.keep_alive);
+  CHECK_FALSE(parse(post("Connection: keep-alive\r\nConnection: close\r\n", "HTTP/1.0")).head.keep_alive);
+  CHECK_FALSE(parse(post("Proxy-Connection: keep-alive\r\n", "HTTP/1.0")).head.keep_alive);
   CHECK(parse(post("", "HTTP/1.0")).head.http10);
 }
 
@@ -122,53 +124,151 @@ TEST_CASE("framing: a path is what the target says, without query or proxy form"
   CHECK(path_of("/v1/events") == "/v1/events");
   CHECK(path_of("/v1/events?a=b") == "/v1/events");
   CHECK(path_of("http://host:1/v1/events?x") == "/v1/events");
+  CHECK(path_of("HTTPS://host/v1/events") == "/v1/events");
   CHECK(path_of("HTTP://host") == "/");
+  CHECK(path_of("http://host?x=/v1/events") == "/");
+  CHECK(path_of("ftp://host/v1/events") == "ftp://host/v1/events");
   CHECK(path_of("*") == "*");
 }
 
-TEST_CASE("framing: a chunked body is the same however it is cut") {
-  const std::string head = post("Host: a\r\nTransfer-Encoding: chunked\r\n");
-  const std::string body = "5\r\nhello\r\n1;x=y\r\n \r\n00A\r\n0123456789\r\n0\r\nX-Trailer: z\r\n\r\n";
-  for (std::size_t cut = 0; cut <= body.size(); ++cut) {
-    CAPTURE(cut);
-    const Parsed parsed = parse(head);
-    REQUIRE(parsed.chunks != nullptr);
-    std::string got;
-    std::string held;
-    bool done = false;
-    for (const std::string& part : {body.substr(0, cut), body.substr(cut) + "GET"}) {
-      held += part;
-      while (!done) {
-        const ChunkStep step = parsed.chunks->step(held);
-        REQUIRE(step.state != ChunkStep::State::bad);
-        got += step.data;
-        held.erase(0, step.used);
-        done = step.state == ChunkStep::State::done;
-        if (step.state == ChunkStep::State::starved) break;
-      }
-    }
-    CHECK(done);
-    CHECK(got == "hello 0123456789");
-    CHECK(held == "GET");
+TEST_CASE("framing: a Host is a name or number with or without a port, or empty") {
+  const auto status = [](const std::string& host) { return parse(post("Host: " + host + "\r\n")).fault.status; };
+  for (const std::string good : {"", "a", "a:", "a:80", "xn--a.b-c.example:65535", "127.0.0.1:1", "[::1]", "[::1]:8080",
+                                 "[fe80::1%25eth0]:1", "[v1.a:b]", "a_b", "%41", "a:0080"}) {
+    CAPTURE(good);
+    CHECK(status(good) == 0);
+  }
+  for (const std::string bad :
+       {"a b", "a,b",  "a/b",  "http://a", "a?b",    "a#b",     "u@a",  "a\\b",  "a:b",   "a:1:2", "a:-1",
+        "::1", "[::1", "::1]", "[]",       "[::1]x", "[::1]:x", "[g]/", "\"a\"", "a\xff", "<a>"}) {
+    CAPTURE(bad);
+    CHECK(status(bad) == 400);
   }
 }
 
-TEST_CASE("framing: malformed chunks are bad") {
-  for (const std::string body :
-       {"x\r\n", "5\nhello\r\n", "5\r\nhelloX", "-1\r\n", "11111111111111111\r\n", "0\r\nContent-Length: 5\r\n\r\n",
-        "5 \r\nhello\r\n0\r\n\r\n\r\n", "0\r\nX : y\r\n\r\n"}) {
-    CAPTURE(body);
-    const Parsed parsed = parse(post("Host: a\r\nTransfer-Encoding: chunked\r\n"));
-    std::string held = body;
-    ChunkStep step;
-    for (int i = 0; i < 100; ++i) {
-      step = parsed.chunks->step(held);
-      held.erase(0, step.used);
-      if (step.state != ChunkStep::State::going) break;
-    }
-    CHECK((step.state == ChunkStep::State::bad || step.state == ChunkStep::State::starved));
-    CHECK(step.state != ChunkStep::State::done);
+TEST_CASE("framing: an expectation is a list, in which only 100-continue has a meaning, and none in HTTP/1.0") {
+  const auto expects = [](const std::string& fields, const std::string& version = "HTTP/1.1") {
+    const Parsed parsed = parse(post("Host: a\r\n" + fields, version));
+    REQUIRE(parsed.fault.status == 0);
+    return std::string(parsed.head.expects_continue ? "continue " : "") + (parsed.head.expects_else ? "else" : "");
+  };
+  CHECK(expects("") == "");
+  CHECK(expects("Expect:\r\n") == "");
+  CHECK(expects("Expect: 100-CONTINUE\r\n") == "continue ");
+  CHECK(expects("Expect: , 100-continue ,\r\n") == "continue ");
+  CHECK(expects("Expect: 100-continue\r\nExpect: 100-continue\r\n") == "continue ");
+  CHECK(expects("Expect: 100-continue, more\r\n") == "continue else");
+  CHECK(expects("Expect: more\r\nExpect: 100-continue\r\n") == "continue else");
+  CHECK(expects("Expect: 100-continue;q=1\r\n") == "else");
+  CHECK(expects("Expect: 200-ok\r\n") == "else");
+  CHECK(expects("Expect: 100-continue, more\r\n", "HTTP/1.0") == "");
+}
+
+// ---- chunks
+
+namespace {
+
+// What a reader makes of these pieces: the body, and how it ended. `behind`: what it left of the last piece.
+struct Unwrapped {
+  ChunkStep::State end = ChunkStep::State::starved;
+  std::string body, behind;
+};
+Unwrapped unwrap(const std::vector<std::string>& pieces) {
+  ChunkReader reader;
+  Unwrapped all;
+  for (const std::string& piece : pieces) {
+    std::string_view left = piece;
+    do {
+      const ChunkStep step = reader.step(left);
+      all.body += step.data;
+      all.end = step.state;
+      left.remove_prefix(step.used);
+    } while (all.end == ChunkStep::State::going);
+    all.behind = left;
+    if (all.end != ChunkStep::State::starved) break;
   }
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("framing: a chunked body is the same however it is cut") {
+  const std::string body =
+      "5\r\nhello\r\n1;x=y;z=\"a b\"\r\n \r\n00A \t;q\r\n0123456789\r\n000\r\nX-Trailer: z\r\nEmpty:\r\n\r\n";
+  for (std::size_t cut = 0; cut < body.size(); ++cut) {
+    CAPTURE(cut);
+    const Unwrapped all = unwrap({body.substr(0, cut), body.substr(cut) + "GET"});
+    CHECK(all.end == ChunkStep::State::done);
+    CHECK(all.body == "hello 0123456789");
+    CHECK(all.behind == "GET");
+  }
+  std::vector<std::string> bytes;
+  for (const char byte : body) bytes.emplace_back(1, byte);
+  CHECK(unwrap(bytes).end == ChunkStep::State::done);
+  CHECK(unwrap(bytes).body == "hello 0123456789");
+}
+
+TEST_CASE("framing: malformed chunks are bad at the byte that is wrong, and what another could take for a line's end") {
+  for (const std::string bad : {"x",
+                                "\r",
+                                "\n",
+                                ";",
+                                " ",
+                                "+",
+                                "-",
+                                "5\n",
+                                "5x",
+                                "5 \r",
+                                "5 5",
+                                "5;a\n",
+                                "5;a=\"b\n",
+                                "5;a\rb",
+                                "5\r5",
+                                "5;a\x7f",
+                                "0x",
+                                "fffffffffffffffff",
+                                "10000000000000000",
+                                "5\r\nhelloX",
+                                "5\r\nhello\n",
+                                "5\r\nhello\rX",
+                                "5\r\nhello\r\n\r",
+                                "0\r\n\n",
+                                "0\r\n\r\r",
+                                "0\r\n:",
+                                "0\r\n ",
+                                "0\r\n\t",
+                                "0\r\nX ",
+                                "0\r\nX\r",
+                                "0\r\nX: a\n",
+                                "0\r\nX: a\rb",
+                                "0\r\nX: a\r\n ",
+                                "0\r\nContent-Length:",
+                                "0\r\nTRANSFER-encoding:"}) {
+    CAPTURE(bad);
+    const Unwrapped all = unwrap({bad});
+    CHECK(all.end == ChunkStep::State::bad);
+    CHECK(all.behind.empty());
+    CHECK(unwrap({bad.substr(0, bad.size() - 1)}).end == ChunkStep::State::starved);
+  }
+  const std::string nul(1, '\0');
+  CHECK(unwrap({"5;a" + nul}).end == ChunkStep::State::bad);
+  CHECK(unwrap({"0\r\nX: " + nul}).end == ChunkStep::State::bad);
+  CHECK(unwrap({"0\r\nContent-Lengths: 5\r\n\r\n"}).end == ChunkStep::State::done);
+  CHECK(unwrap({"ffffffffffffffff\r\n"}).end == ChunkStep::State::starved);  // the caller's limit is not 64 bits
+}
+
+TEST_CASE("framing: a chunk's extensions, and all trailers together, have 16 KiB") {
+  const std::size_t most = ChunkReader::kMaxLine;
+  const std::string extension(most - 4, 'x');  // with `1;` and the line's end: as much as there may be
+  const std::string trailers = "0\r\nA: " + std::string(most - 10, 'x') + "\r\n\r\n";
+  CHECK(unwrap({"1;" + extension + "\r\nx"}).end == ChunkStep::State::starved);
+  CHECK(unwrap({"1;" + extension + "y\r\n"}).end == ChunkStep::State::too_long);
+  CHECK(unwrap({std::string(most + 1, '0')}).end == ChunkStep::State::too_long);
+  CHECK(unwrap({trailers}).end == ChunkStep::State::done);
+  CHECK(unwrap({"0" + trailers}).end == ChunkStep::State::too_long);
+  std::string short_ones = "0\r\n";
+  while (short_ones.size() <= most) short_ones += "A:\r\n";
+  CHECK(unwrap({short_ones}).end == ChunkStep::State::too_long);
 }
 
 TEST_CASE("ndjson: lines are cut at LF and CRLF, numbered from 1, the last with or without its end") {

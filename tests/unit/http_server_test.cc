@@ -15,6 +15,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -383,6 +384,49 @@ TEST_CASE("http: without a descriptor left, accepting pauses with one complaint,
   Client client(fd);
   CHECK(client.ask(get("/healthz")).status == 200);
   CHECK(complaints == 1);
+}
+
+TEST_CASE("http: descriptors above the server's share stay free, and who waits is accepted when one below it is") {
+  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  ::close(fd);
+  constexpr std::size_t own = 40;  // what the server, the tracker and two clients have at least, and then some
+  const auto share = static_cast<std::size_t>(fd) + own;
+  std::atomic<int> complaints{0};
+  House house([&](Config& config, sluice::Options&) {
+    config.max_descriptors = share;
+    config.log = [&](sluice::LogLevel, std::string_view line) { complaints += line.starts_with("accept on ") ? 1 : 0; };
+  });
+  const auto lowest_free = [] {
+    const int lowest = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ::close(lowest);
+    return static_cast<std::size_t>(lowest);
+  };
+  std::deque<Client> clients;
+  while (lowest_free() + 2 < share) {  // a client has one here as well
+    REQUIRE(clients.emplace_back(house.address()).ask(get("/healthz")).status == 200);
+  }
+  while (complaints == 0 && clients.size() < own) clients.emplace_back(house.address()).send(get("/healthz"));
+  CHECK(eventually([&] { return complaints == 1; }));
+  Client waits(house.address());
+  waits.send(get("/healthz"));
+  CHECK(clients.front().ask(get("/healthz")).status == 200);
+  CHECK(waits.silent());
+  clients.clear();
+  CHECK(waits.receive().status == 200);
+  CHECK(complaints == 1);
+}
+
+TEST_CASE("http: a server that could never accept a connection does not start") {
+  Config config;
+  config.listen = {{"127.0.0.1", 0, ""}};
+  config.max_descriptors = 3;
+  try {
+    const Server server(config);
+    FAIL("it has started");
+  } catch (const sluice::StartError& error) {
+    CHECK(error.kind() == sluice::StartError::Kind::unusable);
+    CHECK(std::string_view(error.what()).find("too few files") != std::string_view::npos);
+  }
 }
 
 TEST_CASE("http: its threads are called by their name") {

@@ -114,6 +114,30 @@ TEST_SUITE("lifecycle") {
     CHECK(eventually([&] { return got.load() == static_cast<int>(Admit::closed); }));
   }
 
+  TEST_CASE("admission: who watches hears of what came back, of a nudge and of the close, and of nothing else") {
+    Admission door(2, 1000);
+    auto ticket = std::make_optional(admitted(door, 1, 1));
+    const Admission::Watch watch(door);
+    std::uint64_t seen = watch.changes();
+    const auto hears = [&] {
+      if (!watch.wait_change(seen, Clock::now() + 1ms)) return false;
+      seen = watch.changes();
+      return true;
+    };
+    CHECK_FALSE(hears());
+    const Ticket more = admitted(door, 1, 1);
+    CHECK_FALSE(door.has_room(1, 1));
+    CHECK_FALSE(hears());
+    ticket.reset();
+    CHECK(door.has_room(1, 1));
+    CHECK(hears());
+    CHECK_FALSE(hears());
+    door.nudge();
+    CHECK(hears());
+    door.close();
+    CHECK(hears());
+  }
+
   TEST_CASE("admission: many who wait for bytes and events all get through") {
     Admission door(3, 30);
     std::atomic<int> through{0};

@@ -351,37 +351,43 @@ TEST_CASE("options: the waits between retries may not cross") {
 TEST_CASE("options: where open files are few, clients get what the journal leaves, and the log is told") {
   Environment world = kWorld;
   world.descriptors = 20'000;
-  CHECK(accept({}, world).max_connections == 1024);
+  CHECK(accept({}, world).intake_descriptors > 19'000);
   CHECK(accept({}, world).remark.empty());
 
   world.descriptors = 1024;
   const Options few = accept({"--workers", "2"}, world);
-  CHECK(few.max_connections < 1024 - sluice::descriptors_of_journal(few.journal_bytes));
-  CHECK(few.max_connections > 500);
-  CHECK(contains(few.remark, "max-connections is lowered from 1024 to "));
-  CHECK(contains(few.remark, "limited to 1024"));
+  CHECK(few.max_connections == 1024);
+  CHECK(few.admin_descriptors <= 1024 - sluice::descriptors_of_journal(few.journal_bytes));
+  CHECK(few.intake_descriptors < few.admin_descriptors);
+  CHECK(few.intake_descriptors > 900);
+  CHECK(few.remark ==
+        "open files are limited to 1024 (ulimit -n), too few for --max-connections 1024: the last ones wait");
   CHECK(accept({"--max-connections", "100"}, world).remark.empty());
   // A larger journal leaves less.
-  CHECK(accept({"--workers", "2", "--journal-bytes", "8GiB"}, world).max_connections < few.max_connections);
-  // Without one they are all for clients.
-  CHECK(accept({"--workers", "2", "--state-dir", "none", "--sink", "null:"}, world).max_connections >
-        few.max_connections);
+  CHECK(accept({"--workers", "2", "--journal-bytes", "8GiB"}, world).intake_descriptors < few.intake_descriptors);
+  // Without one they are nearly all for clients.
+  CHECK(accept({"--workers", "2", "--state-dir", "none", "--sink", "null:"}, world).intake_descriptors > 1000);
 }
 
 TEST_CASE("options: a journal that may need more open files than there are runs, and the log is told both numbers") {
   Environment world = kWorld;
   world.descriptors = 1024;
-  const Options large = accept({"--journal-bytes", "100GiB"}, world);
-  CHECK(large.max_connections == 16);
+  const Options large = accept({"--workers", "2", "--journal-bytes", "100GiB"}, world);
+  CHECK(large.intake_descriptors < 64);
+  CHECK(large.intake_descriptors < large.admin_descriptors);
   CHECK(contains(large.remark, "of 1024 open files"));
   CHECK(contains(large.remark, "--journal-bytes 100GiB"));
   CHECK(contains(large.remark, "ulimit -n"));
   // It would be too much: a segment of 64 MiB has two files.
   CHECK(sluice::descriptors_of_journal(std::uint64_t{100} << 30U) >= 2 * 100 * 1024 / 64);
   world.descriptors = 8192;
-  CHECK(accept({"--journal-bytes", "100GiB"}, world).max_connections == 1024);
+  CHECK(accept({"--journal-bytes", "100GiB"}, world).remark.empty());
+  // With very few there is something for everybody.
   world.descriptors = 64;
-  CHECK(accept({}, world).max_connections == 16);
+  const Options least = accept({"--workers", "1"}, world);
+  CHECK(least.intake_descriptors >= 32);
+  CHECK(least.admin_descriptors > least.intake_descriptors);
+  CHECK(least.admin_descriptors < 64);
 }
 
 TEST_CASE("options: the state directory is the first place that the environment names") {

@@ -76,7 +76,7 @@ struct Report {
   Books books;
   std::chrono::nanoseconds elapsed{};    // since the first shutdown()
   std::vector<WorkerStatus> held_up_by;  // workers that had to be left behind
-  bool disk_failed = false;              // what is kept is on a disk that failed
+  bool disk_failed = false;              // what is kept is on a disk that failed, or what is delivered comes again
   bool disk_stuck = false;               // a thread was left behind in a disk that does not answer
 
   // Whatever kept it from ending drained.

@@ -108,7 +108,9 @@ class SLUICE_API Tracker {
   [[nodiscard]] const RunId& run() const noexcept;
 
  private:
-  struct Engine;                    // what workers touch as well
+  friend class TrackerOnDisk;  // the tests' way in
+  struct Engine;               // what workers touch as well
+  Tracker(std::shared_ptr<Engine> engine, const SinkFactory& sinks);
   std::shared_ptr<Engine> engine_;  // owners: the tracker, and each worker for as long as its thread lives
 };
 

@@ -1,0 +1,326 @@
+// Slow and many: a thousand clients that do next to nothing beside one that is honest, more clients than may come, more
+// than there are descriptors for. The honest one is served as if it were alone, the stop is in time in their midst, and
+// afterwards all is as before. Measures time and memory, so it runs alone; a round in which a daemon without a
+// crowd is as slow is run again.
+#include <doctest/doctest.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <deque>
+#include <map>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "support/client.h"
+#include "support/control.h"
+#include "support/crowd.h"
+#include "support/daemon.h"
+
+namespace {
+
+using namespace std::chrono_literals;
+using test::Answer;
+using test::Client;
+using test::Crowd;
+using test::CrowdPlan;
+using test::Daemon;
+using test::get;
+using test::milliseconds;
+using test::post;
+
+constexpr milliseconds kMostLate = 100ms;  // what the backstop may add to a deadline
+constexpr milliseconds kPatience = 10s;
+constexpr std::size_t kSlack = std::size_t{2} << 20U;
+
+std::string repeated(std::string_view text, std::size_t times) {
+  std::string all;
+  for (std::size_t i = 0; i < times; ++i) all += text;
+  return all;
+}
+
+// ---- what must be as before
+
+struct Held {
+  std::size_t descriptors = 0, threads = 0, memory = 0;
+};
+Held held_by(Daemon& daemon) {
+  return {daemon.process().open_files(), daemon.process().thread_names().size(), daemon.process().resident()};
+}
+
+// Of a daemon to which nobody has come yet; but its memory is that after it was used once, so that what each first
+// request costs is not counted as growth.
+Held held_at_rest(Daemon& daemon) {
+  Held held = held_by(daemon);
+  REQUIRE(test::ask_once(daemon.address(), post("application/json", "1")).status == 202);
+  REQUIRE(test::ask_once(daemon.admin(), get("/status")).status == 200);
+  held.memory = daemon.process().resident();
+  return held;
+}
+
+void check_as_before(Daemon& daemon, const Held& before) {
+  // Closed connections linger for a second at most.
+  for (const auto until = test::Clock::now() + kPatience; test::Clock::now() < until;) {
+    if (daemon.process().open_files() == before.descriptors) break;
+    std::this_thread::sleep_for(5ms);  // between looks
+  }
+  const Held after = held_by(daemon);
+  MESSAGE("resident before ", before.memory >> 10U, " KiB, after ", after.memory >> 10U, " KiB");
+  CHECK(after.descriptors == before.descriptors);
+  CHECK(after.threads == before.threads);
+  CHECK(after.memory <= before.memory + kSlack);
+}
+
+// Stops it: how late it was gone, and how late a process would have been that only waits. Nothing is lost by it.
+test::Lateness stop_with_deadline(Daemon& daemon, milliseconds deadline) {
+  test::Control control(deadline);
+  control.start();
+  daemon.signal_stop();
+  const test::Ended ended = daemon.wait_end(deadline + kPatience);
+  INFO("last line: ", ended.last_line);
+  CHECK(ended.code == 0);
+  REQUIRE(ended.report);
+  CHECK(ended.report->balanced());
+  return {ended.after - deadline, control.lateness()};
+}
+
+// ---- the honest client
+
+class Honest {
+ public:
+  explicit Honest(const Daemon& daemon) : client_(std::in_place, daemon.address()) {}
+
+  void ask() {
+    const auto begun = test::Clock::now();
+    const Answer answer = client_->ask(post("application/json", R"({"honest":true})"));
+    took_.push_back(test::Clock::now() - begun);
+    if (answer.status != 202) FAIL("the honest client was answered ", answer.status, " ", answer.body);
+  }
+
+  void leave() { client_.reset(); }
+
+  [[nodiscard]] milliseconds p99() {
+    const auto at = took_.begin() + static_cast<std::ptrdiff_t>(took_.size() * 99 / 100);
+    std::nth_element(took_.begin(), at, took_.end());
+    return std::chrono::ceil<milliseconds>(*at);
+  }
+  [[nodiscard]] std::size_t asked() const noexcept { return took_.size(); }
+
+ private:
+  std::optional<Client> client_;
+  std::vector<test::Clock::duration> took_;
+};
+
+// ---- the crowds
+
+struct Kind {
+  std::string what;
+  CrowdPlan plan;
+  int first_answer;  // that each of them gets
+};
+
+// The daemon's time-out for all of them: so they are there for a while, and gone in time for the test.
+constexpr const char* kTimeout = "2s";
+
+std::vector<Kind> kinds() {
+  CrowdPlan heads;
+  heads.at_once = "POST /v1/events HTTP/1.1\r\nHost: test\r\n";
+  heads.slowly = "X-Slow: y\r\n";
+  CrowdPlan bodies;
+  bodies.at_once = "POST /v1/events HTTP/1.1\r\nHost: test\r\nContent-Length: 100000\r\n\r\n";
+  bodies.slowly = "x";
+  CrowdPlan chunks;
+  chunks.at_once = "POST /v1/events HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n";
+  chunks.slowly = "1\r\nx\r\n";
+  CrowdPlan readers;
+  readers.at_once = repeated("GET / HTTP/1.1\r\nHost: t\r\n\r\n", 1000);  // some 250 KB of answers
+  readers.sips = true;
+  readers.receive_bytes = 4096;
+  return {{"heads", heads, 408},
+          {"bodies", bodies, 408},
+          {"chunks", chunks, 408},
+          {"answers", readers, 0},
+          {"nothing", {}, 0}};
+}
+
+}  // namespace
+
+TEST_SUITE("daemon.slow") {
+  TEST_CASE("slow: beside a thousand slow clients the 99th percentile of an honest one stays below 50 ms") {
+    for (Kind& kind : kinds()) {
+      INFO("a byte a second: ", kind.what);
+      const milliseconds p99 = test::lateness_of(
+          [&kind] {
+            // Room for all that they have sent and do not read: with less, some would be refused.
+            Daemon daemon({"--request-timeout", kTimeout, "--queue-bytes", "256MiB"});
+            const Daemon control;
+            const Held before = held_at_rest(daemon);
+            kind.plan.address = daemon.address();
+            Honest honest(daemon);
+            Honest alone(control);
+            const Crowd crowd(kind.plan);
+            REQUIRE(test::wait_status_number(daemon.admin(), "connections", 1001, kPatience));
+            // To the last of them, so that the answers to a thousand of them at a time are seen as well.
+            const auto until = test::Clock::now() + kPatience;
+            do {
+              for (int i = 0; i < 100; ++i) {
+                honest.ask();
+                alone.ask();
+              }
+            } while (test::status_number(daemon.admin(), "connections") > 1 && test::Clock::now() < until);
+            CHECK(test::status_number(daemon.admin(), "connections") == 1);
+            if (kind.first_answer != 0)
+              CHECK(crowd.first_answers() == std::map<int, std::size_t>{{kind.first_answer, 1000}});
+            MESSAGE(kind.what, ": ", honest.asked(), " requests, 99th percentile ", honest.p99().count(),
+                    " ms, without the crowd ", alone.p99().count(), " ms");
+            const test::Lateness found{honest.p99(), alone.p99()};
+            honest.leave();
+            check_as_before(daemon, before);
+            return found;
+          },
+          49ms);
+      CHECK(p99 < 50ms);
+    }
+  }
+
+  TEST_CASE("slow: a thousand of each kind cost little time of the processor, and a stop in their midst is in time") {
+    const milliseconds late = test::lateness_of(
+        [] {
+          Daemon daemon({"-t", "1s", "--max-connections", "6000", "--queue-bytes", "1GiB"});
+          std::deque<Crowd> crowds;
+          std::size_t all = 0;
+          for (Kind& kind : kinds()) {
+            kind.plan.address = daemon.address();
+            all += kind.plan.connections;
+            crowds.emplace_back(kind.plan);
+          }
+          REQUIRE(test::wait_status_number(daemon.admin(), "connections", all, kPatience));
+          const auto wait_turns = [&crowds](std::size_t turns) {
+            for (const Crowd& crowd : crowds) REQUIRE(crowd.wait_turns(turns, kPatience));
+          };
+          wait_turns(1);
+          const milliseconds used_before = daemon.process().cpu_time();
+          const auto begun = test::Clock::now();
+          wait_turns(2);
+          const milliseconds used = daemon.process().cpu_time() - used_before;
+          const auto passed = std::chrono::duration_cast<milliseconds>(test::Clock::now() - begun);
+          MESSAGE(all, " clients: ", used.count(), " ms of the processor in ", passed.count(), " ms");
+          CHECK(used < passed / 2);
+          for (const Crowd& crowd : crowds) CHECK(crowd.open() == 1000);
+          return stop_with_deadline(daemon, 1000ms);
+        },
+        kMostLate);
+    CHECK(late <= kMostLate);
+  }
+
+  TEST_CASE(
+      "slow: with --max-connections reached each newcomer is told 503 and closed, and those that are there are "
+      "served") {
+    Daemon daemon({"--max-connections", "100"});
+    const Held before = held_at_rest(daemon);
+    {
+      std::deque<Client> there;
+      for (int i = 0; i < 100; ++i)
+        CHECK(there.emplace_back(daemon.address()).ask(post("text/plain", "1")).status == 202);
+      const auto serves_all = [&there] {
+        for (Client& client : there) {
+          if (client.ask(post("text/plain", "2")).status != 202) return false;
+        }
+        return true;
+      };
+      {
+        std::deque<Client> newcomers;
+        for (int i = 0; i < 300; ++i) newcomers.emplace_back(daemon.address());
+        CHECK(serves_all());
+        for (Client& newcomer : newcomers) {
+          const Answer answer = newcomer.read_answer().value_or(Answer{});
+          CHECK(answer.status == 503);
+          CHECK(answer.header("connection") == "close");
+          CHECK(answer.header("retry-after") == "1");
+          CHECK(newcomer.wait_closed());
+        }
+      }
+      CHECK(serves_all());
+      Client asks(daemon.address());  // also one that comes with a request
+      CHECK(asks.ask(post("text/plain", "3")).status == 503);
+      CHECK(asks.wait_closed());
+      there.pop_back();
+      REQUIRE(test::wait_status_number(daemon.admin(), "connections", 99, kPatience));
+      CHECK(there.emplace_back(daemon.address()).ask(post("text/plain", "4")).status == 202);
+    }
+    check_as_before(daemon, before);
+
+    CrowdPlan all;
+    const milliseconds late = test::lateness_of(
+        [&all] {
+          Daemon full({"--max-connections", "100", "-t", "1s"});
+          all.address = full.address();
+          const Crowd crowd(all);  // a thousand, of whom a hundred may stay
+          CHECK(test::wait_status_number(full.admin(), "connections", 100, kPatience));
+          return stop_with_deadline(full, 1000ms);
+        },
+        kMostLate);
+    CHECK(late <= kMostLate);
+  }
+
+  TEST_CASE("slow: with ulimit -n 64 accepting pauses without a spin, files and admin are served, and it comes back") {
+    const test::Flags flags{
+        "--journal-bytes", "8MiB", "--queue-bytes", "4MiB", "--workers", "1", "--request-timeout", "60s", "-t", "1s"};
+    const auto few = [&flags] { return Daemon(flags, {}, test::Descriptors{64, 64}); };
+    // New segments, one a megabyte: they are files.
+    const auto send_segments = [](Client& client) {
+      const std::string large = post("application/octet-stream", std::string(std::size_t{200} << 10U, 'x'));
+      for (int i = 0; i < 50; ++i) REQUIRE(client.ask(large).status == 202);
+    };
+    // More than it can have; the kernel takes them all.
+    const auto come_to = [](Daemon& daemon) {
+      std::deque<Client> crowd;
+      for (int i = 0; i < 64; ++i) crowd.emplace_back(daemon.address());
+      REQUIRE(daemon.process().wait_line("Too many open files; connections wait", kPatience));
+      return crowd;
+    };
+
+    Daemon daemon = few();
+    Held before = held_at_rest(daemon);
+    {
+      Client honest(daemon.address());
+      send_segments(honest);
+      before.memory = daemon.process().resident();
+      std::deque<Client> crowd = come_to(daemon);
+      Client waits(daemon.address());
+      REQUIRE(waits.send(post("text/plain", "waits")));
+      const std::size_t connections = test::status_number(daemon.admin(), "connections");
+      MESSAGE(connections, " connections, ", daemon.process().open_files(), " descriptors");
+      CHECK(connections > 5);
+      CHECK(connections < 40);
+
+      // Nothing happens but that it looks from time to time.
+      const milliseconds used_before = daemon.process().cpu_time();
+      CHECK_FALSE(waits.read_answer(1500ms).has_value());
+      const milliseconds used = daemon.process().cpu_time() - used_before;
+      MESSAGE(used.count(), " ms of the processor in 1500 ms");
+      CHECK(used < 150ms);
+
+      send_segments(honest);
+      CHECK(test::status_number(daemon.admin(), "connections") < 40);
+      CHECK(daemon.process().errors().find("has failed") == std::string::npos);
+
+      crowd.clear();
+      CHECK(waits.read_answer().value_or(Answer{}).status == 202);
+      CHECK(test::ask_once(daemon.address(), post("text/plain", "new")).status == 202);
+    }
+    check_as_before(daemon, before);
+
+    const milliseconds late = test::lateness_of(
+        [&] {
+          Daemon full = few();
+          const std::deque<Client> crowd = come_to(full);
+          return stop_with_deadline(full, 1000ms);
+        },
+        kMostLate);
+    CHECK(late <= kMostLate);
+  }
+}

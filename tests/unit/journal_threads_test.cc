@@ -1,0 +1,479 @@
+// What lies between the journal's threads, and at the end of a run: each test is an event, or an answer, that was once
+// lost, doubled or miscounted there. Over the disk in memory; the instants at which threads meet are made, not waited
+// for.
+#include <doctest/doctest.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <semaphore>
+#include <string>
+#include <thread>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "journal/committer.h"
+#include "journal/feeder.h"
+#include "journal/format.h"
+#include "journal/journal.h"
+#include "journal/pace.h"
+#include "journal/unrecorded.h"
+#include "model/memory_disk.h"
+#include "tracker_on_disk.h"
+
+using namespace sluice;
+using namespace sluice::journal;
+using namespace std::chrono_literals;
+using Clock = std::chrono::steady_clock;
+using model::Call;
+using model::MemoryDisk;
+using Sequences = std::vector<std::uint64_t>;
+
+namespace {
+
+constexpr std::uint64_t kLimit = std::uint64_t{1} << 20U;
+
+template <typename Condition>
+bool eventually(Condition holds) {
+  for (const auto end = Clock::now() + 10s; Clock::now() < end; std::this_thread::yield()) {
+    if (holds()) return true;
+  }
+  return false;
+}
+
+bool is_segment(std::string_view name) {
+  const auto parsed = parse_name(name);
+  return parsed && parsed->what == FileName::What::segment;
+}
+bool is_settled(std::string_view name) {
+  const auto parsed = parse_name(name);
+  return parsed && parsed->what == FileName::What::settled;
+}
+
+// A block of so many events, as the door would make it.
+Block::Owner block_of(std::variant<Ticket, Admit> ticket, std::size_t events = 1) {
+  const std::vector<Event> some(events, event_of("x"));
+  return Block::make(some, std::get<Ticket>(std::move(ticket)), {.frame = kEventFrame, .watched = true});
+}
+
+// The room of those who are not what a test is about.
+struct Hall {
+  Admission door{1024, std::size_t{1} << 20U};
+  Block::Owner block(std::size_t events = 1) { return block_of(door.try_admit(events, 1000), events); }
+};
+
+// What stands on disk behind the queue, but for the tracker; its threads begin when a test says so.
+struct Rooms {
+  explicit Rooms(MemoryDisk& disk, const Pace& pace = {})
+      : journal(disk, {.run = {}, .limit_bytes = kLimit, .log = {}}),
+        feeder(journal, queue, hall.door, {}, {.lost = [](std::uint64_t) {}, .log = {}}),
+        committer(
+            journal, feeder, queue, unrecorded, {.run = {}, .pace = pace},
+            {.accepted = [](std::uint64_t) {}, .took = {}, .turned = {}, .log = [](LogLevel, std::string_view) {}}) {}
+
+  // A request of one event on its way to a commit.
+  Committer::Request request(Committer::Told told) {
+    Block::Owner block = hall.block();
+    const std::uint64_t cost = Journal::cost(block->body().size(), 1);
+    REQUIRE(journal.try_reserve(cost) == Journal::Room::reserved);
+    feeder.expect_commit(1);
+    return {.block = std::move(block), .reserved = cost, .told = std::move(told)};
+  }
+  Feeder::Straight try_straight() {
+    EventId first;
+    Block::Owner block = hall.block();
+    return feeder.try_straight(block, unrecorded, first);
+  }
+
+  Hall hall;
+  Unrecorded unrecorded;
+  EventQueue queue{{}, 1, 1};
+  Journal journal;
+  Feeder feeder;
+  Committer committer;
+};
+
+// Commits them, synced. The error is the disk's.
+std::error_code commit(Journal& journal, std::span<const Block::Owner> blocks, std::uint64_t first,
+                       Journal::Place& place) {
+  std::vector<Block*> raw;
+  std::uint64_t reserved = 0;
+  for (const Block::Owner& block : blocks) {
+    const std::uint64_t cost = Journal::cost(block->body().size(), block->count());
+    REQUIRE(journal.try_reserve(cost) == Journal::Room::reserved);
+    reserved += cost;
+    block->number({}, first);
+    first += block->count();
+    raw.push_back(block.get());
+  }
+  return journal.commit(raw, reserved, true, place);
+}
+
+// What the feeder would bring from here on.
+Sequences rest_of(Journal& journal) {
+  Sequences all;
+  Journal::Backlog backlog;
+  for (;;) {
+    journal.read_backlog(1, 4096, backlog);
+    if (backlog.events.empty()) return all;
+    all.push_back(backlog.events.front().sequence);
+    journal.fed_backlog(backlog);
+  }
+}
+
+// A tracker whose sinks do what the test says with each event, and what they have delivered.
+class Engine {
+ public:
+  using Verdicts = std::function<Verdict::Kind(const Delivery&)>;
+
+  Engine(const MemoryDisk& disk, Options options, Verdicts verdicts) : disk_(disk.same()) {
+    options.workers = 1;
+    options.journal_bytes = 2 * kLimit;
+    options.queue_bytes = kLimit / 4;
+    options.queue_events = std::min<std::size_t>(options.queue_events, 1024);
+    options.retry_min = options.retry_max = 1ms;
+    options.log = [](LogLevel, std::string_view) {};
+    auto sink = [seen = seen_, verdicts = std::move(verdicts)] { return std::make_unique<TestSink>(seen, verdicts); };
+    tracker_ = TrackerOnDisk::make(options, std::move(sink), disk_, {});
+  }
+  Tracker* operator->() { return tracker_.get(); }
+  Tracker& operator*() { return *tracker_; }
+
+  [[nodiscard]] std::vector<std::string> delivered() const {
+    const std::lock_guard lock(seen_->mutex);
+    return seen_->payloads;
+  }
+  [[nodiscard]] bool delivers(std::size_t events) const {
+    return eventually([&] { return delivered().size() == events; });
+  }
+  [[nodiscard]] bool has_asked(std::size_t events) const {
+    return eventually([&] { return seen_->asked.load() >= events; });
+  }
+
+ private:
+  struct Seen {
+    std::mutex mutex;
+    std::vector<std::string> payloads;  // guarded by mutex
+    std::atomic<std::size_t> asked{0};  // events that a sink was shown, again and again
+  };
+  class TestSink final : public Sink {
+   public:
+    TestSink(std::shared_ptr<Seen> seen, Verdicts verdicts) : seen_(std::move(seen)), verdicts_(std::move(verdicts)) {}
+    void deliver(std::span<const Delivery> batch, std::span<Verdict> verdicts, std::stop_token) override {
+      for (std::size_t i = 0; i < batch.size(); ++i) {
+        const Verdict::Kind verdict = verdicts_(batch[i]);
+        verdicts[i] = verdict;
+        ++seen_->asked;
+        if (verdict != Verdict::delivered) continue;
+        const std::lock_guard lock(seen_->mutex);
+        seen_->payloads.emplace_back(batch[i].text());
+      }
+    }
+
+   private:
+    const std::shared_ptr<Seen> seen_;  // owners: the engine, and each worker's sink
+    const Verdicts verdicts_;
+  };
+
+  std::shared_ptr<MemoryDisk> disk_;
+  std::shared_ptr<Seen> seen_ = std::make_shared<Seen>();
+  std::unique_ptr<Tracker> tracker_;
+};
+
+Verdict::Kind deliver(const Delivery&) { return Verdict::delivered; }
+Verdict::Kind not_yet(const Delivery&) { return Verdict::try_again; }
+
+std::unique_ptr<MemoryDisk> killed(MemoryDisk& disk) {
+  disk.kill();
+  return disk.reboot();
+}
+
+}  // namespace
+
+TEST_SUITE("journal") {
+  TEST_CASE("journal: what is committed cannot be read as backlog before it is decided who feeds it") {
+    Hall hall;
+    MemoryDisk disk(1);
+    Journal journal(disk, {.run = {}, .limit_bytes = kLimit, .log = {}});
+    std::vector<Block::Owner> one(1);
+    one[0] = hall.block();
+    Journal::Place place;
+    REQUIRE(!commit(journal, one, 1, place));
+    CHECK(rest_of(journal).empty());
+    REQUIRE(journal.cursor_at(place.segment, place.begin));
+    journal.show(place);
+    CHECK(rest_of(journal) == Sequences{1});
+  }
+
+  TEST_CASE("journal: what is fed while its segment is copied out of a removed directory is fed once") {
+    Hall hall;
+    MemoryDisk disk(1);
+    std::function<void()> at_copying;
+    disk.on_call([&](Call call, std::string_view name) {
+      if (call == Call::create && is_draft(name) && at_copying) std::exchange(at_copying, nullptr)();
+    });
+    Journal journal(disk, {.run = {}, .limit_bytes = kLimit, .log = {}});
+    Journal::Place place;
+    std::vector<Block::Owner> three(1);
+    three[0] = hall.block(3);
+    REQUIRE(!commit(journal, three, 1, place));
+    journal.show(place);
+    Journal::Backlog backlog;
+    journal.read_backlog(1, 4096, backlog);
+    REQUIRE(backlog.events.size() == 1);
+
+    disk.remove_directory();
+    std::vector<Block::Owner> one(1);
+    one[0] = hall.block();
+    REQUIRE(commit(journal, one, 4, place));
+    at_copying = [&] { journal.fed_backlog(backlog); };
+    REQUIRE(!journal.recover({}));
+    REQUIRE(!at_copying);
+    CHECK(rest_of(journal) == Sequences{2, 3});
+  }
+
+  TEST_CASE("journal: a request that is handed over behind the end is answered, and its room comes back") {
+    MemoryDisk disk(1);
+    Rooms rooms(disk);
+    rooms.committer.run(nullptr);
+    REQUIRE(rooms.committer.stop(Clock::now() + 10s));
+
+    std::optional<bool> answer;
+    rooms.committer.submit(rooms.request([&](bool committed, const EventId&, const EventId&) { answer = committed; }));
+    REQUIRE(answer.has_value());
+    CHECK_FALSE(*answer);
+    CHECK(rooms.journal.reserved() == 0);
+    CHECK(rooms.hall.door.events_out() == 0);
+  }
+
+  TEST_CASE("journal: from the spill on nothing goes past the disk, and what does not is no unrecorded event") {
+    MemoryDisk disk(1);
+    Rooms rooms(disk);
+    CHECK(rooms.try_straight() == Feeder::Straight::done);
+    CHECK(rooms.unrecorded.events() == 1);
+    rooms.feeder.end_straight();
+    CHECK(rooms.try_straight() == Feeder::Straight::behind);
+    CHECK(rooms.unrecorded.events() == 1);
+    const std::vector<Block*> held = rooms.unrecorded.hold_all();
+    CHECK(held.size() == 1);
+    for (Block* const block : held) block->release(1);
+  }
+
+  TEST_CASE("journal: a committer that is at the disk when the spill is wanted, and stopped meanwhile, still spills") {
+    MemoryDisk disk(1);
+    std::binary_semaphore at_disk(0), go_on(0);
+    std::atomic<bool> settling{false};
+    disk.on_call([&](Call call, std::string_view name) {
+      if (call != Call::write || !is_settled(name) || settling.exchange(true)) return;
+      at_disk.release();
+      go_on.acquire();
+    });
+    auto rooms = std::make_shared<Rooms>(disk, Pace{.settle_every = 1ms});
+    REQUIRE(rooms->try_straight() == Feeder::Straight::done);
+    rooms->committer.submit(rooms->request([&](bool committed, const EventId&, const EventId& last) {
+      if (committed) rooms->committer.settle(1, last.sequence, 1);
+    }));
+    rooms->committer.run(rooms);
+    REQUIRE(at_disk.try_acquire_for(10s));
+    rooms->committer.want_spill();
+    CHECK_FALSE(rooms->committer.stop(Clock::now()));  // told to, and left behind
+    go_on.release();
+    CHECK(eventually([&] { return rooms->committer.checkpointed(); }));
+    CHECK(rooms->unrecorded.events() == 0);
+    const std::weak_ptr<Rooms> gone = std::exchange(rooms, nullptr);
+    REQUIRE(eventually([&] { return gone.expired(); }));
+
+    const auto next = killed(disk);
+    Journal journal(*next, {.run = {}, .limit_bytes = kLimit, .log = {}});
+    CHECK(rest_of(journal) == Sequences{1});
+  }
+
+  TEST_CASE("journal: a block that is on its way out cannot be held, though a spill still finds it") {
+    struct Finder final : BlockWatcher {
+      void forget(Block& block) noexcept override { held = block.try_hold(); }
+      bool held = true;
+    } finder;
+    Hall hall;
+    Block::Owner block = hall.block(2);
+    block->watch().by = &finder;
+    block.release()->release(2);
+    CHECK_FALSE(finder.held);
+  }
+
+  TEST_CASE("journal: events that a stop wrote down come before younger ones of the same run that were on disk") {
+    Hall hall;
+    MemoryDisk disk(1);
+    {
+      Journal journal(disk, {.run = {}, .limit_bytes = kLimit, .log = {}});
+      std::vector<Block::Owner> younger(1);
+      younger[0] = hall.block();
+      Journal::Place place;
+      REQUIRE(!commit(journal, younger, 7, place));
+      journal.show(place);
+      const std::vector<Journal::Loose> older(1, {.sequence = 3, .received = {}, .content_type = {}, .payload = {}});
+      std::uint64_t segment = 0;
+      REQUIRE(!journal.spill(older, segment));
+      REQUIRE(!journal.close());
+    }
+    const auto next = killed(disk);
+    Journal journal(*next, {.run = {}, .limit_bytes = kLimit, .log = {}});
+    CHECK(rest_of(journal) == Sequences{3, 7});
+  }
+
+  TEST_CASE("journal: of a request that was half delivered a stop under queued keeps the other half, and counts it") {
+    MemoryDisk disk(1);
+    const std::vector<Event> four{event_of("a"), event_of("b"), event_of("c"), event_of("d")};
+    {
+      Engine engine(disk, {},
+                    [](const Delivery& event) { return event.text() < "c" ? Verdict::delivered : Verdict::try_again; });
+      REQUIRE(engine->track(four) == Admit::accepted);
+      REQUIRE(engine.delivers(2));
+      const Report report = engine->shutdown(0s);
+      CHECK(report.books.kept == 2);
+      CHECK(report.books.lost == 0);
+    }
+    const auto next = killed(disk);
+    Engine engine(*next, {}, deliver);
+    CHECK(engine->books().replayed == 2);
+    CHECK(engine.delivers(2));
+    CHECK(engine.delivered() == std::vector<std::string>{"c", "d"});
+    CHECK(engine->shutdown(10s).books.balanced());
+  }
+
+  TEST_CASE("journal: what no disk took at a stop under queued is lost, also what was in workers' hands") {
+    MemoryDisk disk(1);
+    Options options;
+    options.batch_events = 2;
+    Engine engine(disk, options, not_yet);
+    for (int requests = 0; requests < 2; ++requests) {
+      REQUIRE(engine->track(std::vector<Event>{event_of("a"), event_of("b")}) == Admit::accepted);
+    }
+    REQUIRE(engine.has_asked(2));
+    disk.fail({.call = Call::create, .error = std::errc::no_space_on_device, .lasts = true});
+    const Report report = engine->shutdown(0s);
+    CHECK(report.books.lost == 4);
+    CHECK(report.books.kept == 0);
+  }
+
+  TEST_CASE("journal: a stop keeps what waits on disk though somebody has removed the directory") {
+    for (const Ack ack : {Ack::queued, Ack::written, Ack::synced}) {
+      CAPTURE(static_cast<int>(ack));
+      MemoryDisk disk(1);
+      Options options;
+      options.ack = ack;
+      {
+        Engine engine(disk, options, not_yet);
+        REQUIRE(engine->track(event_of("a")) == Admit::accepted);
+        disk.remove_directory();
+        const Report report = engine->shutdown(0s);
+        CHECK(report.books.kept == 1);
+        CHECK_FALSE(report.disk_failed);
+      }
+      const auto next = killed(disk);
+      Engine engine(*next, options, deliver);
+      CHECK(engine.delivers(1));
+    }
+  }
+
+  TEST_CASE("journal: a sync that fails once, at the very end, takes nothing with it") {
+    MemoryDisk disk(1);
+    Options options;
+    options.ack = Ack::written;
+    {
+      Engine engine(disk, options, not_yet);
+      REQUIRE(engine->track(event_of("a")) == Admit::accepted);
+      disk.fail({.call = Call::sync, .where = is_segment});
+      const Report report = engine->shutdown(0s);
+      CHECK(report.books.kept == 1);
+      CHECK_FALSE(report.disk_failed);
+    }
+    disk.cut();
+    const auto next = disk.reboot();
+    Engine engine(*next, options, deliver);
+    CHECK(engine.delivers(1));
+  }
+
+  TEST_CASE("journal: a stop that could not settle what is delivered says that the disk failed") {
+    MemoryDisk disk(1);
+    Options options;
+    options.ack = Ack::synced;
+    Engine engine(disk, options, deliver);
+    disk.fail({.call = Call::write, .lasts = true, .where = is_settled});
+    disk.fail({.call = Call::create, .lasts = true});
+    REQUIRE(engine->track(event_of("a")) == Admit::accepted);
+    const Report report = engine->shutdown(10s);
+    CHECK(report.books.delivered == 1);
+    CHECK(report.disk_failed);
+    CHECK(report.reason == Reason::fault);
+  }
+
+  TEST_CASE("journal: who waits for room is refused once, however often he looked") {
+    MemoryDisk disk(1);
+    Options options;
+    options.ack = Ack::synced;
+    options.queue_events = 1;
+    Engine engine(disk, options, not_yet);
+    const std::vector<Event> one(1, event_of("x"));
+    REQUIRE(engine->track(one) == Admit::accepted);
+    CHECK(engine->wait_track(one, Clock::now() + 50ms) == Admit::full);
+    CHECK(engine->status().refused_full == 1);
+    static_cast<void>(engine->shutdown(0s));
+  }
+
+  TEST_CASE("journal: who waits for room is not woken while there is none, and gets it when there is") {
+    for (const bool is_window : {true, false}) {
+      CAPTURE(is_window);
+      MemoryDisk disk(1);
+      Options options;
+      options.ack = Ack::synced;
+      options.queue_events = is_window ? 1 : 1024;
+      options.overflow = is_window ? Overflow::reject : Overflow::disk;
+      std::atomic<bool> delivers{false};
+      Engine engine(disk, options,
+                    [&](const Delivery&) { return delivers.load() ? Verdict::delivered : Verdict::try_again; });
+      const std::string large(is_window ? 1 : 60000, 'x');
+      const std::vector<Event> one(1, event_of(large));
+      Admit answer = Admit::accepted;
+      for (int i = 0; i < 1000 && answer == Admit::accepted; ++i) answer = engine->track(one);
+      REQUIRE(answer == Admit::full);
+
+      const auto waits = [] {
+        rusage usage{};
+        REQUIRE(::getrusage(RUSAGE_THREAD, &usage) == 0);
+        return usage.ru_nvcsw;
+      };
+      const auto before = waits();
+      CHECK(engine->wait_track(one, Clock::now() + 1s) == Admit::full);
+      CHECK(waits() - before < 100);  // the committer turns five times in it, and the one event is tried again
+
+      std::atomic<int> got{-1};
+      std::jthread waiter([&] { got = static_cast<int>(engine->wait_track(one, Clock::now() + 1h)); });
+      delivers = true;
+      CHECK(eventually([&] { return got.load() == static_cast<int>(Admit::accepted); }));
+      static_cast<void>(engine->shutdown(10s));
+    }
+  }
+
+  TEST_CASE("journal: who waits for room of the disk is told when the door closes") {
+    MemoryDisk disk(1);
+    Options options;
+    options.ack = Ack::synced;
+    Engine engine(disk, options, not_yet);
+    const std::string large(60000, 'x');
+    const std::vector<Event> one(1, event_of(large));
+    Admit answer = Admit::accepted;
+    for (int i = 0; i < 1000 && answer == Admit::accepted; ++i) answer = engine->track(one);
+    REQUIRE(answer == Admit::full);
+    std::atomic<int> got{-1};
+    std::jthread waiter([&] { got = static_cast<int>(engine->wait_track(one, Clock::now() + 1h)); });
+    static_cast<void>(engine->shutdown(0s));
+    CHECK(eventually([&] { return got.load() == static_cast<int>(Admit::closed); }));
+  }
+}
