@@ -1,12 +1,12 @@
-# What scripts/run and scripts/test share: where the project is, its packages, one build. Sourced, not run.
+# What scripts and the commands in tests share: where the project is, its packages, one build. Sourced, not run.
 # shellcheck shell=bash
 set -euo pipefail
 
-name=${0##*/}
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+name=$(realpath --relative-to="$root" "$0")  # scripts/run
 
 die() {
-  printf 'scripts/%s: %s\n' "$name" "$1" >&2
+  printf '%s: %s\n' "$name" "$1" >&2
   exit 1
 }
 
@@ -20,7 +20,7 @@ need_packages() {
   done < "$root/scripts/packages"
   ((${#missing[@]})) || return 0
   ((EUID == 0)) || die "not installed, and only root can do it: apt-get install ${missing[*]}"
-  printf 'scripts/%s: installing %s\n' "$name" "${missing[*]}" >&2
+  printf '%s: installing %s\n' "$name" "${missing[*]}" >&2
   local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300)
   "${apt[@]}" update >&2 || die "apt-get update failed; missing: ${missing[*]}"
   "${apt[@]}" install -y --no-install-recommends "${missing[@]}" >&2 || die "could not install ${missing[*]}"
@@ -33,12 +33,12 @@ unpack_packages() {
   while read -r who package _; do
     into=$root/build/packages/$package
     [[ $who == unpack && ! -d $into ]] || continue
-    printf 'scripts/%s: unpacking %s\n' "$name" "$package" >&2
+    printf '%s: unpacking %s\n' "$name" "$package" >&2
     rm -rf "$into.part" && mkdir -p "$into.part"
     if (cd "$into.part" && download "$package" && dpkg -x ./*.deb . && rm ./*.deb); then
       mv "$into.part" "$into"
     else
-      printf 'scripts/%s: %s is not to be had\n' "$name" "$package" >&2
+      printf '%s: %s is not to be had\n' "$name" "$package" >&2
     fi
   done < "$root/scripts/packages"
 }

@@ -108,7 +108,7 @@ check_include() {
       case $header in
         sluice/*) return 0 ;;
         */*) ;;
-        *) [[ $file != daemon/*/* && -f daemon/$header ]] && return 0 ;;  # beside main.cc
+        *) [[ $file != */*/* && -f ${file%/*}/$header ]] && return 0 ;;  # beside main.cc, or tracker.cc
       esac
       allowed=$(own_rooms "$file")
       [[ " ${allowed//$'\n'/ } " == *" ${header%%/*} "* ]] ||

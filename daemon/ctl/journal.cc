@@ -25,6 +25,7 @@ using sluice::JournalView;
 
 // As the file is called.
 std::string name_of(std::uint64_t segment) { return fmt::format("segment-{:06}", segment); }
+std::string name_of(const JournalHole& hole) { return name_of(hole.segment) + (hole.settles ? ".settled" : ""); }
 
 std::string run_text(const sluice::RunId& run) {
   std::string id = to_string(sluice::EventId{run, 0});
@@ -42,7 +43,7 @@ std::string json_of(const JournalSegment& segment) {
 }
 
 std::string json_of(const JournalHole& hole) {
-  return fmt::format(R"({{"segment":{},"offset":{},"bytes":{},"torn":{}}})", sluicectl::quoted(name_of(hole.segment)),
+  return fmt::format(R"({{"segment":{},"offset":{},"bytes":{},"torn":{}}})", sluicectl::quoted(name_of(hole)),
                      hole.offset, hole.bytes, hole.torn);
 }
 
@@ -107,7 +108,7 @@ int journal_verify(const Arguments& arguments) {
     return view.whole() ? kOk : kNo;
   }
   for (const JournalHole& hole : view.holes()) {
-    fmt::print("{} segment={} offset={} bytes={}\n", hole.torn ? "torn" : "broken", name_of(hole.segment), hole.offset,
+    fmt::print("{} segment={} offset={} bytes={}\n", hole.torn ? "torn" : "broken", name_of(hole), hole.offset,
                hole.bytes);
   }
   for (const JournalSegment& segment : view.segments()) {

@@ -108,6 +108,18 @@ class WholeRequests {
 
 }  // namespace
 
+// What a successor's header would say of it stands in its own: all of it was synced before it has a name.
+std::error_code Journal::write_own_extent(Segment& segment) {
+  Header header = segment.header;
+  header.predecessor_end = header.predecessor_synced = segment.acknowledged_end + kFooterSize;
+  header.predecessor_events = segment.events;
+  header.predecessor_last = segment.last_sequence;
+  const HeaderBytes bytes = encode(header);
+  const std::array<std::span<const std::byte>, 1> piece{std::span<const std::byte>(bytes)};
+  if (const auto error = segment.file->write(0, piece)) return error;
+  return segment.file->write(kSecondHeader, piece);
+}
+
 // Nothing is made of no events. On an error nothing is left of it. Copies get their name when all of them are synced:
 // half of them, beside originals that a power cut may still take, would be half of a request.
 std::error_code Journal::write_closed(SegmentKind kind, const RunId& run, std::uint64_t ordinal, const Extent& most,
@@ -162,6 +174,7 @@ std::error_code Journal::write_closed(SegmentKind kind, const RunId& run, std::u
                       .events = segment->events,
                       .commits = segment->commits,
                       .offset = segment->acknowledged_end};
+  if (!error && kind == SegmentKind::copies) error = write_own_extent(*segment);
   const FooterBytes footer_bytes = encode(footer, segment->header.seed);
   const std::array<std::span<const std::byte>, 1> pieces{std::span<const std::byte>(footer_bytes)};
   if (!error) error = segment->file->sync();  // before the footer says that it was
@@ -186,6 +199,8 @@ std::error_code Journal::write_closed(SegmentKind kind, const RunId& run, std::u
   segment->charged += charge;
   segment->sealed = true;
   segment->synced = segment->end = segment->acknowledged_end;
+  segment->recorded = segment->synced_events = segment->events;
+  segment->synced_last = segment->last_sequence;
   made = std::move(segment);
   return {};
 }
@@ -427,7 +442,7 @@ bool Journal::copy_forward() {
   std::error_code error;
   for (auto event = source(error); event; event = source(error)) extent.add(record_bytes(*event));
   if (error) {
-    held[at]->damaged = held[at]->damaged || (reading && reading->holes());
+    if (reading && reading->holes()) held[at]->damaged = true;
     return false;
   }
   at = 0;

@@ -85,10 +85,12 @@ void Journal::read_backlog(std::size_t most_events, std::size_t most_bytes, Back
       }
       if (item.what == RecordReader::What::end) break;
       if (item.what == RecordReader::What::hole) {
-        log(LogLevel::error, fmt::format("the journal is damaged segment={} offset={} bytes={}",
-                                         segment_name(segment->number), item.offset, item.size));
-        const std::lock_guard lock(mutex_);
-        segment->damaged = true;
+        if (!segment->scanned) {
+          log(LogLevel::error, fmt::format("the journal is damaged segment={} offset={} bytes={}",
+                                           segment_name(segment->number), item.offset, item.size));
+          const std::lock_guard lock(mutex_);
+          segment->damaged = true;
+        }
       } else if (item.head.kind == RecordKind::event) {
         const EventView event = event_in(item.record);
         const bool wanted = [&] {

@@ -14,6 +14,7 @@ namespace sluice::journal {
 namespace {
 
 constexpr std::array<char, 8> kMagic{'S', 'L', 'U', 'I', 'C', 'E', 'J', '\n'};
+constexpr std::size_t kHeaderCheckAt = kHeaderSize - 8;
 constexpr std::uint16_t kRecordMagic = 0x4A53;
 constexpr std::size_t kCheckAt = 8;  // in a head
 constexpr std::uint8_t kKindBits = 0x0F;
@@ -62,29 +63,35 @@ HeaderBytes encode(const Header& header) noexcept {
   put(to, 12, static_cast<std::uint32_t>(header.kind));
   put(to, 16, header.seed);
   std::memcpy(to + 24, header.run.bytes.data(), header.run.bytes.size());
-  put(to, 40, header.predecessor_synced);
-  put(to, 48, header.ordinal);
-  put(to, 56, header.first_sequence);
-  put(to, 64, header.predecessor);
+  put(to, 40, header.ordinal);
+  put(to, 48, header.first_sequence);
+  put(to, 56, header.predecessor);
+  put(to, 64, header.predecessor_seed);
   put(to, 72, header.predecessor_end);
-  put(to, 80, XXH3_64bits(to, 80));
+  put(to, 80, header.predecessor_synced);
+  put(to, 88, header.predecessor_events);
+  put(to, 96, header.predecessor_last);
+  put(to, kHeaderCheckAt, XXH3_64bits(to, kHeaderCheckAt));
   return bytes;
 }
 
 std::optional<Header> decode_header(std::span<const std::byte> bytes) noexcept {
   if (bytes.size() < kHeaderSize || std::memcmp(bytes.data(), kMagic.data(), kMagic.size()) != 0) return std::nullopt;
   const std::byte* const from = bytes.data();
-  if (get<std::uint64_t>(from, 80) != XXH3_64bits(from, 80)) return std::nullopt;
+  if (get<std::uint64_t>(from, kHeaderCheckAt) != XXH3_64bits(from, kHeaderCheckAt)) return std::nullopt;
   Header header;
   header.version = get<std::uint32_t>(from, 8);
   header.kind = static_cast<SegmentKind>(get<std::uint32_t>(from, 12));
   header.seed = get<std::uint64_t>(from, 16);
   std::memcpy(header.run.bytes.data(), from + 24, header.run.bytes.size());
-  header.predecessor_synced = get<std::uint64_t>(from, 40);
-  header.ordinal = get<std::uint64_t>(from, 48);
-  header.first_sequence = get<std::uint64_t>(from, 56);
-  header.predecessor = get<std::uint64_t>(from, 64);
+  header.ordinal = get<std::uint64_t>(from, 40);
+  header.first_sequence = get<std::uint64_t>(from, 48);
+  header.predecessor = get<std::uint64_t>(from, 56);
+  header.predecessor_seed = get<std::uint64_t>(from, 64);
   header.predecessor_end = get<std::uint64_t>(from, 72);
+  header.predecessor_synced = get<std::uint64_t>(from, 80);
+  header.predecessor_events = get<std::uint64_t>(from, 88);
+  header.predecessor_last = get<std::uint64_t>(from, 96);
   return header;
 }
 

@@ -12,16 +12,19 @@
 // commit   = begin event+ end                                      one write; a request never spans two
 // settled  = settles*                                              from offset 0, zeros behind
 //
-// header (88 bytes, written twice)
-//    0  8  "SLUICEJ\n"                         48  8  ordinal: runs that wrote here count up, older ones first
-//    8  4  version, 1                          56  8  sequence of the first event, or of what comes next
-//   12  4  kind: 0 as taken, 1 copies          64  8  number of the segment before this one, 0: none
-//   16  8  seed, random                        72  8  offset where what that one has acknowledged ends: behind it
-//   24 16  run                                        is what was answered "unknown", and does not count
-//   40  8  offset in that one before which            80  8  XXH3-64 of bytes 0..79
-//          everything was synced
+// header (112 bytes, written twice)            of the segment before this one:
+//    0  8  "SLUICEJ\n"                         56  8  its number; 0: there is none
+//    8  4  version, 1                          64  8  its seed, by which it is known
+//   12  4  kind: 0 as taken, 1 copies          72  8  offset where what it has acknowledged ends: behind it is what was
+//   16  8  seed, random                               answered "unknown", and does not count
+//   24 16  run                                 80  8  offset before which everything was synced
+//   40  8  ordinal: runs that wrote here       88  8  how many events stand before there
+//          count up, older ones first          96  8  sequence of the last of them
+//   48  8  sequence of the first event,       104  8  XXH3-64 of bytes 0..103
+//          or of what comes next
 // `copies` are events that stand in an older segment of the same run too, or stood there: the copy counts, the older
-// record does not. Such a segment is named segment-NNNNNN.draft until all of it is synced; a draft never counts.
+// record does not. Such a segment is named segment-NNNNNN.draft until all of it is synced; a draft never counts. Its
+// header has no segment before it, and says of its own what others say of theirs; its footer counts as synced too.
 //
 // record = 16 bytes of head, a body, zeros up to a multiple of 8. Every record begins at a multiple of 8.
 //    0  2  0x4A53, "SJ"                         4  4  size: head and body
@@ -65,7 +68,7 @@ namespace sluice::journal {
 static_assert(std::endian::native == std::endian::little, "the format is the memory of a little endian machine");
 
 constexpr std::uint32_t kVersion = 1;
-constexpr std::size_t kHeaderSize = 88;
+constexpr std::size_t kHeaderSize = 112;
 constexpr std::uint64_t kSecondHeader = 4096;
 constexpr std::uint64_t kFirstCommit = 8192;
 constexpr std::size_t kHeadSize = 16;
@@ -91,8 +94,11 @@ struct Header {
   std::uint64_t ordinal = 0;
   std::uint64_t first_sequence = 0;
   std::uint64_t predecessor = 0;
+  std::uint64_t predecessor_seed = 0;
   std::uint64_t predecessor_end = 0;
   std::uint64_t predecessor_synced = 0;
+  std::uint64_t predecessor_events = 0;
+  std::uint64_t predecessor_last = 0;
 };
 using HeaderBytes = std::array<std::byte, kHeaderSize>;
 [[nodiscard]] HeaderBytes encode(const Header& header) noexcept;

@@ -1,8 +1,8 @@
-// The look from outside. All is read once, to judge it; the unfinished events are read again when somebody wants them.
-// A daemon may be at work meanwhile: segments that went between two looks are looked for anew, since their events may
-// stand in a copy by now; and a hole is believed only if it is still there when looked at again.
+// The look from outside: what the survey found, for show. All is read once, to judge it; the unfinished events are read
+// again when somebody wants them. A daemon may be at work meanwhile: segments that went between two looks are looked
+// for anew, since their events may stand in a copy by now; and damage is believed only if it is still there when looked
+// at again.
 #include <algorithm>
-#include <array>
 #include <map>
 #include <optional>
 #include <queue>
@@ -12,7 +12,7 @@
 
 #include "journal/posix_disk.h"
 #include "journal/record_reader.h"
-#include "journal/scan.h"
+#include "journal/survey.h"
 #include "sluice/error.h"
 #include "sluice/journal.h"
 
@@ -20,56 +20,25 @@ namespace sluice {
 
 namespace {
 
-using journal::FileName;
-using journal::Header;
 using journal::IntervalSet;
 using journal::RecordReader;
-using journal::Scan;
+using journal::Survey;
+using journal::Surveyed;
 
 // So often a journal is looked at anew that changes under our eyes.
 constexpr int kLooks = 8;
 
+// With events to show.
 struct Segment {
-  std::uint64_t number = 0;
-  std::uint64_t size = 0;
   std::unique_ptr<DiskFile> file;
-  std::optional<Header> header;  // nothing: none fits
-  bool one_header_broken = false;
-  Scan scan;
-  IntervalSet superseded;  // stand in a copy of a higher number
-  IntervalSet live;        // intact, not finished
+  journal::Header header;
+  std::uint64_t end = 0;
+  IntervalSet live;  // intact, not finished
 };
 
 [[noreturn]] void refuse(std::string_view step, const std::string& name, std::error_code error) {
   throw StartError(StartError::Kind::io, std::string(step) + " " + name + ": " + error.message());
 }
-
-// Thrown and caught here alone: a file that was listed is gone.
-struct Gone {};
-
-std::unique_ptr<DiskFile> opened(Disk& disk, const std::string& name) {
-  std::unique_ptr<DiskFile> file;
-  const std::error_code error = disk.open(name, Disk::Open::read, file);
-  if (error == std::errc::no_such_file_or_directory) throw Gone();
-  if (error) refuse("open", name, error);
-  return file;
-}
-
-std::uint64_t size_of(DiskFile& file, const std::string& name) {
-  DiskFile::Stat stat;
-  if (const std::error_code error = file.stat(stat)) refuse("open", name, error);
-  return stat.size;
-}
-
-// It never held anything: its making was cut short, or is under way.
-bool is_unmade(DiskFile& file) {
-  std::array<std::byte, 64> first{};
-  std::size_t got = 0;
-  if (file.read(journal::kFirstCommit, first, got)) return false;
-  return std::ranges::all_of(first, [](std::byte b) { return b == std::byte{0}; });
-}
-
-bool readable(const Segment& segment) { return segment.header && segment.header->version <= journal::kVersion; }
 
 }  // namespace
 
@@ -80,10 +49,12 @@ struct SLUICE_INTERNAL JournalView::Impl {
       refuse("open", state_dir.string(), error ? error : std::make_error_code(std::errc::not_a_directory));
     }
     for (int looks = 1;; ++looks) {
+      const std::vector<JournalHole> before = std::move(holes);
       try {
         look();
-        return;
-      } catch (const Gone&) {
+        const bool whole = std::ranges::all_of(holes, &JournalHole::torn);
+        if (whole || (looks > 1 && same(holes, before)) || looks == kLooks) return;
+      } catch (const journal::Gone&) {
         if (looks == kLooks) {
           throw StartError(StartError::Kind::io, "read " + state_dir.string() + ": the journal changes too fast");
         }
@@ -91,161 +62,99 @@ struct SLUICE_INTERNAL JournalView::Impl {
     }
   }
 
+  static bool same(const std::vector<JournalHole>& a, const std::vector<JournalHole>& b) {
+    return std::ranges::equal(a, b, [](const JournalHole& one, const JournalHole& other) {
+      return std::tuple(one.segment, one.offset, one.torn) == std::tuple(other.segment, other.offset, other.torn);
+    });
+  }
+
   void look() {
     segments.clear();
     shown.clear();
     holes.clear();
-    std::vector<std::string> names;
-    const std::error_code error = disk->list(names);
-    if (error && error != std::errc::no_such_file_or_directory) refuse("list", "journal", error);
-    for (const std::string& name : names) {
-      const auto parsed = journal::parse_name(name);
-      if (!parsed) continue;
-      if (parsed->what == FileName::What::segment) open_segment(parsed->number);
-      if (parsed->what == FileName::What::damaged) show_set_aside(parsed->number);
-    }
-    std::ranges::sort(segments, {}, &Segment::number);
-    for (Segment& segment : segments) {
-      if (readable(segment)) scan_segment(segment);
-    }
-    find_superseded();
-    for (Segment& segment : segments) show(segment);
+    Survey found = journal::survey(*disk, Disk::Open::read, journal::Look::thorough);
+    for (Surveyed& one : found.segments) show(one);
+    for (const std::uint64_t number : found.set_aside) show_set_aside(number);
     std::ranges::sort(shown, {}, &JournalSegment::number);
-  }
-
-  void open_segment(std::uint64_t number) {
-    Segment segment;
-    const std::string name = journal::segment_name(number);
-    segment.number = number;
-    segment.file = opened(*disk, name);
-    segment.size = size_of(*segment.file, name);
-    const journal::FoundHeader found = journal::read_header(*segment.file);
-    if (found.error) refuse("read", name, found.error);
-    if (!found.header && is_unmade(*segment.file)) return;
-    segment.header = found.header;
-    segment.one_header_broken = found.one_broken;
-    segments.push_back(std::move(segment));
   }
 
   void show_set_aside(std::uint64_t number) {
     const std::string name = journal::damaged_name(number);
-    const auto file = opened(*disk, name);
+    std::unique_ptr<DiskFile> file;
+    const std::error_code error = disk->open(name, Disk::Open::read, file);
+    if (error == std::errc::no_such_file_or_directory) return;  // somebody has removed it
+    if (error) refuse("open", name, error);
+    DiskFile::Stat stat;
+    if (const std::error_code failed = file->stat(stat)) refuse("open", name, failed);
     JournalSegment one;
     one.number = number;
     one.state = JournalSegment::State::set_aside;
-    one.bytes = size_of(*file, name);
-    const journal::FoundHeader found = journal::read_header(*file);
-    if (found.header) {
-      one.version = found.header->version;
-      if (one.version <= journal::kVersion) one.run = found.header->run;
+    one.bytes = stat.size;
+    if (const journal::FoundHeader header = journal::read_header(*file, stat.size); header.header) {
+      one.version = header.header->version;
+      if (one.version <= journal::kVersion) one.run = header.header->run;
     }
     shown.push_back(one);
   }
 
-  // Until two looks agree that there is damage, or there is none.
-  void scan_segment(Segment& segment) {
-    journal::ScanLimits limits;
-    for (const Segment& successor : segments) {
-      if (!readable(successor) || successor.header->predecessor != segment.number) continue;
-      limits.end = std::min(limits.end, successor.header->predecessor_end);
-      limits.synced = std::max(limits.synced, successor.header->predecessor_synced);
-    }
-    const std::string name = journal::segment_name(segment.number);
-    for (int looks = 1;; ++looks) {
-      segment.size = limits.size = size_of(*segment.file, name);
-      Scan now = journal::scan(*segment.file, *segment.header, limits);
-      if (now.error) refuse("read", name, now.error);
-      const bool same = looks > 1 && now.end == segment.scan.end && now.holes.size() == segment.scan.holes.size();
-      segment.scan = std::move(now);
-      if (!segment.scan.damaged() || same || looks == kLooks) return;
-    }
-  }
-
-  // The copy with the highest number counts.
-  void find_superseded() {
-    for (const Segment& copy : segments) {
-      if (!readable(copy) || copy.header->kind != journal::SegmentKind::copies) continue;
-      for (Segment& older : segments) {
-        if (older.number >= copy.number) break;
-        if (!readable(older) || older.header->run != copy.header->run) continue;
-        copy.scan.present.each([&older](std::uint64_t first, std::uint64_t count) {
-          for (std::uint64_t i = first; i < first + count; ++i) {
-            if (older.scan.present.contains(i)) older.superseded.add(i, 1);
-          }
-        });
-      }
-    }
-  }
-
-  [[nodiscard]] IntervalSet settled_of(const Segment& segment) const {
-    const std::string name = journal::settled_name(segment.number);
-    std::unique_ptr<DiskFile> file;
-    if (const std::error_code error = disk->open(name, Disk::Open::read, file)) {
-      // None was written yet; or the segment went before it, and is finished.
-      if (error != std::errc::no_such_file_or_directory) refuse("open", name, error);
-      DiskFile::Stat stat;
-      if (segment.file->stat(stat) || stat.links == 0) throw Gone();
-      return {};
-    }
-    journal::Settled settled = journal::read_settled(*file, segment.header->seed, size_of(*file, name));
-    if (settled.error) refuse("read", name, settled.error);
-    return std::move(settled.set);
-  }
-
-  void show(Segment& segment) {
+  void show(Surveyed& from) {
     JournalSegment one;
-    one.number = segment.number;
-    one.bytes = segment.size;
-    if (!segment.header) {
-      one.state = JournalSegment::State::damaged;
-      holes.push_back({segment.number, 0, segment.size, false});
-    } else if (one.version = segment.header->version; !readable(segment)) {
-      one.state = JournalSegment::State::newer;
-    } else {
-      count(segment, one);
+    one.number = from.number;
+    one.bytes = from.size;
+    switch (from.is) {
+      case Surveyed::Is::unmade:
+        return;
+      case Surveyed::Is::newer:
+        one.state = JournalSegment::State::newer;
+        one.version = from.header().version;
+        break;
+      case Surveyed::Is::unreadable:
+      case Surveyed::Is::duplicate:
+        one.state = JournalSegment::State::damaged;
+        one.events = one.broken = from.is == Surveyed::Is::unreadable || from.mutilated ? 1 : 0;
+        holes.push_back({.segment = from.number, .offset = 0, .bytes = from.size});
+        break;
+      case Surveyed::Is::segment:
+        count(from, one);
+        show_holes(from);
+        break;
     }
     shown.push_back(one);
   }
 
-  void count(Segment& segment, JournalSegment& one) {
-    const Scan& scan = segment.scan;
-    const IntervalSet settled = settled_of(segment);
-    scan.present.each([&](std::uint64_t first, std::uint64_t n) {
-      for (std::uint64_t i = first; i < first + n; ++i) {
-        if (segment.superseded.contains(i)) continue;
-        if (settled.contains(i)) {
-          ++one.settled;
-        } else {
-          segment.live.add(i, 1);
-        }
-      }
-    });
-    one.sealed = scan.footer.has_value();
-    one.copies = segment.header->kind == journal::SegmentKind::copies;
-    one.run = segment.header->run;
-    one.first = scan.first_sequence;
-    one.last = scan.last_sequence;
-    one.broken = scan.broken;
-    one.events = scan.events - segment.superseded.size();
-    one.unfinished = segment.live.size();
-    const bool damaged = scan.damaged() || segment.one_header_broken;
-    one.state = damaged      ? JournalSegment::State::damaged
+  void count(Surveyed& from, JournalSegment& one) {
+    IntervalSet live = from.scan.present.without(from.absent).without(from.finished);
+    one.version = from.header().version;
+    one.sealed = from.footer || from.scan.footer;
+    one.copies = from.copies();
+    one.run = from.header().run;
+    one.first = from.scan.first_sequence;
+    one.last = from.scan.last_sequence;
+    one.events = from.events;
+    one.unfinished = live.size();
+    one.settled = std::min(from.finished.size(), one.events - live.size());
+    one.broken = one.events - one.settled - one.unfinished;
+    one.state = from.damaged ? JournalSegment::State::damaged
                 : one.sealed ? JournalSegment::State::sealed
                              : JournalSegment::State::open;
-    if (segment.one_header_broken) add_broken_header(segment);
-    for (const journal::Hole& hole : scan.holes) holes.push_back({segment.number, hole.offset, hole.size, hole.torn});
+    if (!live.empty()) segments.push_back({std::move(from.file), from.header(), from.scan.end, std::move(live)});
   }
 
-  void add_broken_header(const Segment& segment) {
-    std::array<std::byte, journal::kHeaderSize> bytes{};
-    std::size_t got = 0;
-    const bool first_fits =
-        !segment.file->read(0, bytes, got) && journal::decode_header(std::span(bytes).first(got)).has_value();
-    holes.push_back({segment.number, first_fits ? journal::kSecondHeader : 0, journal::kHeaderSize, false});
+  void show_holes(const Surveyed& from) {
+    if (from.found.broken_at) {
+      holes.push_back({.segment = from.number, .offset = *from.found.broken_at, .bytes = journal::kHeaderSize});
+    }
+    for (const journal::Hole& hole : from.scan.holes) {
+      holes.push_back({.segment = from.number, .offset = hole.offset, .bytes = hole.size, .torn = hole.torn});
+    }
+    for (const journal::Hole& hole : from.settled.holes) {
+      holes.push_back(
+          {.segment = from.number, .offset = hole.offset, .bytes = hole.size, .torn = true, .settles = true});
+    }
   }
 
   std::unique_ptr<Disk> disk;
-  std::vector<Segment> segments;      // that may hold events, by number
+  std::vector<Segment> segments;      // that have events to show
   std::vector<JournalSegment> shown;  // and those set aside
   std::vector<JournalHole> holes;
 };
@@ -260,14 +169,14 @@ class Cursor {
     segment.live.each([this](std::uint64_t first, std::uint64_t) { next_ = std::min(next_, first); });
   }
 
-  [[nodiscard]] auto order() const { return std::tuple(segment_->header->ordinal, segment_->header->run.bytes, next_); }
-  [[nodiscard]] const RunId& run() const { return segment_->header->run; }
+  [[nodiscard]] auto order() const { return std::tuple(segment_->header.ordinal, segment_->header.run.bytes, next_); }
+  [[nodiscard]] const RunId& run() const { return segment_->header.run; }
 
   // To the next live event. False at the end, or with an error.
   [[nodiscard]] bool advance(std::error_code& error) {
     if (!reader_) {
-      reader_ = std::make_unique<RecordReader>(*segment_->file, segment_->header->seed, journal::kFirstCommit,
-                                               segment_->scan.end);
+      reader_ =
+          std::make_unique<RecordReader>(*segment_->file, segment_->header.seed, journal::kFirstCommit, segment_->end);
     }
     for (;;) {
       const RecordReader::Item item = reader_->next();
@@ -284,7 +193,7 @@ class Cursor {
   [[nodiscard]] Delivery event() const {
     return {.payload = event_.payload,
             .content_type = event_.content_type,
-            .id = {segment_->header->run, event_.sequence},
+            .id = {segment_->header.run, event_.sequence},
             .received = event_.received};
   }
 
@@ -328,9 +237,7 @@ bool JournalView::whole() const noexcept {
 std::error_code JournalView::for_each_unfinished(const std::function<bool(const Delivery&)>& visit) const {
   const auto later = [](const Cursor& a, const Cursor& b) { return a.order() > b.order(); };
   std::vector<Cursor> waiting;  // a heap, the earliest on top
-  for (const Segment& segment : impl_->segments) {
-    if (!segment.live.empty()) waiting.emplace_back(segment);
-  }
+  for (const Segment& segment : impl_->segments) waiting.emplace_back(segment);
   std::ranges::make_heap(waiting, later);
   while (!waiting.empty()) {
     std::ranges::pop_heap(waiting, later);

@@ -110,8 +110,11 @@ std::error_code Journal::create(SegmentKind kind, const RunId& run, std::uint64_
   for (const std::uint8_t byte : random.bytes) header.seed = header.seed * 0x100000001B3U + byte;
   if (predecessor != nullptr) {
     header.predecessor = predecessor->number;
+    header.predecessor_seed = predecessor->header.seed;
     header.predecessor_end = predecessor->acknowledged_end;
     header.predecessor_synced = predecessor->synced;
+    header.predecessor_events = predecessor->synced_events;
+    header.predecessor_last = predecessor->synced_last;
   }
   const std::uint64_t number = next_number_++;
   auto segment = std::make_shared<Segment>(number, header);
@@ -176,7 +179,7 @@ std::error_code Journal::seal(Segment& segment) {
   }
   const Footer footer{.first_sequence = segment.first_sequence,
                       .last_sequence = segment.last_sequence,
-                      .events = segment.events,
+                      .events = segment.recorded,
                       .commits = segment.commits,
                       .offset = segment.acknowledged_end};
   const FooterBytes bytes = encode(footer, segment.header.seed);
@@ -267,8 +270,11 @@ std::error_code Journal::commit(std::span<Block* const> blocks, std::uint64_t re
   if (sync_it) {
     if (const auto error = sync_file(segment)) return error;
     segment.synced = begin + length;
+    segment.synced_events = segment.recorded + events;
+    segment.synced_last = next_sequence_ - 1;
   }
   segment.acknowledged_end = begin + length;
+  segment.recorded += events;
   segment.commits += 1;
   if (segment.events == 0) segment.first_sequence = first;
   segment.last_sequence = next_sequence_ - 1;
@@ -284,6 +290,8 @@ std::error_code Journal::sync() {
   if (segment.synced == segment.acknowledged_end) return {};
   if (const auto error = sync_file(segment)) return error;
   segment.synced = segment.acknowledged_end;
+  segment.synced_events = segment.recorded;
+  segment.synced_last = segment.last_sequence;
   return {};
 }
 

@@ -30,6 +30,9 @@
 
 namespace sluice::journal {
 
+struct Survey;
+struct Surveyed;
+
 class Journal {
  public:
   struct Config {
@@ -139,9 +142,9 @@ class Journal {
   };
 
   void take_over();
-  struct Found;  // a segment of an earlier run, as it is read
-  [[nodiscard]] std::vector<Found> find_segments();
-  void judge(std::vector<Found>& found);
+  void clear_away(const Survey& found);
+  void report(const Surveyed& one) const;
+  [[nodiscard]] SegmentPtr adopt(Surveyed& one);
   [[nodiscard]] std::error_code create(SegmentKind kind, const RunId& run, std::uint64_t ordinal,
                                        std::uint64_t first_sequence, std::uint64_t size, std::uint64_t events,
                                        const Segment* predecessor, SegmentPtr& made);
@@ -161,6 +164,7 @@ class Journal {
   };
   [[nodiscard]] std::error_code write_closed(SegmentKind kind, const RunId& run, std::uint64_t ordinal,
                                              const Extent& most, const Source& source, SegmentPtr& made);
+  [[nodiscard]] static std::error_code write_own_extent(Segment& segment);
   [[nodiscard]] std::error_code move_unsynced(std::span<Block* const> unsynced, const SegmentPtr& old);
   [[nodiscard]] std::error_code rescue(const SegmentPtr& from);
   void rewrite_tail(const SegmentPtr& from, const IntervalSet& tail);

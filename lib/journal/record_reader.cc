@@ -10,37 +10,52 @@ namespace {
 
 constexpr std::size_t kBuffer = std::size_t{256} << 10U;
 
+// Each byte is as its neighbour, and the first is 0: much is preallocated, and looked at at every start.
 bool is_zero(std::span<const std::byte> bytes) noexcept {
-  return std::ranges::all_of(bytes, [](std::byte b) { return b == std::byte{0}; });
+  return bytes.empty() ||
+         (bytes[0] == std::byte{0} && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
 }
 
 }  // namespace
 
 RecordReader::RecordReader(DiskFile& file, std::uint64_t seed, std::uint64_t from, std::uint64_t to)
-    : file_(file), seed_(seed), at_(from), to_(to), buffer_(kBuffer) {}
+    : file_(file),
+      seed_(seed),
+      at_(from),
+      to_(to),
+      buffer_(std::make_unique_for_overwrite<std::byte[]>(kBuffer)),
+      capacity_(kBuffer) {}
+
+void RecordReader::resize_buffer(std::size_t size) {
+  auto resized = std::make_unique_for_overwrite<std::byte[]>(size);
+  filled_ = std::min(filled_, size);
+  std::memcpy(resized.get(), buffer_.get(), filled_);
+  buffer_ = std::move(resized);
+  capacity_ = size;
+}
 
 // Up to `size` bytes from `offset` on; fewer before the end, or after an error.
 std::span<const std::byte> RecordReader::view(std::uint64_t offset, std::size_t size) {
   if (offset >= to_) return {};
   size = static_cast<std::size_t>(std::min<std::uint64_t>(size, to_ - offset));
   if (offset < buffer_at_ || offset + size > buffer_at_ + filled_) {
-    if (size > buffer_.size()) buffer_.resize(size);
+    if (size > capacity_) resize_buffer(size);
     // What is there already stays: a failing disk is asked as little as possible, a fast one copies a little.
-    const std::size_t want = static_cast<std::size_t>(std::min<std::uint64_t>(buffer_.size(), to_ - offset));
+    const std::size_t want = static_cast<std::size_t>(std::min<std::uint64_t>(capacity_, to_ - offset));
     std::size_t kept = 0;
     if (offset >= buffer_at_ && offset < buffer_at_ + filled_) {
       kept = static_cast<std::size_t>(buffer_at_ + filled_ - offset);
-      std::memmove(buffer_.data(), buffer_.data() + (offset - buffer_at_), kept);
+      std::memmove(buffer_.get(), buffer_.get() + (offset - buffer_at_), kept);
     }
     std::size_t got = 0;
-    if (const std::error_code error = file_.read(offset + kept, std::span(buffer_).subspan(kept, want - kept), got)) {
+    if (const std::error_code error = file_.read(offset + kept, std::span(buffer_.get() + kept, want - kept), got)) {
       error_ = error;
     }
     buffer_at_ = offset;
     filled_ = kept + got;
   }
   const auto begin = static_cast<std::size_t>(offset - buffer_at_);
-  return std::span<const std::byte>(buffer_).subspan(begin, std::min(size, filled_ - begin));
+  return {buffer_.get() + begin, std::min(size, filled_ - begin)};
 }
 
 bool RecordReader::long_record_fits(const Head& head, std::span<const std::byte> head_bytes) {
@@ -69,9 +84,9 @@ RecordReader::Item RecordReader::record_here() {
   item = {.what = What::record,
           .offset = at_,
           .size = aligned(head->size),
+          .used = 0,
           .head = *head,
           .record = record,
-          .zeros = false,
           .error = {}};
   return item;
 }
@@ -89,13 +104,13 @@ bool RecordReader::next_in_buffer(Item& item) {
 
 RecordReader::Item RecordReader::next() {
   // A long record is behind us.
-  if (buffer_.size() > kBuffer && filled_ <= kBuffer) buffer_.resize(kBuffer);
+  if (capacity_ > kBuffer && filled_ <= kBuffer) resize_buffer(kBuffer);
   const std::uint64_t begin = at_;
-  bool zeros = true;
+  std::uint64_t used = 0;
   while (at_ < to_) {
     Item item = record_here();
     if (error_)
-      return {.what = What::error, .offset = at_, .size = 0, .head = {}, .record = {}, .zeros = false, .error = error_};
+      return {.what = What::error, .offset = at_, .size = 0, .used = 0, .head = {}, .record = {}, .error = error_};
     if (item.what == What::record) {
       if (at_ > begin) break;  // the hole first
       at_ += item.size;
@@ -106,17 +121,22 @@ RecordReader::Item RecordReader::next() {
       to_ = at_;
       break;
     }
-    zeros = zeros && is_zero(word);
+    const bool zero = is_zero(word);
     at_ += kAlign;
+    if (!zero) used = at_ - begin;
     // Long stretches of zeros, the preallocated rest of a segment, in larger steps.
-    for (auto more = view(at_, 4096); zeros && more.size() == 4096 && is_zero(more); more = view(at_, 4096))
-      at_ += 4096;
+    for (auto more = view(at_, 4096); zero && more.size() == 4096 && is_zero(more); more = view(at_, 4096)) at_ += 4096;
   }
   if (at_ == begin)
-    return {.what = What::end, .offset = at_, .size = 0, .head = {}, .record = {}, .zeros = false, .error = {}};
+    return {.what = What::end, .offset = at_, .size = 0, .used = 0, .head = {}, .record = {}, .error = {}};
   at_ = std::min(at_, to_);
-  return {
-      .what = What::hole, .offset = begin, .size = at_ - begin, .head = {}, .record = {}, .zeros = zeros, .error = {}};
+  return {.what = What::hole,
+          .offset = begin,
+          .size = at_ - begin,
+          .used = std::min(used, at_ - begin),
+          .head = {},
+          .record = {},
+          .error = {}};
 }
 
 }  // namespace sluice::journal

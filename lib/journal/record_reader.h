@@ -5,9 +5,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <system_error>
-#include <vector>
 
 #include "journal/disk.h"
 #include "journal/format.h"
@@ -21,9 +21,9 @@ class RecordReader {
     What what = What::end;
     std::uint64_t offset = 0;
     std::uint64_t size = 0;             // with padding
+    std::uint64_t used = 0;             // of a hole: up to its last word that is not zero
     Head head;                          // of a record
     std::span<const std::byte> record;  // without padding; valid until the next call
-    bool zeros = false;                 // the hole is nothing but zeros
     std::error_code error;
   };
 
@@ -39,6 +39,7 @@ class RecordReader {
   [[nodiscard]] std::uint64_t at() const noexcept { return at_; }
 
  private:
+  void resize_buffer(std::size_t size);
   [[nodiscard]] std::span<const std::byte> view(std::uint64_t offset, std::size_t size);
   [[nodiscard]] bool long_record_fits(const Head& head, std::span<const std::byte> head_bytes);
   [[nodiscard]] Item record_here();
@@ -47,7 +48,8 @@ class RecordReader {
   const std::uint64_t seed_;
   std::uint64_t at_;
   std::uint64_t to_;
-  std::vector<std::byte> buffer_;
+  std::unique_ptr<std::byte[]> buffer_;  // nobody fills it with zeros first: most files are short
+  std::size_t capacity_;
   std::uint64_t buffer_at_ = 0;
   std::size_t filled_ = 0;
   std::error_code error_;

@@ -24,15 +24,14 @@ class Scanner {
  public:
   Scanner(DiskFile& file, const Header& header, const ScanLimits& limits)
       : limits_(limits),
-        is_copies_(header.kind == SegmentKind::copies),
-        reader_(file, header.seed, kFirstCommit, std::min(limits.size, std::max(kFirstCommit, limits.end))) {}
+        first_sequence_(header.first_sequence),
+        reader_(file, header.seed, kFirstCommit, limits.size) {}
 
   Scan run() {
     scan_.synced = std::max(kFirstCommit, limits_.synced);
-    if (is_copies_) scan_.synced = std::max(scan_.synced, limits_.size);  // before it had its name
     for (bool more = true; more;) more = take(reader_.next());
     drop_open();
-    sort_holes();
+    judge_holes();
     judge_pieces();
     for (const Piece& piece : intact_) {
       if (piece.offset >= scan_.synced) scan_.tail.add(piece.first_sequence, piece.events);
@@ -48,16 +47,11 @@ class Scanner {
         scan_.error = item.error;
         return false;
       case RecordReader::What::end:
-        // What was synced and is not there any more was cut off.
-        if (reader_.at() < std::min(limits_.synced, limits_.end)) {
-          scan_.holes.push_back({reader_.at(), std::min(limits_.synced, limits_.end) - reader_.at()});
-        } else if (is_copies_) {
-          scan_.holes.push_back({reader_.at(), kFooterSize});  // they are never without a footer
-        }
+        end_at_ = std::max(kFirstCommit, reader_.at());
         return false;
       case RecordReader::What::hole:
         drop_open();
-        hole(item);
+        holes_.push_back(item);
         return true;
       case RecordReader::What::record:
         return record(item);
@@ -65,9 +59,11 @@ class Scanner {
     return false;
   }
 
-  void hole(const RecordReader::Item& item) { (item.zeros ? zeros_ : scan_.holes).push_back({item.offset, item.size}); }
-
   bool record(const RecordReader::Item& item) {
+    if (item.offset >= limits_.end) {
+      // Behind it a request may stand whose outcome was unknown; or nothing but the footer.
+      if (item.head.kind != RecordKind::footer || item.offset != limits_.end) return true;
+    }
     switch (item.head.kind) {
       case RecordKind::event:
         event(item);
@@ -139,13 +135,19 @@ class Scanner {
     open_.reset();
   }
 
-  void sort_holes() {
-    // Zeros before what was synced are damage like any other bytes.
-    for (const Hole& hole : zeros_) {
-      if (hole.offset < scan_.synced) scan_.holes.push_back(hole);
+  // Zeros, and what is cut off, are damage before what was synced, and nothing behind it.
+  void judge_holes() {
+    for (const RecordReader::Item& item : holes_) {
+      const std::uint64_t lost_to = std::min(item.offset + item.size, scan_.synced);
+      const std::uint64_t end = std::max(item.offset + item.used, lost_to);
+      if (end > item.offset) scan_.holes.push_back({item.offset, end - item.offset, item.offset >= scan_.synced});
     }
-    std::ranges::sort(scan_.holes, {}, &Hole::offset);
-    for (Hole& hole : scan_.holes) hole.torn = hole.offset >= scan_.synced;
+    if (scan_.footer || end_at_ >= scan_.synced) return;
+    if (!scan_.holes.empty() && scan_.holes.back().offset + scan_.holes.back().size == end_at_) {
+      scan_.holes.back().size = scan_.synced - scan_.holes.back().offset;
+    } else {
+      scan_.holes.push_back({end_at_, scan_.synced - end_at_, false});
+    }
   }
 
   void judge_pieces() {
@@ -163,15 +165,39 @@ class Scanner {
     scan_.commits = commits_.size();
     for (const auto& [offset, frame] : commits_) note_sequences(frame.first_sequence, frame.events);
     scan_.present.each([this](std::uint64_t first, std::uint64_t n) { note_sequences(first, n); });
-    const std::uint64_t intact = scan_.present.size();
+    if (scan_.footer && scan_.footer->events > 0) {
+      note_sequences(scan_.footer->first_sequence, scan_.footer->last_sequence - scan_.footer->first_sequence + 1);
+    }
+    std::uint64_t intact = 0;  // before what was synced
+    for (const Piece& piece : intact_) {
+      if (piece.offset < scan_.synced) intact += piece.events;
+      note_synced(piece.offset, piece.first_sequence, piece.events);
+    }
+    for (const auto& [offset, frame] : commits_) note_synced(offset, frame.first_sequence, frame.events);
+    if (first_behind_ != UINT64_MAX) scan_.synced_last = std::max(scan_.synced_last, first_behind_ - 1);
     std::uint64_t expected = intact;
     if (scan_.footer) {
       expected = scan_.footer->events;
+      scan_.synced_last = scan_.footer->last_sequence;
+    } else if (limits_.synced >= scan_.synced) {
+      expected = limits_.events;
+      scan_.synced_last = limits_.last;
     } else if (scan_.damaged()) {
       expected = expected_by_commits();
     }
-    scan_.events = std::max(expected, intact);
-    scan_.broken = scan_.events - intact;
+    scan_.synced_events = std::max(expected, intact);
+    scan_.broken = scan_.synced_events - intact;
+    scan_.events = scan_.present.size() + scan_.broken;
+  }
+
+  // Sequences count up: what comes behind tells as well where those that were synced end.
+  void note_synced(std::uint64_t offset, std::uint64_t first, std::uint64_t n) {
+    if (n == 0) return;
+    if (offset < scan_.synced) {
+      scan_.synced_last = std::max(scan_.synced_last, first + n - 1);
+    } else {
+      first_behind_ = std::min(first_behind_, first);
+    }
   }
 
   void note_sequences(std::uint64_t first, std::uint64_t n) {
@@ -181,37 +207,40 @@ class Scanner {
     scan_.last_sequence = std::max(scan_.last_sequence, first + n - 1);
   }
 
-  // How many there must have been: each commit says so at both its ends. Where both are broken, the sequences before
-  // and behind tell (but for an event that nobody knows of).
+  // How many there must have been before what was synced: each commit says so at both its ends. Where both are broken,
+  // the sequences before and behind tell; they may have gaps of their own, so no more than would fit.
   std::uint64_t expected_by_commits() {
     std::sort(intact_.begin(), intact_.end(), [](const Piece& a, const Piece& b) { return a.offset < b.offset; });
     std::uint64_t expected = 0;
     auto piece = intact_.begin();
-    std::uint64_t next_sequence = 0;  // behind the last commit that is known
-    std::uint64_t at = kFirstCommit;
-    const auto unknown = [&](std::uint64_t until, std::uint64_t known_sequence) {
-      std::uint64_t orphans = 0;
-      for (; piece != intact_.end() && piece->offset < until; ++piece) orphans += piece->events;
-      const bool gap = at < std::min(until, scan_.synced) && next_sequence != 0 && known_sequence > next_sequence;
-      expected += std::max(orphans, gap ? known_sequence - next_sequence : 0);
+    const auto intact_before = [&](std::uint64_t offset) {
+      std::uint64_t events = 0;
+      for (; piece != intact_.end() && piece->offset < offset; ++piece) events += piece->events;
+      return events;
     };
+    std::uint64_t next_sequence = first_sequence_;  // behind the last commit that is known
+    std::uint64_t at = kFirstCommit;
     for (const auto& [begin, frame] : commits_) {
-      unknown(begin, frame.first_sequence);
-      std::uint64_t intact = 0;
-      for (; piece != intact_.end() && piece->offset < begin + frame.length; ++piece) intact += piece->events;
-      expected += begin < scan_.synced ? std::max<std::uint64_t>(intact, frame.events) : intact;
+      std::uint64_t gap = 0;
+      if (next_sequence != 0 && frame.first_sequence > next_sequence && at + 2 * kCommitFrame < begin) {
+        gap = std::min(frame.first_sequence - next_sequence, (begin - at - 2 * kCommitFrame) / kEventFrame);
+      }
+      expected += std::max(intact_before(begin), gap);
+      if (begin >= scan_.synced) return expected;
+      expected += std::max<std::uint64_t>(intact_before(begin + frame.length), frame.events);
       next_sequence = frame.first_sequence + frame.events;
       at = begin + frame.length;
     }
-    unknown(UINT64_MAX, 0);
-    return expected;
+    return expected + intact_before(scan_.synced);
   }
 
   const ScanLimits limits_;
-  const bool is_copies_;
+  const std::uint64_t first_sequence_;
   RecordReader reader_;
   Scan scan_;
-  std::vector<Hole> zeros_;
+  std::vector<RecordReader::Item> holes_;
+  std::uint64_t end_at_ = kFirstCommit;           // of the file
+  std::uint64_t first_behind_ = UINT64_MAX;       // the first sequence behind what was synced
   std::map<std::uint64_t, CommitFrame> commits_;  // by where they begin
   std::vector<Piece> intact_;
   std::vector<Piece> pieces_;  // of requests that are not whole
@@ -229,24 +258,49 @@ Scan scan(DiskFile& file, const Header& header, const ScanLimits& limits) {
   return Scanner(file, header, limits).run();
 }
 
-FoundHeader read_header(DiskFile& file) {
+namespace {
+
+// Whether any record fits there.
+bool has_records(DiskFile& file, const Header& header, std::uint64_t size) {
+  RecordReader reader(file, header.seed, kFirstCommit, size);
+  RecordReader::Item item = reader.next();
+  if (item.what == RecordReader::What::hole) item = reader.next();
+  return item.what == RecordReader::What::record;
+}
+
+}  // namespace
+
+FoundHeader read_header(DiskFile& file, std::uint64_t size) {
   FoundHeader found;
-  found.blank = true;
-  std::size_t fit = 0;
-  for (const std::uint64_t at : {std::uint64_t{0}, kSecondHeader}) {
-    std::array<std::byte, kHeaderSize> bytes{};
-    std::size_t got = 0;
-    if (const std::error_code error = file.read(at, bytes, got)) {
-      found.error = error;
+  constexpr std::array<std::uint64_t, 2> kPlaces{0, kSecondHeader};
+  std::array<std::optional<Header>, 2> headers;
+  std::array<HeaderBytes, 2> bytes{};
+  std::array<std::byte, 64> first_commit{};
+  std::size_t got = 0;
+  for (std::size_t i = 0; i < kPlaces.size(); ++i) {
+    found.error = file.read(kPlaces[i], bytes[i], got);
+    if (found.error) return found;
+    headers[i] = decode_header(std::span(bytes[i]).first(got));
+  }
+  found.error = file.read(kFirstCommit, first_commit, got);
+  if (found.error) return found;
+  const bool blank = is_zero(bytes[0]) && is_zero(bytes[1]);
+  found.bare = is_zero(first_commit) && (blank || size >= kFirstCommit);
+
+  std::size_t chosen = headers[0] ? 0 : 1;
+  if (!headers[chosen]) return found;
+  if (headers[0] && headers[1]) {
+    if (bytes[0] == bytes[1]) {
+      found.header = headers[0];
       return found;
     }
-    found.blank = found.blank && is_zero(std::span(bytes).first(got));
-    const auto header = decode_header(std::span(bytes).first(got));
-    if (!header) continue;
-    ++fit;
-    if (!found.header) found.header = header;
+    const bool second_newer = headers[1]->version > kVersion;
+    const bool first_newer = headers[0]->version > kVersion;
+    if (second_newer || (!first_newer && !has_records(file, *headers[0], size) && has_records(file, *headers[1], size)))
+      chosen = 1;
   }
-  found.one_broken = fit == 1;
+  found.header = headers[chosen];
+  if (!found.bare) found.broken_at = kPlaces[1 - chosen];
   return found;
 }
 
@@ -271,6 +325,7 @@ Settled read_settled(DiskFile& file, std::uint64_t segment_seed, std::uint64_t s
       return settled;
     }
     if (item.what == RecordReader::What::end) return settled;
+    if (item.what == RecordReader::What::hole && item.used > 0) settled.holes.push_back({item.offset, item.used, true});
     if (item.what != RecordReader::What::record || item.head.kind != RecordKind::settles) continue;
     for (std::size_t i = 0; i < ranges_in(item.record); ++i) {
       const Range range = range_in(item.record, i);

@@ -24,14 +24,18 @@ struct Segment {
   std::uint64_t events = 0;          // that count, broken ones included
   std::uint64_t unfed = 0;           // of those, still to be brought by the feeder
   std::uint64_t lost = 0;            // broken; known once the feeder is through
-  bool damaged = false;
-  IntervalSet finished;  // settled
-  IntervalSet absent;    // records that do not count: their request is not whole, or they count elsewhere
-  IntervalSet skip;      // not to be fed: finished by an earlier run, moved, not whole, fed already
+  bool damaged = false;              // set by whoever reads a hole, under the mutex
+  bool scanned = false;              // at the start: its holes are known and reported
+  IntervalSet finished;              // settled
+  IntervalSet absent;                // records that do not count: their request is not whole, or they count elsewhere
+  IntervalSet skip;                  // not to be fed: finished by an earlier run, moved, not whole, fed already
 
   // The committer's alone.
   std::uint64_t acknowledged_end = kFirstCommit;
   std::uint64_t synced = kFirstCommit;  // everything before it is
+  std::uint64_t recorded = 0;           // events before acknowledged_end, those that count elsewhere included
+  std::uint64_t synced_events = 0;      // of those: before synced
+  std::uint64_t synced_last = 0;        // of those: the last one's sequence
   std::uint64_t size = 0;               // of the file, preallocated room included
   std::uint64_t settled_end = 0;        // where the next settles are written
   std::uint64_t settled_size = 0;       // likewise preallocated

@@ -148,14 +148,14 @@ std::vector<Journal::SegmentPtr> Journal::find_finished() {
 // predecessor had been answered "unknown" about, if nothing but this one's header says where that one ends. Under
 // mutex_.
 bool Journal::is_needed(const Segment& segment) const {
-  if (segment.header.kind == SegmentKind::taken) {
-    const auto predecessor = segments_.find(segment.header.predecessor);
-    return predecessor != segments_.end() && !predecessor->second->sealed;
-  }
   return std::ranges::any_of(segments_, [&](const auto& entry) {
     const Segment& other = *entry.second;
+    if (segment.header.kind == SegmentKind::taken) {
+      return segment.header.predecessor != 0 && other.header.seed == segment.header.predecessor_seed && !other.sealed;
+    }
     bool holds = false;
-    if (other.number >= segment.number || !(other.header.run == segment.header.run)) return false;
+    const bool newer = other.header.kind == SegmentKind::copies && other.number >= segment.number;
+    if (newer || !(other.header.run == segment.header.run)) return false;
     other.absent.each_within(segment.first_sequence, segment.last_sequence + 1,
                              [&](std::uint64_t, std::uint64_t) { holds = true; });
     return holds;

@@ -19,23 +19,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// A failure that repeats is told at once, then every ten seconds with how often it came.
-class FailureLog {
- public:
-  // How many failures this one stands for; 0: be silent.
-  [[nodiscard]] std::uint64_t tell() {
-    ++since_;
-    const auto now = Clock::now();
-    if (now < next_) return 0;
-    next_ = now + std::chrono::seconds{10};
-    return std::exchange(since_, 0);
-  }
-
- private:
-  Clock::time_point next_{};
-  std::uint64_t since_ = 0;
-};
-
 std::string what_of(const std::exception_ptr& error) {
   try {
     std::rethrow_exception(error);
@@ -63,7 +46,6 @@ struct Pool::Worker {
   std::array<Slice, 32> hand{};
   std::size_t hand_at = 0, hand_size = 0;
   std::minstd_rand random{std::random_device{}()};
-  FailureLog failures;
 
   // For who looks from outside: statistics, they never decide anything.
   std::string sink_name;  // constant once the worker has started
@@ -269,7 +251,7 @@ void Pool::deliver(Worker& worker, Sink& sink, Batch& batch) {
     }
   }
   if (again > 0) {
-    if (const std::uint64_t times = worker.failures.tell(); times > 0) {
+    if (const std::uint64_t times = sink_failures_.tell(); times > 0) {
       flow_.log(
           LogLevel::warn,
           fmt::format("sink failed, trying again worker={} sink={} events={} attempt={} failures={} reason=\"{}\"",
@@ -296,7 +278,7 @@ void Pool::bury_refused(Worker& worker, Batch& batch) {
                           worker.sink_name, event.event->attempt, event.reason));
   }
   if (!error) return;
-  if (const std::uint64_t times = worker.failures.tell(); times > 0) {
+  if (const std::uint64_t times = burial_failures_.tell(); times > 0) {
     flow_.log(LogLevel::error, fmt::format("dead letters cannot be kept, trying again events={} reason=\"{}\"",
                                            dead.size(), error.message()));
   }

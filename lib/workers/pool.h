@@ -26,6 +26,7 @@
 #include "sluice/sink.h"
 #include "workers/batch.h"
 #include "workers/claim.h"
+#include "workers/failure_log.h"
 #include "workers/ledger.h"
 #include "workers/tally.h"
 
@@ -85,6 +86,9 @@ class Pool {
 
   const Flow flow_;
   std::vector<std::unique_ptr<Worker>> workers_;  // constant after construction
+
+  // Two, or a sink that fails all the time would keep it to itself that dead letters cannot be kept.
+  FailureLog sink_failures_, burial_failures_;
 
   std::mutex mutex_;
   std::condition_variable changed_;

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -36,6 +38,20 @@ std::string file_of(const test::TempDir& dir, const std::string& text) {
   const auto path = dir.path() / "events.ndjson";
   std::ofstream(path) << text;
   return path.string();
+}
+
+// What every version begins with, and a checksum that fits: XXH3-64 of the 104 bytes before it.
+std::string header_of_version_2() {
+  using namespace std::string_literals;
+  return "SLUICEJ\n\x02"s + std::string(104 - 9, '\0') + "\x78\x17\x2A\x80\x15\x60\x63\xD8"s;
+}
+
+std::map<std::string, std::string> files_of(const std::filesystem::path& directory) {
+  std::map<std::string, std::string> files;
+  for (const auto& entry : std::filesystem::directory_iterator(directory)) {
+    files[entry.path().filename()] = test::text_of(entry.path());
+  }
+  return files;
 }
 
 // An address where nobody listens.
@@ -242,5 +258,60 @@ TEST_SUITE("daemon.ctl") {
     CHECK(verify.code == 1);
     CHECK(has(verify.output, "broken segment=segment-000001 offset="));
     CHECK(has(verify.output, "unfinished=199 broken=1"));
+
+    // A start says the same, delivers the rest, and sets the segment aside.
+    const std::string where = verify.output.substr(7, verify.output.find('\n') - 7);
+    Daemon last({"--state-dir", state, "--sink", "file:" + sink + "-too?format=raw", "--workers", "1"});
+    CHECK(test::wait_status_number(last.admin(), "kept", 0, 20s));
+    const test::Ended ended = last.stop();
+    INFO("it said:\n", ended.errors);
+    CHECK(ended.code == 4);
+    REQUIRE(ended.report);
+    CHECK(ended.report->replayed == 200);
+    CHECK(ended.report->delivered == 199);
+    CHECK(ended.report->lost == 1);
+    CHECK(has(ended.errors, "the journal is damaged " + where));
+    CHECK(std::filesystem::exists(segment + ".damaged"));
+    CHECK_FALSE(std::filesystem::exists(segment));
+    const std::size_t broken = lines.find("{\"k\":7}");
+    CHECK(test::text_of(sink + "-too") == lines.substr(0, broken) + lines.substr(lines.find('\n', broken) + 1));
+    const Said afterwards = ctl({"journal", "verify", "-d", state});
+    CHECK(afterwards.code == 0);
+    CHECK(has(afterwards.output, "unfinished=0 broken=0"));
+  }
+
+  TEST_CASE("ctl: a journal of a newer version is refused by a start in one line, and not a byte of it is touched") {
+    const test::TempDir dir;
+    const std::filesystem::path state = dir.path() / "state";
+    const std::string sink = (dir.path() / "sink").string();
+    const test::Flags flags{"--state-dir", state.string(), "--listen", "127.0.0.1:0",
+                            "--admin",     "none",         "--sink",   "null:"};
+    {
+      Daemon hung({"--state-dir", state.string(), "--sink", "null:?hang=true", "--drain-timeout", "100ms"});
+      CHECK(ctl({"send", file_of(dir, "{\"k\":1}\n{\"k\":2}\n"), "--to", hung.address()}).code == 0);
+      CHECK(hung.stop().code == 3);
+    }
+    const std::filesystem::path newer = state / "journal" / "segment-000002";
+    REQUIRE_FALSE(std::filesystem::exists(newer));
+    const std::string header = header_of_version_2();
+    std::ofstream(newer, std::ios::binary) << header << std::string(4096 - header.size(), '\0') << header << "more";
+
+    const auto before = files_of(state / "journal");
+    const test::Ended refused = test::run_to_end(flags);
+    INFO("it said:\n", refused.errors);
+    CHECK(refused.code == 78);
+    CHECK(std::count(refused.errors.begin(), refused.errors.end(), '\n') == 1);
+    CHECK(has(refused.errors, "segment-000002 is of version 2, this program reads 1"));
+    const Said verify = ctl({"journal", "verify", "-d", state.string()});
+    CHECK(verify.code == 1);
+    CHECK(has(verify.output, "newer segment=segment-000002 version=2\n"));
+    CHECK(files_of(state / "journal") == before);
+
+    // Without it, all is as it was.
+    std::filesystem::remove(newer);
+    Daemon last({"--state-dir", state.string(), "--sink", "file:" + sink + "?format=raw", "--workers", "1"});
+    CHECK(test::wait_status_number(last.admin(), "kept", 0, 20s));
+    CHECK(last.stop().code == 0);
+    CHECK(test::text_of(sink) == "{\"k\":1}\n{\"k\":2}\n");
   }
 }

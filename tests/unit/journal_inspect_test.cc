@@ -208,7 +208,8 @@ TEST_CASE("journal inspect: what its successor says was never acknowledged does 
   first.commit(1, {"one"});
   const std::uint64_t end = first.size();
   first.commit(2, {"answered 500"}).save(state);
-  const format::Header successor{.seed = 0, .run = kRun, .first_sequence = 3, .predecessor = 1, .predecessor_end = end};
+  const format::Header successor{
+      .seed = 0, .run = kRun, .first_sequence = 3, .predecessor = 1, .predecessor_seed = 77, .predecessor_end = end};
   Writer(2, successor).commit(3, {"three"}).save(state);
   CHECK(unfinished(JournalView(state.path())) == Lines{"1-1=one", "1-3=three"});
 }

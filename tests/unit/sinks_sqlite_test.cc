@@ -1,12 +1,12 @@
 // The SQLite sink, looked at through a connection of the test's own.
 #include <doctest/doctest.h>
-#include <sqlite3.h>
 
 #include <atomic>
 #include <chrono>
 #include <thread>
 
 #include "sinks_support.h"
+#include "support/database.h"
 
 namespace {
 
@@ -20,37 +20,7 @@ std::unique_ptr<sluice::Sink> sqlite_sink(const std::string& path, sluice::SinkO
   return sluice::sinks_for(url_of(path), options)();
 }
 
-// Somebody else's connection.
-class Reader {
- public:
-  explicit Reader(const std::string& path) { REQUIRE(sqlite3_open(path.c_str(), &handle_) == SQLITE_OK); }
-  Reader(const Reader&) = delete;
-  Reader& operator=(const Reader&) = delete;
-  ~Reader() { sqlite3_close(handle_); }
-
-  void run(const std::string& sql) {
-    INFO(sql);
-    REQUIRE(sqlite3_exec(handle_, sql.c_str(), nullptr, nullptr, nullptr) == SQLITE_OK);
-  }
-  // The values of the first row, or of every row if there is one column, with commas.
-  std::string ask(const std::string& sql) {
-    std::string values;
-    const auto add = [](void* to, int count, char** columns, char**) {
-      for (int i = 0; i < count; ++i) {
-        auto& text = *static_cast<std::string*>(to);
-        if (!text.empty()) text += ',';
-        text += columns[i] == nullptr ? "NULL" : columns[i];
-      }
-      return 0;
-    };
-    INFO(sql);
-    REQUIRE(sqlite3_exec(handle_, sql.c_str(), add, &values, nullptr) == SQLITE_OK);
-    return values;
-  }
-
- private:
-  sqlite3* handle_ = nullptr;
-};
+using Reader = test::Database;  // somebody else's connection
 
 std::string payloads(const std::string& path) { return Reader(path).ask("SELECT payload FROM events ORDER BY rowid"); }
 

@@ -49,7 +49,9 @@ struct JournalHole {
   std::uint64_t segment = 0;
   std::uint64_t offset = 0;
   std::uint64_t bytes = 0;
-  bool torn = false;  // was never synced: what a crash or a power cut leaves, or a write under way. No damage
+  bool torn = false;     // was never synced: what a crash or a power cut leaves, or a write under way. No damage
+  bool settles = false;  // in its settled file: what it said was finished comes once more. Counts as torn, since there
+                         // a power cut and a bad disk look alike
 };
 
 struct JournalTotals {

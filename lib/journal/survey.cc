@@ -1,0 +1,273 @@
+// First each file for itself, then what they say about each other: predecessors, doubles, copies.
+#include "journal/survey.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <tuple>
+#include <utility>
+
+namespace sluice::journal {
+
+namespace {
+
+[[noreturn]] void refuse(std::string_view step, const std::string& name, std::error_code error) {
+  throw StartError(StartError::Kind::io, fmt::format("{} {}: {}", step, name, error.message()));
+}
+
+DiskFile::Stat stat_of(DiskFile& file, const std::string& name) {
+  DiskFile::Stat stat;
+  if (const auto error = file.stat(stat)) refuse("open", name, error);
+  return stat;
+}
+
+// ---- each for itself
+
+void open_segment(Disk& disk, Disk::Open how, Surveyed& one) {
+  const std::string name = segment_name(one.number);
+  if (const auto error = disk.open(name, how, one.file)) {
+    if (error == std::errc::no_such_file_or_directory) throw Gone(StartError::Kind::io, "open " + name + ": it went");
+    refuse("open", name, error);
+  }
+  one.size = stat_of(*one.file, name).size;
+  one.found = read_header(*one.file, one.size);
+  if (one.found.error) refuse("read", name, one.found.error);
+  if (!one.found.header) {
+    one.is = Surveyed::Is::unreadable;
+  } else if (one.found.header->version > kVersion) {
+    one.is = Surveyed::Is::newer;
+  }
+}
+
+void open_settled(Disk& disk, Disk::Open how, Surveyed& one) {
+  const std::string name = settled_name(one.number);
+  if (const auto error = disk.open(name, how, one.settled_file)) {
+    if (error != std::errc::no_such_file_or_directory) refuse("open", name, error);
+    // It was not made yet; or the segment went before it, and is finished.
+    if (stat_of(*one.file, segment_name(one.number)).links == 0) {
+      throw Gone(StartError::Kind::io, "open " + name + ": it went");
+    }
+    return;
+  }
+  one.settled_size = stat_of(*one.settled_file, name).size;
+  const std::uint64_t seed = one.found.header ? one.header().seed : 0;
+  one.settled = read_settled(*one.settled_file, seed, one.settled_size);
+  if (one.settled.error) refuse("read", name, one.settled.error);
+}
+
+// ---- what they say about each other
+
+class Judge {
+ public:
+  Judge(std::vector<Surveyed>& all, Look look) : all_(all), look_(look) {}
+
+  void run() {
+    find_limits();
+    for (Surveyed& one : all_) {
+      if (one.is == Surveyed::Is::unreadable && is_unmade(one)) one.is = Surveyed::Is::unmade;
+      if (one.is == Surveyed::Is::segment) one.footer = read_footer(*one.file, one.header(), one.size);
+    }
+    find_duplicates();
+    for (Surveyed& one : all_) {
+      if (one.is == Surveyed::Is::segment) segments_.push_back(&one);
+    }
+    std::ranges::sort(segments_, [](const Surveyed* a, const Surveyed* b) { return a->number > b->number; });
+    if (look_ == Look::thorough) {
+      for (Surveyed* const one : segments_) scan_it(*one);
+    }
+    find_superseded();
+    for (Surveyed* const one : segments_) count(*one);
+    for (std::size_t i = 0; i < segments_.size(); ++i) forgive_broken(i);
+  }
+
+ private:
+  // What headers say of the segment before them, and those of copies of their own.
+  void find_limits() {
+    for (const Surveyed& one : all_) {
+      ScanLimits limits{.size = one.size};
+      if (one.is == Surveyed::Is::segment && one.copies()) limits = limits_in(one.header(), one.size);
+      for (const Surveyed& other : all_) {
+        if (other.is != Surveyed::Is::segment || &other == &one) continue;
+        const Header& header = other.header();
+        // By its seed, whatever somebody has called the file since; by its number, if nobody knows its seed any more.
+        const bool is_it = one.found.header ? header.predecessor_seed == one.header().seed
+                                            : header.predecessor == one.number && other.number > one.number;
+        if (header.predecessor == 0 || !is_it) continue;
+        const std::uint64_t end = std::min(limits.end, header.predecessor_end);
+        if (header.predecessor_synced >= limits.synced) limits = limits_in(header, one.size);
+        limits.end = end;
+      }
+      limits_.push_back(limits);
+    }
+  }
+  static ScanLimits limits_in(const Header& header, std::uint64_t size) {
+    return {.size = size,
+            .end = header.predecessor_end,
+            .synced = header.predecessor_synced,
+            .events = header.predecessor_events,
+            .last = header.predecessor_last};
+  }
+  ScanLimits& limits_of(const Surveyed& one) { return limits_[static_cast<std::size_t>(&one - all_.data())]; }
+
+  // One that held anything has a successor that says so, or is the last.
+  bool is_unmade(const Surveyed& one) {
+    const ScanLimits& limits = limits_of(one);
+    return one.found.bare && (limits.end == UINT64_MAX || limits.end <= kFirstCommit);
+  }
+
+  void scan_it(Surveyed& one) {
+    if (one.scanned) return;
+    // A footer tells more than any other can.
+    ScanLimits limits = limits_of(one);
+    if (one.footer) limits = {.size = one.size};
+    one.scan = journal::scan(*one.file, one.header(), limits);
+    if (one.scan.error) refuse("read", segment_name(one.number), one.scan.error);
+    one.scanned = true;
+  }
+
+  // Two with one seed are one: somebody has copied a file, or written a part of one over another. The one that holds
+  // more is it.
+  void find_duplicates() {
+    for (Surveyed& one : all_) {
+      if (one.is != Surveyed::Is::segment) continue;
+      for (Surveyed& other : all_) {
+        if (other.is != Surveyed::Is::segment || &other == &one || other.header().seed != one.header().seed) continue;
+        scan_it(one);
+        scan_it(other);
+        const bool other_is_it =
+            std::tuple(other.scan.present.size(), one.number) > std::tuple(one.scan.present.size(), other.number);
+        Surveyed& original = other_is_it ? other : one;
+        Surveyed& duplicate = other_is_it ? one : other;
+        duplicate.is = Surveyed::Is::duplicate;
+        duplicate.original = original.number;
+        duplicate.mutilated = !duplicate.scan.holes.empty();
+        original.inherited.add(duplicate.settled.set.without(original.settled.set));
+        original.settled.set.add(duplicate.settled.set);
+        if (other_is_it) break;
+      }
+    }
+  }
+
+  IntervalSet& moved_of(const RunId& run) {
+    const auto at = std::ranges::find_if(moved_, [&](const auto& one) { return one.first == run; });
+    return at != moved_.end() ? at->second : moved_.emplace_back(run, IntervalSet()).second;
+  }
+
+  // Copies first, the newest first: an event counts where it stands last. What was finished there is finished, whether
+  // the copy can still be read or not.
+  void find_superseded() {
+    for (const bool copies : {true, false}) {
+      for (Surveyed* const one : segments_) {
+        if (one->copies() != copies) continue;
+        IntervalSet& elsewhere = moved_of(one->header().run);
+        if (copies || !one->footer || !elsewhere.empty()) scan_it(*one);
+        if (!one->scanned) continue;
+        one->superseded = one->scan.present.common(elsewhere);
+        if (!copies) continue;
+        elsewhere.add(one->scan.present);
+        elsewhere.add(one->settled.set);
+      }
+    }
+  }
+
+  static void count(Surveyed& one) {
+    one.events = one.scanned ? one.scan.events - one.superseded.size() : one.footer->events;
+    one.damaged = one.scan.damaged() || one.found.broken_at;
+    one.absent = one.superseded;
+    one.absent.add(one.scan.absent);
+    one.finished = one.settled.set.without(one.absent);
+    if (!one.scanned) return;
+    // What was settled and is torn does not count here; what is broken does.
+    const IntervalSet gone = one.finished.without(one.scan.present);
+    one.finished = one.finished.common(one.scan.present);
+    std::uint64_t broken = one.scan.broken;
+    gone.each_within(0, one.scan.synced_last + 1, [&](std::uint64_t first, std::uint64_t n) {
+      n = std::min(n, broken);
+      one.finished.add(first, n);
+      broken -= n;
+    });
+  }
+
+  static std::uint64_t missing(const Surveyed& one) {
+    if (!one.scanned) return 0;
+    IntervalSet known = one.scan.present.without(one.superseded);
+    known.add(one.finished);
+    return one.events - std::min(one.events, known.size());
+  }
+
+  // A record that is broken here may stand elsewhere, whole: the copy of a broken original, the original of a broken
+  // copy. Then nothing is lost. `at`: of those with a higher number all is decided.
+  void forgive_broken(std::size_t at) {
+    Surveyed& one = *segments_[at];
+    const std::uint64_t broken = missing(one);
+    if (broken == 0) return;
+    IntervalSet others;
+    for (const Surveyed* const other : segments_) {
+      const bool related = one.copies() ? other->number < one.number : other->copies();
+      if (other == &one || !related || !(other->header().run == one.header().run)) continue;
+      others.add(one.copies() ? other->scan.present.without(other->absent).without(other->finished)
+                              : other->scan.present);
+      if (!one.copies()) others.add(other->settled.set);
+    }
+    if (!one.copies()) {
+      // Not those whose original is known.
+      for (const Surveyed* const other : segments_) {
+        if (!other->copies() && other != &one && other->header().run == one.header().run) {
+          others = others.without(other->superseded);
+        }
+      }
+    }
+    IntervalSet here;
+    others.without(one.scan.present)
+        .each_within(one.scan.first_sequence, one.scan.synced_last + 1,
+                     [&](std::uint64_t first, std::uint64_t n) { here.add(first, n); });
+    one.events -= std::min(broken, here.size());
+  }
+
+  std::vector<Surveyed>& all_;
+  const Look look_;
+  std::vector<ScanLimits> limits_;   // beside all_
+  std::vector<Surveyed*> segments_;  // the newest first
+  std::vector<std::pair<RunId, IntervalSet>> moved_;
+};
+
+}  // namespace
+
+Survey survey(Disk& disk, Disk::Open how, Look look) {
+  std::vector<std::string> names;
+  if (const auto error = disk.list(names); error && error != std::errc::no_such_file_or_directory) {
+    refuse("list", "journal", error);
+  }
+  Survey found;
+  for (const std::string& name : names) {
+    if (is_draft(name)) found.drafts.push_back(name);
+    const auto parsed = parse_name(name);
+    if (!parsed) continue;
+    switch (parsed->what) {
+      case FileName::What::segment:
+        found.segments.emplace_back().number = parsed->number;
+        break;
+      case FileName::What::settled:
+        found.settled.push_back(parsed->number);
+        break;
+      case FileName::What::damaged:
+        found.set_aside.push_back(parsed->number);
+        break;
+    }
+  }
+  std::ranges::sort(found.segments, {}, &Surveyed::number);
+  std::ranges::sort(found.set_aside);
+  bool newer = false;
+  for (Surveyed& one : found.segments) {
+    open_segment(disk, how, one);
+    newer = newer || one.is == Surveyed::Is::newer;
+  }
+  if (newer && look == Look::quick) return found;
+  for (Surveyed& one : found.segments) {
+    if (one.is != Surveyed::Is::newer) open_settled(disk, how, one);
+  }
+  Judge(found.segments, look).run();
+  return found;
+}
+
+}  // namespace sluice::journal
