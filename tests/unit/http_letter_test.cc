@@ -152,7 +152,7 @@ std::vector<Letter> chunks() {
       {"a bare LF in an extension", in_chunks("3;a\nabc\r\n0\r\n\r\n"), {400}, false},
       {"a bare LF in a quoted extension", in_chunks("3;a=\"\n\"\r\nabc\r\n0\r\n\r\n"), {400}, false},
       {"a bare CR in an extension", in_chunks("3;a\rb\r\nabc\r\n0\r\n\r\n"), {400}, false},
-      {"a NUL in an extension", in_chunks(std::string("3;a\0\r\nabc\r\n0\r\n\r\n", 19)), {400}, false},
+      {"a NUL in an extension", in_chunks(std::string("3;a\0\r\nabc\r\n0\r\n\r\n", 16)), {400}, false},
       {"longer than it said", in_chunks("3\r\nabcd\r\n0\r\n\r\n"), {400}, false},
       {"shorter than it said", in_chunks("5\r\nabc\r\n0\r\n\r\n"), {400}, false},
       {"data that ends in a bare LF", in_chunks("3\r\nabc\n0\r\n\r\n"), {400}, false},

@@ -613,7 +613,7 @@ TEST_CASE("http: bodies on their way are charged; who finds no room gets 429, an
       Client third(house.address());
       third.send(std::string_view(request).substr(0, request.size() - 1));
       pollfd waited{third.fd(), POLLIN, 0};
-      if (::poll(&waited, 1, 200) != 1) return false;
+      if (::poll(&waited, 1, 1000) != 1) return false;
       refused = third.receive();
       return true;
     }));
