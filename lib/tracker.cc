@@ -509,13 +509,17 @@ bool Tracker::Engine::may_take_by_disk(std::span<const Event> events) {
 }
 
 // Until no ticket is out, or the deadline. Half way, what has no record is written down; a while before the end it is
-// said who holds it up.
+// said who holds it up, and what the disk refused is tried again while the workers still have it.
 bool Tracker::Engine::wait_drained() {
   const Deadline begin = std::chrono::steady_clock::now();
   const Deadline end = stop.deadline();
+  const auto spill = [this] {
+    if (disked && options.ack == Ack::queued) disked->committer.want_spill();
+  };
   if (door.wait_empty(begin + (end - begin) / 2)) return true;
-  if (disked && options.ack == Ack::queued) disked->committer.want_spill();
+  spill();
   if (door.wait_empty(end - (end - begin) / 10)) return true;
+  spill();
   name_who_holds_it_up();
   return door.wait_empty(stop.deadline());
 }

@@ -95,7 +95,7 @@ void Committer::work() {
     {
       std::unique_lock lock(mutex_);
       const auto something = [&] {
-        return !waiting_.empty() || stopping_ || (spill_wanted_ && !spilled_) ||
+        return !waiting_.empty() || stopping_ || spill_wanted_ ||
                (!settles_.empty() && settle_due_ == Clock::time_point::max());
       };
       asleep_ = true;
@@ -116,7 +116,8 @@ void Committer::work() {
     journal_.maintain();
     if (hooks_.turned) hooks_.turned();
   }
-  spill_if_wanted();  // it may have been busy until the end
+  spill_if_wanted();            // it may have been busy until the end
+  if (spill_refused_) spill();  // what the disk would not take half way it may take now
   checkpoint();
 }
 
@@ -278,7 +279,7 @@ bool Committer::try_recover() {
 void Committer::spill_if_wanted() {
   {
     const std::lock_guard lock(mutex_);
-    if (!spill_wanted_ || std::exchange(spilled_, true)) return;
+    if (!std::exchange(spill_wanted_, false)) return;
   }
   spill();
 }
@@ -307,6 +308,7 @@ void Committer::spill() {
     }
     block->release(1);
   }
+  spill_refused_ = static_cast<bool>(error);
   if (error) {
     hooks_.log(LogLevel::error,
                fmt::format("events in memory could not be written down events={}: {}", loose.size(), error.message()));

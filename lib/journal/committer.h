@@ -60,7 +60,8 @@ class Committer {
   // These events are finished, their tickets not back yet. Any thread; never waits for the disk.
   void settle(std::uint64_t segment, std::uint64_t first, std::uint64_t count);
 
-  // What has no record is written down as soon as the thread comes to it, once.
+  // What has no record is written down as soon as the thread comes to it. Asked again, it writes what the disk has
+  // refused meanwhile; and once more at its end, by when workers may have let go what was in their hands.
   void want_spill();
 
   // The door is closed and nothing is on its way any more: checkpoint, then end. False: not in time; the thread is let
@@ -104,7 +105,7 @@ class Committer {
   std::condition_variable changed_;  // for who waits for it
   std::vector<Request> waiting_;     // guarded by mutex_, as all down to `ended_`
   std::vector<Settle> settles_;
-  bool spill_wanted_ = false, spilled_ = false;
+  bool spill_wanted_ = false;
   bool stopping_ = false, ended_ = false;
   bool asleep_ = false;
   std::atomic<bool> checkpointed_{false};
@@ -119,6 +120,7 @@ class Committer {
   std::chrono::milliseconds backoff_{0};
   Clock::time_point settles_failed_at_ = Clock::time_point::max();  // since when without a success
   bool settles_told_ = false;
+  bool spill_refused_ = false;  // by the disk, the last time
   std::jthread thread_;
 };
 

@@ -362,6 +362,23 @@ TEST_SUITE("journal") {
     CHECK(report.books.kept == 0);
   }
 
+  TEST_CASE(
+      "journal: what the disk refused half way through a stop under queued is kept if it takes it before the end") {
+    MemoryDisk disk(1);
+    {
+      Engine engine(disk, {}, not_yet);
+      REQUIRE(engine->track(event_of("a")) == Admit::accepted);
+      REQUIRE(engine.has_asked(1));
+      disk.fail({.call = Call::create, .error = std::errc::no_space_on_device});
+      const Report report = engine->shutdown(2s);
+      CHECK(report.books.kept == 1);
+      CHECK(report.books.lost == 0);
+    }
+    const auto next = killed(disk);
+    Engine engine(*next, {}, deliver);
+    CHECK(engine.delivers(1));
+  }
+
   TEST_CASE("journal: a stop keeps what waits on disk though somebody has removed the directory") {
     for (const Ack ack : {Ack::queued, Ack::written, Ack::synced}) {
       CAPTURE(static_cast<int>(ack));
