@@ -217,7 +217,8 @@ bool Connection::make_room(std::size_t size) {
   if (size <= body.capacity()) return true;
   const std::size_t most = request_->chunks ? request_->limit : request_->expected;
   const std::size_t step = std::max({kFirstRoom, 2 * body.capacity(), size + unread()});
-  if (body.try_reserve(std::min(most, step)) || body.try_reserve(size)) return true;
+  // Near the end of the room the steps are small, but never a byte: each is a call and a copy of all that is there.
+  if (body.try_reserve(std::min(most, step)) || body.try_reserve(std::min(most, size + kFirstRoom))) return true;
   refuse(429, "no room to receive this now");
   return false;
 }
