@@ -83,6 +83,9 @@ class Life {
   [[nodiscard]] virtual bool lost_pages() const { return false; }
   // What it has seen so far that must not be, such as room that did not come back; empty: nothing.
   [[nodiscard]] virtual std::string complaint() { return {}; }
+  // An event that came behind a younger one of its run. No fault where durable bytes were damaged: what stands broken
+  // in a copy comes later, from where it stood before it was copied.
+  [[nodiscard]] virtual std::string disorder() { return {}; }
   // An orderly end, while these are sent. Whoever has no workers delivers nothing more, and does the one behind the
   // other.
   [[nodiscard]] virtual Stop close(std::span<const Asked> requests, std::vector<Answer>& answers,

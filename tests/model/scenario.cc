@@ -351,6 +351,7 @@ class Scenario {
 
   void look_for_complaint() {
     if (const std::string what = life_->complaint(); !what.empty()) oracle_.complain(what);
+    if (const std::string what = life_->disorder(); !what.empty() && !damaged_) oracle_.complain(what);
   }
 
   [[nodiscard]] std::size_t deliverable() const { return hand_.size() - std::min(kept_back_, hand_.size()); }

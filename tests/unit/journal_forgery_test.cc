@@ -89,6 +89,7 @@ TEST_CASE("journal forgery: another segment's bytes over its own are broken reco
   Trials trials(of);
   for (const std::string& to : segments_of(of)) {
     const std::string own = content_of(of.files.at(to));
+    trials.of(to + " over itself", overwrite(of, to, format::kFirstCommit, own.substr(format::kFirstCommit)));
     for (const std::string& from : segments_of(of)) {
       if (from == to) continue;
       const std::string other = content_of(of.files.at(from));
