@@ -14,6 +14,7 @@
 #include "support/client.h"
 #include "support/daemon.h"
 #include "support/delivered.h"
+#include "support/environment.h"
 #include "support/lives.h"
 #include "support/load.h"
 
@@ -172,17 +173,12 @@ class Round {
   test::Fates told_;
 };
 
-unsigned number_in_environment(const char* name, unsigned otherwise) {
-  const char* text = std::getenv(name);
-  return text == nullptr ? otherwise : static_cast<unsigned>(std::stoul(text));
-}
-
 }  // namespace
 
 TEST_SUITE("daemon.crash") {
   TEST_CASE("crash: killed at any moment, all that was acknowledged is delivered by the next life, exactly once") {
-    const unsigned rounds = number_in_environment("SLUICE_CRASH_ROUNDS", 100);
-    const unsigned first_seed = number_in_environment("SLUICE_CRASH_SEED", std::random_device{}());
+    const unsigned rounds = test::number_in_environment("SLUICE_CRASH_ROUNDS", 100);
+    const unsigned first_seed = test::number_in_environment("SLUICE_CRASH_SEED", std::random_device{}());
     const std::vector<Kind> all = kinds();
     for (unsigned i = 0; i < rounds; ++i) {
       const Kind& kind = all[i / 2 % all.size()];

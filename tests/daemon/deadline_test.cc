@@ -30,23 +30,11 @@ using namespace std::chrono_literals;
 using test::Daemon;
 using test::feed;
 using test::milliseconds;
+using test::stop_with_deadline;
+using test::Stopped;
 using test::with;
 
 constexpr milliseconds kMostLate = 100ms;  // what the backstop may add
-
-// The stop of a daemon whose time is up at `deadline` after the signal: how late it was gone, and how it ended.
-struct Stopped {
-  test::Lateness late;
-  test::Ended ended;
-};
-Stopped stop_with_deadline(Daemon& daemon, milliseconds deadline) {
-  test::Control control(deadline);
-  control.start();
-  daemon.signal_stop();
-  Stopped stopped{{}, daemon.wait_end(deadline + 10s)};
-  stopped.late = {stopped.ended.after - deadline, control.lateness()};
-  return stopped;
-}
 
 // Everything accepted is lost: no disk stands behind the queue, and the sink has answered nothing.
 void check_all_lost(const test::Ended& ended, std::size_t events, const std::string& reason) {

@@ -22,6 +22,7 @@
 #include "support/client.h"
 #include "support/control.h"
 #include "support/daemon.h"
+#include "support/database.h"
 #include "support/delivered.h"
 #include "support/lives.h"
 #include "support/say.h"
@@ -37,38 +38,10 @@ using test::feed;
 using test::kMiB;
 using test::Lives;
 using test::milliseconds;
+using test::stop_with_deadline;
+using test::Stopped;
 
 constexpr milliseconds kMostLate = 100ms;  // what the backstop may add
-
-// The stop of a daemon whose time is up at `deadline` after the signal: how late it was gone, and how it ended.
-struct Stopped {
-  test::Lateness late;
-  test::Ended ended;
-};
-Stopped stop_with_deadline(Daemon& daemon, milliseconds deadline) {
-  test::Control control(deadline);
-  control.start();
-  daemon.signal_stop();
-  Stopped stopped{{}, daemon.wait_end(deadline + 10s)};
-  stopped.late = {stopped.ended.after - deadline, control.lateness()};
-  return stopped;
-}
-
-// Locks a database as another program's transaction would, until it is destroyed.
-class Lock {
- public:
-  explicit Lock(const std::filesystem::path& path) {
-    sqlite3* raw = nullptr;
-    const int opened = ::sqlite3_open_v2(path.c_str(), &raw, SQLITE_OPEN_READWRITE, nullptr);
-    handle_.reset(raw);
-    if (opened != SQLITE_OK || ::sqlite3_exec(raw, "BEGIN IMMEDIATE", nullptr, nullptr, nullptr) != SQLITE_OK) {
-      throw std::runtime_error(path.string() + ": " + ::sqlite3_errmsg(raw));
-    }
-  }
-
- private:
-  std::unique_ptr<sqlite3, decltype(&::sqlite3_close)> handle_{nullptr, &::sqlite3_close};
-};
 
 std::size_t rows_in(const std::filesystem::path& database) { return test::sqlite_column(database, "id").size(); }
 
@@ -137,7 +110,8 @@ TEST_SUITE("daemon.kept") {
         std::size_t left = 0;
         {
           Daemon daemon(lives.flags(lives.sqlite()));
-          std::optional<Lock> lock(lives.sink());
+          std::optional<test::Database> lock(lives.sink());
+          lock->run("BEGIN IMMEDIATE");  // as another program's transaction would
           feed(daemon, kEvents);
           test::Control control(200ms);
           control.start();

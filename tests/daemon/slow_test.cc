@@ -74,17 +74,14 @@ void check_as_before(Daemon& daemon, const Held& before) {
   CHECK(after.memory <= before.memory + kSlack);
 }
 
-// Stops it: how late it was gone, and how late a process would have been that only waits. Nothing is lost by it.
-test::Lateness stop_with_deadline(Daemon& daemon, milliseconds deadline) {
-  test::Control control(deadline);
-  control.start();
-  daemon.signal_stop();
-  const test::Ended ended = daemon.wait_end(deadline + kPatience);
+// Stops it; nothing is lost by it.
+test::Lateness stop_well(Daemon& daemon, milliseconds deadline) {
+  const auto [late, ended] = test::stop_with_deadline(daemon, deadline);
   INFO("last line: ", ended.last_line);
   CHECK(ended.code == 0);
   REQUIRE(ended.report);
   CHECK(ended.report->balanced());
-  return {ended.after - deadline, control.lateness()};
+  return late;
 }
 
 // ---- the honest client
@@ -210,7 +207,7 @@ TEST_SUITE("daemon.slow") {
           MESSAGE(all, " clients: ", used.count(), " ms of the processor in ", passed.count(), " ms");
           CHECK(used < passed / 2);
           for (const Crowd& crowd : crowds) CHECK(crowd.open() == 1000);
-          return stop_with_deadline(daemon, 1000ms);
+          return stop_well(daemon, 1000ms);
         },
         kMostLate);
     CHECK(late <= kMostLate);
@@ -260,7 +257,7 @@ TEST_SUITE("daemon.slow") {
           all.address = full.address();
           const Crowd crowd(all);  // a thousand, of whom a hundred may stay
           CHECK(test::wait_status_number(full.admin(), "connections", 100, kPatience));
-          return stop_with_deadline(full, 1000ms);
+          return stop_well(full, 1000ms);
         },
         kMostLate);
     CHECK(late <= kMostLate);
@@ -318,7 +315,7 @@ TEST_SUITE("daemon.slow") {
         [&] {
           Daemon full = few();
           const std::deque<Client> crowd = come_to(full);
-          return stop_with_deadline(full, 1000ms);
+          return stop_well(full, 1000ms);
         },
         kMostLate);
     CHECK(late <= kMostLate);

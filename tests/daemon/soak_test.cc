@@ -30,6 +30,7 @@
 #include "support/daemon.h"
 #include "support/database.h"
 #include "support/delivered.h"
+#include "support/environment.h"
 #include "support/lives.h"
 #include "support/load.h"
 #include "support/small_disk.h"
@@ -238,17 +239,12 @@ class Round {
   test::Fates told_;
 };
 
-unsigned number_in_environment(const char* name, unsigned otherwise) {
-  const char* text = std::getenv(name);
-  return text == nullptr ? otherwise : static_cast<unsigned>(std::stoul(text));
-}
-
 }  // namespace
 
 TEST_SUITE("daemon.soak") {
   TEST_CASE("soak: whatever goes wrong, ledger and sink agree, and memory and descriptors are as at the start") {
-    const std::chrono::seconds length(number_in_environment("SLUICE_SOAK_SECONDS", 20));
-    const unsigned seed = number_in_environment("SLUICE_SOAK_SEED", std::random_device{}());
+    const std::chrono::seconds length(test::number_in_environment("SLUICE_SOAK_SECONDS", 20));
+    const unsigned seed = test::number_in_environment("SLUICE_SOAK_SEED", std::random_device{}());
     const bool small_disk = !test::cannot_mount();
     const auto until = Clock::now() + length;
     // A few rounds of minutes rather than one: the ledger stays small, and what is wrong is known earlier.

@@ -71,4 +71,13 @@ milliseconds Control::lateness() {
   return std::chrono::ceil<milliseconds>(std::chrono::nanoseconds(shared_->late_ns.load()));
 }
 
+Stopped stop_with_deadline(Daemon& daemon, milliseconds deadline) {
+  Control control(deadline);
+  control.start();
+  daemon.signal_stop();
+  Stopped stopped{{}, daemon.wait_end(deadline + std::chrono::seconds(10))};
+  stopped.late = {stopped.ended.after - deadline, control.lateness()};
+  return stopped;
+}
+
 }  // namespace test

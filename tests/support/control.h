@@ -6,6 +6,7 @@
 
 #include <chrono>
 
+#include "support/daemon.h"
 #include "support/process.h"
 
 namespace test {
@@ -44,5 +45,12 @@ milliseconds lateness_of(const Round& round, milliseconds allowed) {
   }
   return found.daemon;
 }
+
+// The stop of a daemon whose time is up at `deadline` after the signal: how late it was gone, and how it ended.
+struct Stopped {
+  Lateness late;
+  Ended ended;
+};
+[[nodiscard]] Stopped stop_with_deadline(Daemon& daemon, milliseconds deadline);
 
 }  // namespace test
