@@ -142,14 +142,14 @@ class Waiter {
 // What stands on disk behind the queue, if there is a disk.
 struct Disked {
   Disked(const Options& options, const RunId& run, std::shared_ptr<Disk> on, const journal::Pace& pace,
-         EventQueue& queue, Admission& door, journal::Unrecorded& unrecorded, journal::Feeder::Hooks feeder_hooks,
-         journal::Committer::Hooks committer_hooks)
+         EventQueue& queue, Admission& door, BlockMemory& memory, journal::Unrecorded& unrecorded,
+         journal::Feeder::Hooks feeder_hooks, journal::Committer::Hooks committer_hooks)
       : disk(std::move(on)),
         journal(*disk, {.run = run,
                         .limit_bytes = options.journal_bytes,
                         .spill_bytes = options.ack == Ack::queued ? spill_bytes(options) : 0,
                         .log = feeder_hooks.log}),
-        feeder(journal, queue, door, pace, std::move(feeder_hooks)),
+        feeder(journal, queue, door, memory, pace, std::move(feeder_hooks)),
         committer(journal, feeder, queue, unrecorded,
                   {.run = run,
                    .sync_each = options.ack == Ack::synced,
@@ -173,13 +173,15 @@ std::size_t descriptors_of_journal(std::uint64_t journal_bytes) noexcept {
   return 2 * journal::Journal::most_segments(journal_bytes) + kOthers;
 }
 
-// All that a worker touches. Dies in reverse: the pool, the journal, what is left in the queue, the door last.
+// All that a worker touches. Dies in reverse: the pool, the journal, what is left in the queue, its memory, the door
+// last.
 struct SLUICE_INTERNAL Tracker::Engine {
   explicit Engine(Options from, std::shared_ptr<Disk> disk = nullptr, const journal::Pace& pace = {})
       : options(checked(std::move(from), disk != nullptr)),
         run(RunId::draw()),
         door(options.queue_events, options.queue_bytes,
              options.overflow == Overflow::disk ? options.queue_bytes / 4 : 0),
+        memory(options.queue_bytes / 8),
         queue(run, std::max<std::size_t>(1, std::min(kLot, options.queue_events / 4)), options.batch_events) {
     if (options.state_dir) {
       state_dir.emplace(*options.state_dir);
@@ -189,7 +191,7 @@ struct SLUICE_INTERNAL Tracker::Engine {
     if (!disk) return;
     const LogHook hook = [this](LogLevel level, std::string_view line) { log(level, line); };
     try {
-      disked.emplace(options, run, std::move(disk), pace, queue, door, unrecorded,
+      disked.emplace(options, run, std::move(disk), pace, queue, door, memory, unrecorded,
                      journal::Feeder::Hooks{.lost = [this](std::uint64_t n) { ledger.add_lost(n); }, .log = hook},
                      journal::Committer::Hooks{.accepted = [this](std::uint64_t n) { ledger.add_accepted(n); },
                                                .took = [this](nanoseconds time) { commit_time.add(time); },
@@ -297,6 +299,7 @@ struct SLUICE_INTERNAL Tracker::Engine {
   std::optional<StateDir> state_dir;
   std::optional<DeadLetterFile> dead_letters;
   Admission door;
+  BlockMemory memory;
   journal::Unrecorded unrecorded;  // the blocks in the queue know it
   EventQueue queue;
   ShutdownCoordinator stop;
@@ -326,7 +329,7 @@ bool Tracker::Engine::fits(std::span<const Event> events) const noexcept {
 
 // The ticket, the block, the queue.
 Admit Tracker::Engine::take_in_memory(std::span<const Event> events, Ticket ticket, const Receipt& receipt) {
-  Block::Owner block = Block::make(events, std::move(ticket), {});
+  Block::Owner block = Block::make(memory, events, std::move(ticket), {});
   block->ticket().hand_over_events();
   Outcome outcome;
   const EventQueue::Push pushed = queue.push(block, outcome.first);
@@ -360,7 +363,7 @@ Admit Tracker::Engine::take_by_disk(std::span<const Event> events, const Receipt
   const std::size_t bytes = Block::bytes_for(events, layout);
   auto answer = admit_by_disk(events, bytes);
   if (const Admit* const refusal = std::get_if<Admit>(&answer)) return *refusal;
-  Block::Owner block = Block::make(events, std::get<Ticket>(std::move(answer)), layout);
+  Block::Owner block = Block::make(memory, events, std::get<Ticket>(std::move(answer)), layout);
 
   if (is_queued && !block->ticket().passes()) {
     Outcome outcome;

@@ -20,8 +20,8 @@ constexpr std::size_t kMostBytes = std::size_t{256} << 10U;
 
 }  // namespace
 
-Feeder::Feeder(Journal& journal, EventQueue& queue, Admission& door, const Pace& pace, Hooks hooks)
-    : journal_(journal), queue_(queue), door_(door), pace_(pace), hooks_(std::move(hooks)) {}
+Feeder::Feeder(Journal& journal, EventQueue& queue, Admission& door, BlockMemory& memory, const Pace& pace, Hooks hooks)
+    : journal_(journal), queue_(queue), door_(door), memory_(memory), pace_(pace), hooks_(std::move(hooks)) {}
 
 Feeder::~Feeder() {
   if (thread_.joinable()) thread_.detach();
@@ -171,7 +171,7 @@ bool Feeder::bring() {
     const std::lock_guard lock(mutex_);
     if (stopping_) return false;
   }
-  Block::Owner block = Block::make(events, std::get<Ticket>(std::move(answer)), layout);
+  Block::Owner block = Block::make(memory_, events, std::get<Ticket>(std::move(answer)), layout);
   block->number(backlog_.run, backlog_.events.front().sequence);
   for (std::uint32_t i = 0; i < block->count(); ++i) {
     block->mark(i, backlog_.events[i].sequence, backlog_.events[i].received);

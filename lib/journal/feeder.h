@@ -28,7 +28,7 @@ class Feeder {
   };
 
   // `keeps_alive` owns all that is referred to here: the thread holds it too, since a dead disk may hold the thread.
-  Feeder(Journal& journal, EventQueue& queue, Admission& door, const Pace& pace, Hooks hooks);
+  Feeder(Journal& journal, EventQueue& queue, Admission& door, BlockMemory& memory, const Pace& pace, Hooks hooks);
   ~Feeder();
   Feeder(const Feeder&) = delete;
   Feeder& operator=(const Feeder&) = delete;
@@ -65,6 +65,7 @@ class Feeder {
   Journal& journal_;
   EventQueue& queue_;
   Admission& door_;
+  BlockMemory& memory_;
   const Pace pace_;
   const Hooks hooks_;
 

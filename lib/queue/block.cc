@@ -57,7 +57,7 @@ std::size_t Block::bytes_for(std::span<const Event> events, Layout layout) noexc
   const std::size_t bytes = allocation_for(events, layout);
   if (bytes == std::numeric_limits<std::size_t>::max()) return bytes;
   const std::size_t slices = (events.size() + Slice::kMost - 1) / Slice::kMost;
-  return bytes + kAllocatorBytes + slices * kSliceBytes;
+  return BlockMemory::size_of(bytes) + kAllocatorBytes + slices * kSliceBytes;
 }
 
 std::size_t Block::body_bytes_for(std::span<const Event> events, Layout layout) noexcept {
@@ -65,10 +65,10 @@ std::size_t Block::body_bytes_for(std::span<const Event> events, Layout layout) 
   return allocation_for(events, layout) - table_bytes(events.size(), layout);
 }
 
-Block::Owner Block::make(std::span<const Event> events, Ticket ticket, Layout layout) {
+Block::Owner Block::make(BlockMemory& memory, std::span<const Event> events, Ticket ticket, Layout layout) {
   static_assert(sizeof(Block) % kAlign == 0 && sizeof(Entry) % kAlign == 0 && sizeof(Mark) % kAlign == 0);
-  void* const room = ::operator new(allocation_for(events, layout));
-  Owner block(new (room) Block(std::move(ticket), static_cast<std::uint32_t>(events.size()), layout));
+  void* const room = memory.take(allocation_for(events, layout));
+  Owner block(new (room) Block(memory, std::move(ticket), static_cast<std::uint32_t>(events.size()), layout));
 
   auto* const base = static_cast<std::byte*>(room);
   std::size_t at = table_bytes(events.size(), layout);
@@ -122,8 +122,10 @@ void Block::destroy(Ticket& freed) noexcept {
   if (watch_.by != nullptr) watch_.by->forget(*this);
   // The bytes return only once the memory has: the ticket leaves the block first.
   Ticket bytes = std::move(ticket_);
+  BlockMemory& memory = memory_;
+  const std::size_t size = std::size_t{body_at_} + body_size_;
   this->~Block();
-  ::operator delete(this);
+  memory.put(this, size);
   freed.absorb(std::move(bytes));
 }
 

@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "lifecycle/admission.h"
+#include "queue/block_memory.h"
 #include "sluice/event.h"
 
 namespace sluice {
@@ -51,7 +52,8 @@ class Block {
 
   // Copies the events. The ticket stays with the block: its bytes until the block is freed; its events are handed over
   // by whoever puts the block into the queue, and then given back by the workers.
-  [[nodiscard]] static Owner make(std::span<const Event> events, Ticket ticket, Layout layout);
+  // `memory` outlives the block.
+  [[nodiscard]] static Owner make(BlockMemory& memory, std::span<const Event> events, Ticket ticket, Layout layout);
 
   [[nodiscard]] std::uint32_t count() const noexcept { return count_; }
   [[nodiscard]] std::size_t payload_size(std::uint32_t i) const noexcept { return entries()[i].payload_size; }
@@ -107,6 +109,9 @@ class Block {
   [[nodiscard]] std::uint64_t home() const noexcept { return home_.load(); }
   void settle_in(std::uint64_t segment) noexcept { home_.store(segment); }
 
+  // What it was made of, for a copy.
+  [[nodiscard]] BlockMemory& memory() const noexcept { return memory_; }
+
   // The ticket it holds, which may be exchanged or given back while nobody else sees the block.
   [[nodiscard]] Ticket& ticket() noexcept { return ticket_; }
 
@@ -159,8 +164,13 @@ class Block {
     std::chrono::system_clock::time_point received;
   };
 
-  Block(Ticket ticket, std::uint32_t count, Layout layout) noexcept
-      : ticket_(std::move(ticket)), received_(coarse_now()), layout_(layout), count_(count), pointing_(count) {}
+  Block(BlockMemory& memory, Ticket ticket, std::uint32_t count, Layout layout) noexcept
+      : memory_(memory),
+        ticket_(std::move(ticket)),
+        received_(coarse_now()),
+        layout_(layout),
+        count_(count),
+        pointing_(count) {}
   static std::size_t table_bytes(std::size_t events, Layout layout) noexcept;
   static std::size_t allocation_for(std::span<const Event> events, Layout layout) noexcept;
   ~Block() = default;
@@ -173,6 +183,7 @@ class Block {
   [[nodiscard]] Mark* marks() noexcept { return reinterpret_cast<Mark*>(entries() + count_); }
   [[nodiscard]] const Mark* marks() const noexcept { return reinterpret_cast<const Mark*>(entries() + count_); }
 
+  BlockMemory& memory_;
   Ticket ticket_;
   RunId run_;
   std::uint64_t first_sequence_ = 0;
@@ -180,8 +191,8 @@ class Block {
   std::atomic<std::uint64_t> home_{0};
   Watch watch_;
   const Layout layout_;
-  std::uint32_t body_at_ = 0;    // only with a frame: where the first one begins
-  std::uint32_t body_size_ = 0;  // likewise
+  std::uint32_t body_at_ = 0;    // where types and payloads begin, with a frame the first one
+  std::uint32_t body_size_ = 0;  // and all that is left of the block
   std::uint32_t count_;
   std::atomic<std::uint32_t> pointing_;
 };

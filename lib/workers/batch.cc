@@ -74,7 +74,7 @@ void Batch::copy_out(std::size_t from, std::size_t to, Admission& door) {
   for (std::size_t i = from; i < to; ++i) events.push_back({deliveries_[i].payload, deliveries_[i].content_type});
   auto ticket = door.try_charge(Block::bytes_for(events, {}));
   if (!ticket) return;
-  Block* const copy = Block::make(events, std::move(*ticket), {}).release();
+  Block* const copy = Block::make(old->memory(), events, std::move(*ticket), {}).release();
   copy->settle_in(old->home());
   const auto count = static_cast<std::uint32_t>(to - from);
   for (std::size_t i = from; i < to; ++i) {

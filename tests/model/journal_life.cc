@@ -169,7 +169,7 @@ class JournalLife final : public Life {
     for (const std::string& payload : asked) events.push_back({std::as_bytes(std::span(payload)), "text/plain"});
     const Block::Layout layout{.frame = sluice::journal::kEventFrame};
     auto ticket = door_.try_admit(events.size(), Block::bytes_for(events, layout));
-    return Block::make(events, std::get<sluice::Ticket>(std::move(ticket)), layout);
+    return Block::make(memory_, events, std::get<sluice::Ticket>(std::move(ticket)), layout);
   }
 
   // The feeder's first half: false if there is nothing.
@@ -197,6 +197,7 @@ class JournalLife final : public Life {
   const bool synced_;
   const std::size_t straight_in_;  // 0: never
   sluice::Admission door_;
+  sluice::BlockMemory memory_{std::size_t{1} << 20U};
   Journal journal_;
   std::uint64_t sequence_ = 1;
   std::uint64_t lost_ = 0;

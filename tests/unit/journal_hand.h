@@ -44,7 +44,7 @@ class JournalHand {
       for (const std::string& payload : request) events.push_back({std::as_bytes(std::span(payload)), kType});
       const sluice::Block::Layout layout{.frame = sluice::journal::kEventFrame};
       auto ticket = door_.try_admit(events.size(), sluice::Block::bytes_for(events, layout));
-      blocks.push_back(sluice::Block::make(events, std::get<sluice::Ticket>(std::move(ticket)), layout));
+      blocks.push_back(sluice::Block::make(memory_, events, std::get<sluice::Ticket>(std::move(ticket)), layout));
       blocks.back()->number(run_, sequence_);
       sequence_ += events.size();
       cost += sluice::journal::Journal::cost(blocks.back()->body().size(), events.size());
@@ -100,6 +100,7 @@ class JournalHand {
  private:
   const sluice::RunId run_;
   sluice::Admission door_{std::size_t{1} << 20U, std::size_t{1} << 30U};
+  sluice::BlockMemory memory_{std::size_t{1} << 20U};
   sluice::journal::Journal journal_;
   std::uint64_t sequence_ = 1;
   std::uint64_t lost_ = 0;

@@ -58,22 +58,23 @@ bool is_settled(std::string_view name) {
 }
 
 // A block of so many events, as the door would make it.
-Block::Owner block_of(std::variant<Ticket, Admit> ticket, std::size_t events = 1) {
+Block::Owner block_of(BlockMemory& memory, std::variant<Ticket, Admit> ticket, std::size_t events = 1) {
   const std::vector<Event> some(events, event_of("x"));
-  return Block::make(some, std::get<Ticket>(std::move(ticket)), {.frame = kEventFrame, .watched = true});
+  return Block::make(memory, some, std::get<Ticket>(std::move(ticket)), {.frame = kEventFrame, .watched = true});
 }
 
 // The room of those who are not what a test is about.
 struct Hall {
   Admission door{1024, std::size_t{1} << 20U};
-  Block::Owner block(std::size_t events = 1) { return block_of(door.try_admit(events, 1000), events); }
+  BlockMemory memory{std::size_t{1} << 20U};
+  Block::Owner block(std::size_t events = 1) { return block_of(memory, door.try_admit(events, 1000), events); }
 };
 
 // What stands on disk behind the queue, but for the tracker; its threads begin when a test says so.
 struct Rooms {
   explicit Rooms(MemoryDisk& disk, const Pace& pace = {})
       : journal(disk, {.run = {}, .limit_bytes = kLimit, .log = {}}),
-        feeder(journal, queue, hall.door, {}, {.lost = [](std::uint64_t) {}, .log = {}}),
+        feeder(journal, queue, hall.door, hall.memory, {}, {.lost = [](std::uint64_t) {}, .log = {}}),
         committer(
             journal, feeder, queue, unrecorded, {.run = {}, .pace = pace},
             {.accepted = [](std::uint64_t) {}, .took = {}, .turned = {}, .log = [](LogLevel, std::string_view) {}}) {}
