@@ -18,7 +18,10 @@ class Database {
 
   void run(const std::string& sql) {
     INFO(sql);
-    REQUIRE(sqlite3_exec(handle_, sql.c_str(), nullptr, nullptr, nullptr) == SQLITE_OK);
+    REQUIRE(try_run(sql));
+  }
+  [[nodiscard]] bool try_run(const std::string& sql) {
+    return sqlite3_exec(handle_, sql.c_str(), nullptr, nullptr, nullptr) == SQLITE_OK;
   }
   // The values of the first row, or of every row if there is one column, with commas.
   std::string ask(const std::string& sql) {
