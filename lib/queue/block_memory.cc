@@ -38,6 +38,7 @@ std::uint64_t BlockMemory::head_of(const Piece* piece, std::uint64_t depth) noex
 }
 
 BlockMemory::Piece* BlockMemory::top(std::uint64_t head) noexcept {
+  // The address is what is left of the head. NOLINTNEXTLINE(performance-no-int-to-ptr)
   return reinterpret_cast<Piece*>(static_cast<std::uintptr_t>(head & ((std::uint64_t{1} << kAddressBits) - 1)));
 }
 
