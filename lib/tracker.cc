@@ -46,6 +46,9 @@ constexpr nanoseconds kLeastDrain = milliseconds{100};
 constexpr nanoseconds kDrainPerMiB = milliseconds{2};
 // Past the deadline a sink that heeds its stop token may come back within this, and be joined instead of let go.
 constexpr nanoseconds kGrace = milliseconds{10};
+// Of memory that finished blocks leave: it is given back all at once, also at the end of a stop, and must not take
+// long.
+constexpr std::size_t kMostIdle = std::size_t{64} << 20U;
 // And behind the deadline a disk has this long for the checkpoint; what it does not settle by then comes once more.
 constexpr nanoseconds kCheckpoint = milliseconds{30};
 // So many waiting events wake the napping worker early: enough to be worth a wake-up, and never the whole window.
@@ -181,7 +184,7 @@ struct SLUICE_INTERNAL Tracker::Engine {
         run(RunId::draw()),
         door(options.queue_events, options.queue_bytes,
              options.overflow == Overflow::disk ? options.queue_bytes / 4 : 0),
-        memory(options.queue_bytes / 8),
+        memory(std::min(options.queue_bytes / 8, kMostIdle)),
         queue(run, std::max<std::size_t>(1, std::min(kLot, options.queue_events / 4)), options.batch_events) {
     if (options.state_dir) {
       state_dir.emplace(*options.state_dir);

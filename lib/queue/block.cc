@@ -120,7 +120,7 @@ std::chrono::system_clock::time_point Block::coarse_now() noexcept {
 
 void Block::destroy(Ticket& freed) noexcept {
   if (watch_.by != nullptr) watch_.by->forget(*this);
-  // The bytes return only once the memory has: the ticket leaves the block first.
+  // The bytes return only once the memory has, or lies idle within its own bound: the ticket leaves the block first.
   Ticket bytes = std::move(ticket_);
   BlockMemory& memory = memory_;
   const std::size_t size = std::size_t{body_at_} + body_size_;

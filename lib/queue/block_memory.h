@@ -1,6 +1,7 @@
 // Memory of blocks that are gone, for those that come. What one thread allocates here another frees, a request at a
 // time; a general allocator takes a lock for that, and hands what lies at the end of its heap back to the kernel, only
-// to fetch it anew, page by page. (It was a third of the CPU of track() in bulks, and of a replay half.)
+// to fetch it anew, page by page. (Measured in turns, with and without: track() one by one, 1 + 1 threads, 120 and 395
+// ns; a replay 2.4 and 1.6 million events a second.)
 //
 // Any thread. What lies idle is bounded in bytes, and given back to the allocator when this is destroyed, after all
 // blocks. It never waits: who meets another in it goes to the allocator instead.
@@ -22,8 +23,8 @@ class BlockMemory {
   BlockMemory(const BlockMemory&) = delete;
   BlockMemory& operator=(const BlockMemory&) = delete;
 
-  // What a piece for so many bytes really is: up to an eighth more, so that a few sizes serve all. Larger than kLargest
-  // (2 MiB): what was asked for.
+  // What a piece for so many bytes really is: 256 bytes at least and up to an eighth more, so that a few sizes serve
+  // all. Larger than kLargest (2 MiB): what was asked for.
   [[nodiscard]] static std::size_t size_of(std::size_t bytes) noexcept;
 
   // A piece of size_of(bytes), aligned as by operator new; throws std::bad_alloc. And back, with the same `bytes`.

@@ -35,7 +35,8 @@ struct Options {
   std::size_t workers = 0;                           // 1 … 1024; 0: as many as CPUs it may use
   std::size_t queue_events = 65536;                  // 1 … 2^30, admitted and not finished
   std::size_t queue_bytes = std::size_t{64} << 20U;  // payloads, content types and overhead of those;
-                                                     // an eighth more may lie idle, for those that come
+                                                     // an eighth more, 64 MiB at most, may lie idle for
+                                                     // those that come
   std::size_t max_event_bytes = 256U << 10U;         // one event's payload; a larger one is `too_large`
   Ack ack = Ack::queued;                             // the others need a state_dir
   Overflow overflow = Overflow::reject;              // disk needs one too; then a quarter of queue_bytes is for passing

@@ -44,8 +44,8 @@ using Receipt = std::function<void(const Outcome&)>;
 class SLUICE_API Tracker {
  public:
   // Running once constructed: every worker has its sink, and what a former tracker has left in the state directory is
-  // on its way to them. Throws StartError (usage: an option; in_use: another tracker has the directory; io), or what a
-  // factory threw.
+  // on its way to them. Throws StartError (usage: an option; in_use: another tracker has the directory, or what a
+  // former one had to leave behind at its deadline; io), or what a factory threw.
   Tracker(Options options, SinkFactory sinks);
   Tracker(Options options, Handler handler);
   ~Tracker();  // shutdown(now), which takes least_drain() at most and a little; what it had to leave is logged
