@@ -10,6 +10,7 @@
 #include "http/cloud_events.h"
 #include "http/json_check.h"
 #include "http/ndjson.h"
+#include "http/text.h"
 #include "sluice/tracker.h"
 
 namespace sluiced::http {
@@ -20,11 +21,9 @@ constexpr std::string_view kJson = "application/json";
 // The list of events of one request is free up to here, and charged to the budget beyond it: 2048 events of 32 bytes.
 constexpr std::size_t kFreeEvents = 2048;
 
-// Media types are ASCII and case does not count.
+// Case does not count in media types, but nearly all write them in lower case.
 bool same_type(std::string_view type, std::string_view name) noexcept {
-  const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; };
-  return type.size() == name.size() &&
-         std::equal(type.begin(), type.end(), name.begin(), [&](char a, char b) { return lower(a) == b; });
+  return type == name || equal_without_case(type, name);
 }
 
 // As the tracker answered by itself; what a receipt says is answered elsewhere.

@@ -8,7 +8,10 @@
 #include <array>
 #include <bit>
 #include <cstdint>
-#include <cstring>
+
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 namespace sluiced::http {
 namespace {
@@ -41,23 +44,67 @@ class Nesting {
 bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
 bool is_hex(char c) noexcept { return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'); }
 
-// Eight bytes at a time: the top bit of each byte that ends a run of plain string bytes (a quote, a backslash, a
-// control). A borrow may set bits above the lowest true one, never below it; only the lowest is used.
-std::uint64_t ends_of_run(std::uint64_t eight) noexcept {
-  constexpr std::uint64_t ones = 0x0101010101010101U;
-  constexpr std::uint64_t tops = ones * 0x80U;
-  const std::uint64_t quote = eight ^ (ones * '"');
-  const std::uint64_t backslash = eight ^ (ones * '\\');
-  const std::uint64_t found =
-      ((quote - ones) & ~quote) | ((backslash - ones) & ~backslash) | ((eight - ones * 0x20U) & ~eight);
-  return found & tops;
-}
+// Where runs of plain string bytes end (at a quote, a backslash or a control), a bit each, 64 bytes at a time: the walk
+// goes from one end to the next by counting zeros, instead of waiting for a comparison before it can begin another.
+// Bytes above ASCII are plain: their encoding is checked elsewhere.
+class Ends {
+ public:
+  Ends(const char* at, const char* end) noexcept { look_at(at, end); }
+
+  // The first at or behind `at`, or `end`. `at` never goes back.
+  const char* next(const char* at, const char* end) noexcept {
+    for (;; at = begin_ + kBytes) {
+      if (at - begin_ >= kBytes) look_at(at, end);
+      const std::uint64_t ahead = bits_ >> static_cast<unsigned>(at - begin_);
+      if (ahead != 0) return std::min(at + std::countr_zero(ahead), end);
+      if (end - begin_ <= kBytes) return end;
+    }
+  }
+
+ private:
+  static constexpr std::ptrdiff_t kBytes = 64;
+
+  void look_at(const char* at, const char* end) noexcept {
+    begin_ = at;
+    if (end - at >= kBytes) {
+      bits_ = ends_in(at);
+    } else {
+      std::array<char, kBytes> last{};  // what is behind the end reads as controls
+      std::copy(at, end, last.begin());
+      bits_ = ends_in(last.data());
+    }
+  }
+
+  static std::uint64_t ends_in(const char* bytes) noexcept {
+    std::uint64_t bits = 0;
+#ifdef __SSE2__
+    const __m128i last_control = _mm_set1_epi8(0x1f);
+    for (unsigned i = 0; i < kBytes; i += 16) {
+      const __m128i some = _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes + i));
+      const __m128i quote = _mm_cmpeq_epi8(some, _mm_set1_epi8('"'));
+      const __m128i backslash = _mm_cmpeq_epi8(some, _mm_set1_epi8('\\'));
+      const __m128i control = _mm_cmpeq_epi8(_mm_max_epu8(some, last_control), last_control);
+      const int found = _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quote, backslash), control));
+      bits |= std::uint64_t{static_cast<std::uint32_t>(found)} << i;
+    }
+#else
+    for (unsigned i = 0; i < kBytes; ++i) {
+      const char c = bytes[i];
+      bits |= std::uint64_t{c == '"' || c == '\\' || static_cast<unsigned char>(c) < 0x20} << i;
+    }
+#endif
+    return bits;
+  }
+
+  const char* begin_ = nullptr;
+  std::uint64_t bits_ = 0;
+};
 
 // The walk. Each function moves `at_` behind what it read; `false` leaves the fault in `fault_`.
 class Walk {
  public:
   Walk(std::string_view text, std::size_t nesting) noexcept
-      : begin_(text.data()), at_(begin_), end_(begin_ + text.size()), nesting_(nesting) {}
+      : begin_(text.data()), at_(begin_), end_(begin_ + text.size()), ends_(begin_, end_), nesting_(nesting) {}
 
   JsonFault run() noexcept {
     for (;;) {
@@ -77,7 +124,9 @@ class Walk {
   }
 
   void skip_space() noexcept {
-    while (at_ != end_ && (*at_ == ' ' || *at_ == '\n' || *at_ == '\r' || *at_ == '\t')) ++at_;
+    while (at_ != end_ && static_cast<unsigned char>(*at_) <= ' ' &&
+           (*at_ == ' ' || *at_ == '\n' || *at_ == '\r' || *at_ == '\t'))
+      ++at_;
   }
 
   bool value(bool& opened) noexcept {
@@ -181,7 +230,7 @@ class Walk {
   bool string() noexcept {
     ++at_;  // the opening quote
     for (;;) {
-      skip_plain();
+      at_ = ends_.next(at_, end_);
       if (at_ == end_) return fail("");
       if (*at_ == '"') {
         ++at_;
@@ -190,23 +239,6 @@ class Walk {
       if (*at_ != '\\') return fail("a control character in a string");
       if (!escape()) return false;
     }
-  }
-
-  // To the next byte that is not simply part of a string. Bytes above ASCII are: their encoding is checked elsewhere.
-  void skip_plain() noexcept {
-    if constexpr (std::endian::native == std::endian::little) {
-      while (end_ - at_ >= 8) {
-        std::uint64_t eight = 0;
-        std::memcpy(&eight, at_, sizeof eight);
-        const std::uint64_t found = ends_of_run(eight);
-        if (found != 0) {
-          at_ += std::countr_zero(found) / 8;
-          return;
-        }
-        at_ += 8;
-      }
-    }
-    while (at_ != end_ && *at_ != '"' && *at_ != '\\' && static_cast<unsigned char>(*at_) >= 0x20) ++at_;
   }
 
   bool escape() noexcept {
@@ -228,6 +260,7 @@ class Walk {
   const char* begin_;
   const char* at_;
   const char* end_;
+  Ends ends_;
   Nesting nesting_;
   JsonFault fault_;
 };

@@ -18,6 +18,7 @@
 #include "http/answers.h"
 #include "http/connection.h"
 #include "http/intake.h"
+#include "http/known_head.h"
 #include "http/listener.h"
 #include "http/ready_set.h"
 #include "http/shared.h"
@@ -58,6 +59,7 @@ class Loop {
   std::uint32_t answers_in_out = 0;
   static constexpr std::size_t kScratch = std::size_t{64} << 10U;
   [[nodiscard]] char* scratch() noexcept { return scratch_.get(); }  // what is read in the turn at hand
+  [[nodiscard]] KnownHead& known_head() noexcept { return known_head_; }
   [[nodiscard]] bool draining() const noexcept { return draining_; }
   [[nodiscard]] Clock::time_point reading() const noexcept { return reading_; }  // of a drain: until when
   void count(int status) noexcept;
@@ -105,6 +107,7 @@ class Loop {
   std::deque<Acceptor> acceptors_;
   Slots slots_;
   Intake intake_;
+  KnownHead known_head_;
   DateLine date_;
   std::string out_;
   std::unique_ptr<char[]> scratch_;

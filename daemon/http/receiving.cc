@@ -83,6 +83,11 @@ std::size_t Connection::take_head(std::string_view input) {
     refuse(503, "the server is stopping");
     return input.size();
   }
+  KnownHead& known = loop_.known_head();
+  if (!begun_) {
+    if (const std::size_t size = known.match(input); size != 0)
+      return size + dispatch(known.head(), input.substr(size));
+  }
   const std::string_view most = input.substr(0, kMaxHead);  // what is behind it cannot make it right, nor wrong
   const FoundHead found = find_head(most, searched_);
   if (found.state == FoundHead::State::bad) {
@@ -102,11 +107,13 @@ std::size_t Connection::take_head(std::string_view input) {
   begun_ = false;
   searched_ = 0;
 
+  const std::string_view text = input.substr(0, found.size);
   Head head;
-  if (const HeadFault fault = parse_head(input.substr(0, found.size), head); fault.status != 0) {
+  if (const HeadFault fault = parse_head(text, head); fault.status != 0) {
     refuse(fault.status, fault.detail, head.method != "HEAD");
     return input.size();
   }
+  known.keep(text, head);
   return found.size + dispatch(head, input.substr(found.size));
 }
 

@@ -107,6 +107,7 @@ class Parser final : public beast::http::basic_parser<true> {
         if (head_->has_length || value.find_first_not_of("0123456789") != std::string_view::npos)
           return refuse(400, "the Content-Length is wrong, or not the only length", error);
         head_->has_length = true;
+        head_->length_digits = value;
         return;
       case beast::http::field::transfer_encoding:
         if (!beast::iequals(text, "chunked")) return refuse(400, "chunked is the only transfer coding", error);

@@ -36,6 +36,7 @@ struct Head {
   bool expects_continue = false;  // may wait for a 100 before it sends the body
   bool expects_else = false;      // or for what this server cannot do
   std::uint64_t content_length = 0;
+  std::string_view length_digits;  // as they stand there
   std::vector<Field> cloud_event;  // the fields that carry attributes of a CloudEvent, as they came
 };
 

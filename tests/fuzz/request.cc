@@ -4,8 +4,11 @@
 // length.
 #include "http/request.h"
 
+#include <utility>
+
 #include "fuzz.h"
 #include "http/chunks.h"
+#include "http/known_head.h"
 
 namespace {
 
@@ -69,9 +72,12 @@ class Reading {
     begun_ = false;
     searched_ = 0;
     const Exact text(most.view().substr(0, found.size));
+    const std::size_t known = known_.match(text.view());
+    must(known == 0 || known == text.view().size(), "a head that is known ends where it ends", text.view());
     Head head;
     const HeadFault fault = parse_head(text.view(), head);
     if (fault.status != 0) {
+      must(known == 0, "what is refused is not known", text.view());
       must(fault.status >= 400 && fault.status < 600 && !fault.detail.empty(), "a fault has a status and a reason");
       return close("refused " + std::to_string(fault.status));
     }
@@ -79,7 +85,14 @@ class Reading {
     must(head.has_length || head.content_length == 0, "a length was said", text.view());
     must(!head.method.empty() && !head.target.empty(), "a request has a method and a target", text.view());
     must(text.view().find('\0') == std::string_view::npos, "no head has a NUL", text.view());
+    const std::string before = story_;
     note(head);
+    if (known != 0) {
+      const std::string anew = std::exchange(story_, before);
+      note(known_.head());
+      must(story_ == anew, "a head that is known says what it says when it is read anew", text.view());
+    }
+    known_.keep(text.view(), head);
     use(found.size);
     left_ = head.content_length;
     in_ = head.chunked ? In::chunks : In::body;
@@ -158,6 +171,7 @@ class Reading {
   std::string body_;
   std::string story_;
   ChunkReader chunks_;
+  KnownHead known_;
   std::uint64_t left_ = 0;
   std::size_t searched_ = 0;
   In in_ = In::head;

@@ -9,6 +9,7 @@
 
 #include "http/budget.h"
 #include "http/chunks.h"
+#include "http/known_head.h"
 #include "http/ndjson.h"
 
 namespace {
@@ -55,6 +56,60 @@ TEST_CASE("framing: a bare line feed, a folded field and a first byte that is no
   CHECK(find_head("GET / HTTP/1.1\r\nHost: a\r\n b\r\n\r\n", 0).state == FoundHead::State::bad);
   CHECK(find_head("\x16\x03\x01", 0).state == FoundHead::State::bad);
   CHECK(find_head(" GET", 0).state == FoundHead::State::bad);
+}
+
+TEST_CASE("framing: a head that was read before is known again, whatever the length of its body") {
+  const std::string text = post("Host: a\r\nContent-Type: text/plain\r\nContent-Length: 17\r\nX: y\r\n");
+  KnownHead known;
+  CHECK(known.match(text) == 0);
+  known.keep(text, parse(text).head);
+  for (const char* digits : {"17", "0", "5", "018", "123456789"}) {
+    std::string other = text;
+    other.replace(other.find("17"), 2, digits);
+    INFO(digits);
+    REQUIRE(known.match(other + "{}") == other.size());
+    const Parsed anew = parse(other);
+    CHECK(known.head().content_length == anew.head.content_length);
+    CHECK(known.head().method == anew.head.method);
+    CHECK(known.head().target == anew.head.target);
+    CHECK(known.head().content_type == anew.head.content_type);
+  }
+  for (const char* digits : {"", "x", "1x", "+1", "-1", " 1", "1 ", "1,1", "1234567890", "1\r\nY: 1"}) {
+    std::string other = text;
+    other.replace(other.find("17"), 2, digits);
+    INFO(digits);
+    CHECK(known.match(other) == 0);
+  }
+}
+
+TEST_CASE("framing: a head with any byte changed, missing or more is not known") {
+  for (const char* fields : {"Host: a\r\nContent-Length: 17\r\n", "Host: a\r\nTransfer-Encoding: chunked\r\n"}) {
+    const std::string text = post(fields);
+    KnownHead known;
+    known.keep(text, parse(text).head);
+    REQUIRE(known.match(text) == text.size());
+    for (std::size_t at = 0; at < text.size(); ++at) {
+      std::string other = text;
+      other[at] = text[at] == 'A' ? 'B' : 'A';
+      REQUIRE(known.match(other) == 0);
+      REQUIRE(known.match(text.substr(0, at)) == 0);
+      other.insert(at, 1, 'A');
+      REQUIRE(known.match(other) == 0);
+    }
+  }
+}
+
+TEST_CASE("framing: a head that is long, or carries what is another each time, is not kept, nor the one before it") {
+  const std::string text = post("Host: a\r\nContent-Length: 17\r\n");
+  for (const std::string& odd :
+       {post("Host: a\r\nX: " + std::string(512, 'x') + "\r\n"), post("Host: a\r\nce-id: 1\r\nContent-Length: 1\r\n"),
+        post("Host: a\r\nContent-Length: 0000000001\r\n")}) {
+    KnownHead known;
+    known.keep(text, parse(text).head);
+    known.keep(odd, parse(odd).head);
+    CHECK(known.match(odd) == 0);
+    CHECK(known.match(text) == 0);
+  }
 }
 
 TEST_CASE("framing: a head says what its fields say, in any case") {

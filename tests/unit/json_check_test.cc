@@ -47,8 +47,8 @@ TEST_CASE("json: every text that is cut short is refused, and so is one with a b
   }
 }
 
-TEST_CASE("json: a control character is found wherever it stands in a string") {
-  for (std::size_t size = 1; size < 40; ++size) {
+TEST_CASE("json: what ends a string, or may not stand in it, is found wherever it stands") {
+  for (std::size_t size = 1; size < 140; ++size) {  // twice what is looked at in one step
     for (std::size_t at = 0; at < size; ++at) {
       std::string text = "\"" + std::string(size, 'x') + "\"";
       REQUIRE(complaint(text) == "valid");
@@ -57,7 +57,11 @@ TEST_CASE("json: a control character is found wherever it stands in a string") {
       text[1 + at] = '\x7f';  // is allowed
       REQUIRE(complaint(text) == "valid");
       text[1 + at] = '"';
-      REQUIRE(complaint(text) != "valid");
+      REQUIRE(complaint(text) == "unexpected text after the value at byte " + std::to_string(at + 3));
+      text[1 + at] = '\\';
+      REQUIRE(complaint(text) != "valid");  // an escape that there is not, or no end
+      text[1 + at] = '\xe9';                // no control, though negative as a char may be
+      REQUIRE(!sluiced::http::check_json_grammar(text));
     }
   }
 }
