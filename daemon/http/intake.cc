@@ -125,8 +125,7 @@ std::optional<Refusal> Intake::take_one(std::string_view payload, std::string_vi
 
 std::optional<Refusal> Intake::take_lines(std::string_view body, Slot& slot) {
   EventList list(*this);
-  const auto most = static_cast<std::size_t>(std::count(body.begin(), body.end(), '\n')) + 1;
-  if (auto refusal = list.make_room(most)) return refusal;
+  if (auto refusal = list.make_room(count_lines(body))) return refusal;
 
   // The encoding of all lines at once is cheap; only if something is wrong there is it looked for line by line.
   const bool all_utf8 = is_utf8(body);

@@ -33,4 +33,12 @@ class Lines {
   std::size_t number_ = 0;
 };
 
+// How many lines there are, empty ones too. (std::count of the line ends took half as long as checking the JSON.)
+[[nodiscard]] inline std::size_t count_lines(std::string_view text) noexcept {
+  Lines lines(text);
+  while (lines.next()) {
+  }
+  return lines.number();
+}
+
 }  // namespace sluiced::http

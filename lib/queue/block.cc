@@ -56,8 +56,11 @@ std::size_t Block::allocation_for(std::span<const Event> events, Layout layout) 
 std::size_t Block::bytes_for(std::span<const Event> events, Layout layout) noexcept {
   const std::size_t bytes = allocation_for(events, layout);
   if (bytes == std::numeric_limits<std::size_t>::max()) return bytes;
-  const std::size_t slices = (events.size() + Slice::kMost - 1) / Slice::kMost;
-  return BlockMemory::size_of(bytes) + kAllocatorBytes + slices * kSliceBytes;
+  return BlockMemory::size_of(bytes) + around(events.size());
+}
+
+std::size_t Block::around(std::size_t events) noexcept {
+  return kAllocatorBytes + (events + Slice::kMost - 1) / Slice::kMost * kSliceBytes;
 }
 
 std::size_t Block::body_bytes_for(std::span<const Event> events, Layout layout) noexcept {
@@ -67,7 +70,9 @@ std::size_t Block::body_bytes_for(std::span<const Event> events, Layout layout) 
 
 Block::Owner Block::make(BlockMemory& memory, std::span<const Event> events, Ticket ticket, Layout layout) {
   static_assert(sizeof(Block) % kAlign == 0 && sizeof(Entry) % kAlign == 0 && sizeof(Mark) % kAlign == 0);
-  void* const room = memory.take(allocation_for(events, layout));
+  // What it allocates was reckoned for the ticket, and is not again.
+  assert(ticket.bytes() == bytes_for(events, layout) && "a ticket of other events");
+  void* const room = memory.take(ticket.bytes() - around(events.size()));
   Owner block(new (room) Block(memory, std::move(ticket), static_cast<std::uint32_t>(events.size()), layout));
 
   auto* const base = static_cast<std::byte*>(room);
@@ -97,6 +102,30 @@ Block::Owner Block::make(BlockMemory& memory, std::span<const Event> events, Tic
   }
   block->body_size_ = static_cast<std::uint32_t>(at) - block->body_at_;
   return block;
+}
+
+void Block::show(std::uint32_t first, std::span<Delivery> to) const noexcept {
+  const auto* const base = reinterpret_cast<const std::byte*>(this);
+  const Entry* entry = entries() + first;
+  std::uint64_t sequence = first_sequence_ + first;
+  const RunId run = run_;  // copied, or it would be read anew behind each store
+  const auto received = received_;
+  for (Delivery& delivery : to) {
+    delivery.payload = {base + entry->payload_at, entry->payload_size};
+    delivery.content_type = {reinterpret_cast<const char*>(base + entry->type_at), entry->type_size};
+    delivery.id.run = run;
+    delivery.id.sequence = sequence++;
+    delivery.received = received;
+    delivery.attempt = 1;
+    ++entry;
+  }
+  if (!layout_.own_marks) return;
+  const Mark* mark = marks() + first;
+  for (Delivery& delivery : to) {
+    delivery.id.sequence = mark->sequence;
+    delivery.received = mark->received;
+    ++mark;
+  }
 }
 
 std::span<std::byte> Block::body() noexcept {

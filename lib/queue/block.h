@@ -50,9 +50,9 @@ class Block {
   // The size of its body, for who wants it before there is a block. Only with a frame.
   [[nodiscard]] static std::size_t body_bytes_for(std::span<const Event> events, Layout layout) noexcept;
 
-  // Copies the events. The ticket stays with the block: its bytes until the block is freed; its events are handed over
-  // by whoever puts the block into the queue, and then given back by the workers.
-  // `memory` outlives the block.
+  // Copies the events. The ticket holds what bytes_for() says of them, and stays with the block: its bytes until the
+  // block is freed; its events are handed over by whoever puts the block into the queue, and then given back by the
+  // workers. `memory` outlives the block.
   [[nodiscard]] static Owner make(BlockMemory& memory, std::span<const Event> events, Ticket ticket, Layout layout);
 
   [[nodiscard]] std::uint32_t count() const noexcept { return count_; }
@@ -61,25 +61,13 @@ class Block {
   // The event as a sink will see it; valid until it is released.
   [[nodiscard]] Delivery delivery(std::uint32_t i) const noexcept {
     Delivery shown;
-    show(i, shown);
+    show(i, {&shown, 1});
     return shown;
   }
-  // The same, written in place: to build a Delivery and then copy it cost more than all else that a worker does for an
-  // event (narrow stores behind wide loads of the same bytes stall).
-  void show(std::uint32_t i, Delivery& to) const noexcept {
-    const auto* const base = reinterpret_cast<const std::byte*>(this);
-    const Entry& entry = entries()[i];
-    to.payload = {base + entry.payload_at, entry.payload_size};
-    to.content_type = {reinterpret_cast<const char*>(base + entry.type_at), entry.type_size};
-    to.id.run = run_;
-    if (layout_.own_marks) {
-      to.id.sequence = marks()[i].sequence;
-      to.received = marks()[i].received;
-      return;
-    }
-    to.id.sequence = first_sequence_ + i;
-    to.received = received_;
-  }
+  // The same for as many as there is room for, from `first` on, as first attempts. Written in place: to build a
+  // Delivery and then copy it cost more than all else that a worker does for an event (narrow stores behind wide loads
+  // of the same bytes stall).
+  void show(std::uint32_t first, std::span<Delivery> to) const noexcept;
 
   // Which ids and which time; by the queue, before anybody else sees the block.
   void number(const RunId& run, std::uint64_t first_sequence) noexcept {
@@ -172,6 +160,7 @@ class Block {
         count_(count),
         pointing_(count) {}
   static std::size_t table_bytes(std::size_t events, Layout layout) noexcept;
+  static std::size_t around(std::size_t events) noexcept;  // what is charged besides the allocation
   static std::size_t allocation_for(std::span<const Event> events, Layout layout) noexcept;
   ~Block() = default;
   // The kernel's coarse clock: at most a tick (1 to 4 ms) behind, and nearly free; the exact one was a sixth of a

@@ -8,7 +8,7 @@ namespace sluice {
 namespace {
 
 // The end of the run of equal blocks that begins at `i`.
-std::size_t run_end(const std::vector<Block*>& blocks, std::size_t i) noexcept {
+std::size_t run_end(std::span<Block* const> blocks, std::size_t i) noexcept {
   std::size_t end = i + 1;
   while (end < blocks.size() && blocks[end] == blocks[i]) ++end;
   return end;
@@ -19,30 +19,39 @@ std::size_t run_end(const std::vector<Block*>& blocks, std::size_t i) noexcept {
 Batch::Batch(std::size_t most_events) : most_events_(most_events) {}
 
 void Batch::add(Slice& slice) {
-  while (slice.count > 0 && room() > 0) {
-    const std::size_t size = slice.block->payload_size(slice.first);
-    if (!empty() && bytes_ + size > kMostBytes) {
-      bytes_ = kMostBytes;  // full: what comes next is a batch of its own, or the order would be lost
-      return;
-    }
-    slice.block->show(slice.first, deliveries_.emplace_back());
-    blocks_.push_back(slice.block);
+  const std::size_t most = std::min<std::size_t>(slice.count, room());
+  std::uint32_t count = 0;
+  bool too_many = false;
+  for (; count < most; ++count) {
+    const std::size_t size = slice.block->payload_size(slice.first + count);
+    too_many = size_ + count > 0 && bytes_ + size > kMostBytes;
+    if (too_many) break;
     bytes_ += size;
-    ++slice.first;
-    --slice.count;
   }
+  if (too_many) bytes_ = kMostBytes;  // full: what comes next is a batch of its own, or the order would be lost
+
+  if (deliveries_.size() < size_ + count) {
+    deliveries_.resize(size_ + count);
+    blocks_.resize(size_ + count);
+  }
+  slice.block->show(slice.first, std::span(deliveries_).subspan(size_, count));
+  std::fill_n(blocks_.begin() + static_cast<std::ptrdiff_t>(size_), count, slice.block);
+  size_ += count;
+  slice.first += count;
+  slice.count -= count;
 }
 
 void Batch::clear_verdicts() {
-  if (verdicts_.size() < deliveries_.size()) verdicts_.resize(deliveries_.size());
+  if (verdicts_.size() < size_) verdicts_.resize(size_);
   for (Verdict& verdict : verdicts()) verdict = Verdict::try_again;
 }
 
 void Batch::keep_unfinished(Admission& door) {
   std::size_t kept = 0;
-  for (std::size_t i = 0; i < blocks_.size();) {
-    Block* const block = blocks_[i];
-    const std::size_t end = run_end(blocks_, i);
+  const std::span<Block* const> blocks(blocks_.data(), size_);
+  for (std::size_t i = 0; i < size_;) {
+    Block* const block = blocks[i];
+    const std::size_t end = run_end(blocks, i);
     const std::size_t begin = kept;
     std::uint32_t finished = 0;
     for (; i < end; ++i) {
@@ -59,10 +68,9 @@ void Batch::keep_unfinished(Admission& door) {
     // Few that are left would pin the whole block until they are through.
     if (kept - begin > 0 && (kept - begin) * 4 <= block->count()) copy_out(begin, kept, door);
   }
-  deliveries_.resize(kept);
-  blocks_.resize(kept);
+  size_ = kept;
   bytes_ = 0;
-  for (const Delivery& delivery : deliveries_) bytes_ += delivery.payload.size();
+  for (const Delivery& delivery : deliveries()) bytes_ += delivery.payload.size();
 }
 
 void Batch::copy_out(std::size_t from, std::size_t to, Admission& door) {
@@ -90,13 +98,13 @@ void Batch::copy_out(std::size_t from, std::size_t to, Admission& door) {
 
 void Batch::release_all() noexcept {
   Ticket freed;  // one step at the door, where producers meet, for all blocks
-  for (std::size_t i = 0; i < blocks_.size();) {
-    const std::size_t end = run_end(blocks_, i);
-    blocks_[i]->release(static_cast<std::uint32_t>(end - i), freed);
+  const std::span<Block* const> blocks(blocks_.data(), size_);
+  for (std::size_t i = 0; i < size_;) {
+    const std::size_t end = run_end(blocks, i);
+    blocks[i]->release(static_cast<std::uint32_t>(end - i), freed);
     i = end;
   }
-  deliveries_.clear();
-  blocks_.clear();
+  size_ = 0;
   bytes_ = 0;
 }
 

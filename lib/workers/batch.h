@@ -21,16 +21,16 @@ class Batch {
   Batch(const Batch&) = delete;
   Batch& operator=(const Batch&) = delete;
 
-  [[nodiscard]] bool empty() const noexcept { return deliveries_.empty(); }
-  [[nodiscard]] std::size_t size() const noexcept { return deliveries_.size(); }
+  [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
   [[nodiscard]] bool full() const noexcept { return room() == 0 || bytes_ >= kMostBytes; }
-  [[nodiscard]] std::size_t room() const noexcept { return most_events_ - deliveries_.size(); }
+  [[nodiscard]] std::size_t room() const noexcept { return most_events_ - size_; }
 
   // Takes what fits from the front of the slice, at least one event if the batch is empty; the slice keeps the rest.
   void add(Slice& slice);
 
-  [[nodiscard]] std::span<const Delivery> deliveries() const noexcept { return deliveries_; }
-  [[nodiscard]] std::span<Verdict> verdicts() noexcept { return {verdicts_.data(), deliveries_.size()}; }
+  [[nodiscard]] std::span<const Delivery> deliveries() const noexcept { return {deliveries_.data(), size_}; }
+  [[nodiscard]] std::span<Verdict> verdicts() noexcept { return {verdicts_.data(), size_}; }
 
   // All verdicts as a batch begins.
   void clear_verdicts();
@@ -39,14 +39,14 @@ class Batch {
   template <typename Tell>
   void each_finished(Tell tell) const {
     const auto finished = [this](std::size_t i) { return verdicts_[i].kind() != Verdict::try_again; };
-    for (std::size_t i = 0; i < blocks_.size();) {
+    for (std::size_t i = 0; i < size_;) {
       if (!finished(i)) {
         ++i;
         continue;
       }
       const std::uint64_t first = deliveries_[i].id.sequence;
       std::size_t end = i + 1;
-      while (end < blocks_.size() && blocks_[end] == blocks_[i] && finished(end) &&
+      while (end < size_ && blocks_[end] == blocks_[i] && finished(end) &&
              deliveries_[end].id.sequence == first + (end - i)) {
         ++end;
       }
@@ -66,9 +66,11 @@ class Batch {
   void copy_out(std::size_t from, std::size_t to, Admission& door);
 
   const std::size_t most_events_;
+  // As long as the longest batch so far, of which size_ are this one's: written over, not made anew each time.
   std::vector<Delivery> deliveries_;
-  std::vector<Block*> blocks_;     // as many as deliveries_
-  std::vector<Verdict> verdicts_;  // most_events_, reused
+  std::vector<Block*> blocks_;
+  std::vector<Verdict> verdicts_;
+  std::size_t size_ = 0;
   std::size_t bytes_ = 0;
 };
 
