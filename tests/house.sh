@@ -42,7 +42,7 @@ own_rooms() {
     lib/queue/*) echo queue lifecycle ;;
     lib/workers/*) echo workers queue lifecycle ;;
     lib/journal/*) echo journal queue lifecycle ;;
-    lib/tracker.cc) rooms_in lib ;;
+    lib/engine/*) rooms_in lib ;;
     lib/*/*) echo 'no rule for this room' ;;
     lib/*) ;;
     daemon/main.cc | daemon/stop.cc | daemon/stop.h) rooms_in daemon ;;
@@ -109,7 +109,7 @@ check_include() {
       case $header in
         sluice/*) return 0 ;;
         */*) ;;
-        *) [[ $file != */*/* && -f ${file%/*}/$header ]] && return 0 ;;  # beside main.cc, or tracker.cc
+        *) [[ $file != */*/* && -f ${file%/*}/$header ]] && return 0 ;;  # beside main.cc
       esac
       allowed=$(own_rooms "$file")
       [[ " ${allowed//$'\n'/ } " == *" ${header%%/*} "* ]] ||

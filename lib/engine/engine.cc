@@ -17,6 +17,7 @@
 #include <utility>
 #include <variant>
 
+#include "engine/tracker_on_disk.h"
 #include "journal/committer.h"
 #include "journal/feeder.h"
 #include "journal/journal.h"
@@ -28,7 +29,6 @@
 #include "lifecycle/shutdown.h"
 #include "queue/event_queue.h"
 #include "sinks/dead_letter_file.h"
-#include "tracker_on_disk.h"
 #include "workers/ledger.h"
 #include "workers/pool.h"
 #include "workers/tally.h"
