@@ -19,6 +19,7 @@
 #include <variant>
 #include <vector>
 
+#include "engine/tracker_on_disk.h"
 #include "journal/committer.h"
 #include "journal/feeder.h"
 #include "journal/format.h"
@@ -26,7 +27,6 @@
 #include "journal/pace.h"
 #include "journal/unrecorded.h"
 #include "model/memory_disk.h"
-#include "tracker_on_disk.h"
 
 using namespace sluice;
 using namespace sluice::journal;

@@ -1,0 +1,39 @@
+// See the header: what the options mean for the journal and its threads.
+#include "engine/disked.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+namespace sluice {
+
+namespace {
+
+// What is in memory, as records: small events are larger on disk.
+std::uint64_t spill_bytes(const Options& options) {
+  if (options.ack != Ack::queued) return 0;
+  return options.queue_bytes + 64 * options.queue_events;
+}
+
+}  // namespace
+
+Disked::Disked(const Options& options, const RunId& run, std::shared_ptr<Disk> on, const journal::Pace& pace,
+               EventQueue& queue, Admission& door, BlockMemory& memory, journal::Unrecorded& unrecorded,
+               journal::Feeder::Hooks feeder_hooks, journal::Committer::Hooks committer_hooks)
+    : disk(std::move(on)),
+      journal(*disk, {.run = run,
+                      .limit_bytes = options.journal_bytes,
+                      .spill_bytes = spill_bytes(options),
+                      .log = feeder_hooks.log}),
+      feeder(journal, queue, door, memory, pace, std::move(feeder_hooks)),
+      committer(
+          journal, feeder, queue, unrecorded,
+          {.run = run, .sync_each = options.ack == Ack::synced, .most_unsynced = options.queue_bytes / 8, .pace = pace},
+          std::move(committer_hooks)) {}
+
+std::size_t descriptors_of_journal(std::uint64_t journal_bytes) noexcept {
+  constexpr std::size_t kOthers = 8;  // the lock, dead letters, a directory being synced, a draft
+  return 2 * journal::Journal::most_segments(journal_bytes) + kOthers;
+}
+
+}  // namespace sluice

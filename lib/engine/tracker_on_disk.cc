@@ -1,0 +1,18 @@
+// See the header: the tests' way in. No part of the product calls it.
+#include "engine/tracker_on_disk.h"
+
+#include <utility>
+
+#include "engine/engine.h"
+
+namespace sluice {
+
+std::unique_ptr<Tracker> TrackerOnDisk::make(Options options, SinkFactory sinks, std::shared_ptr<Disk> disk,
+                                             const journal::Pace& pace) {
+  auto engine = std::make_shared<Tracker::Engine>(std::move(options), std::move(disk), pace);
+  return std::unique_ptr<Tracker>(new Tracker(std::move(engine), sinks));
+}
+
+const journal::Journal& TrackerOnDisk::journal(const Tracker& tracker) { return tracker.engine_->journal(); }
+
+}  // namespace sluice
