@@ -167,9 +167,9 @@ class Admission {
   const std::size_t event_limit_;
   const std::size_t byte_limit_;
   const std::size_t window_bytes_;  // <= byte_limit_
-  // On cache lines of their own: producers and workers meet here.
+  // On a cache line of their own: producers and workers meet here, and whoever comes touches both.
   alignas(64) std::atomic<std::uint64_t> state_{0};
-  alignas(64) std::atomic<std::size_t> bytes_{0};  // <= byte_limit_, but for what was admitted beyond
+  std::atomic<std::size_t> bytes_{0};  // <= byte_limit_, but for what was admitted beyond
 
   alignas(64) std::mutex mutex_;
   std::condition_variable changed_;
