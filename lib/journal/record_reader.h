@@ -38,8 +38,11 @@ class RecordReader {
   // The buffer with all that was given from it, for who keeps it: the reader goes on in a new one.
   [[nodiscard]] BlockMemory::Lent take_buffer() noexcept;
   [[nodiscard]] std::size_t buffer_bytes() const noexcept { return buffer_.get_deleter().bytes; }
-  // From here once more.
-  void seek(std::uint64_t offset) noexcept { at_ = offset; }
+  // From here once more; what could not be read is tried again.
+  void seek(std::uint64_t offset) noexcept {
+    at_ = offset;
+    error_.clear();
+  }
   void extend(std::uint64_t to) noexcept { to_ = to; }
   // Why the last item was an error.
   [[nodiscard]] std::error_code error() const noexcept { return error_; }

@@ -240,6 +240,22 @@ TEST_SUITE("journal") {
     CHECK(rest_of(journal, hall.memory) == Sequences{2, 3});
   }
 
+  TEST_CASE("journal: what the disk would not give once is read as soon as it does") {
+    Hall hall;
+    MemoryDisk disk(1);
+    Journal journal(disk, {.run = {}, .limit_bytes = kLimit, .log = {}});
+    std::vector<Block::Owner> one(1);
+    one[0] = hall.block();
+    Journal::Place place;
+    REQUIRE(!commit(journal, one, 1, place));
+    journal.show(place);
+    disk.fail({.call = Call::read, .where = is_segment});
+    Journal::Backlog backlog;
+    journal.read_backlog(1, 4096, hall.memory, backlog);
+    REQUIRE(backlog.error);
+    CHECK(rest_of(journal, hall.memory) == Sequences{1});
+  }
+
   TEST_CASE("feeder: events stay where they were read to, and that is charged until the last of them is finished") {
     constexpr std::size_t kMiB = std::size_t{1} << 20U;
     constexpr std::size_t kEvents = 400;  // more than are read at once
