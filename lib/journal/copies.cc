@@ -36,7 +36,7 @@ class Reading {
   std::optional<Journal::Loose> next(const Wants& wants) {
     for (auto item = reader_.next(); item.what != RecordReader::What::end; item = reader_.next()) {
       if (item.what == RecordReader::What::error) {
-        error_ = item.error;
+        error_ = reader_.error();
         return std::nullopt;
       }
       holes_ = holes_ || item.what == RecordReader::What::hole;
@@ -73,7 +73,7 @@ class WholeRequests {
     begin_anew(false);
     for (auto item = reader_.next(); item.what != RecordReader::What::end; item = reader_.next()) {
       if (item.what == RecordReader::What::error) {
-        error_ = item.error;
+        error_ = reader_.error();
         return false;
       }
       if (item.what != RecordReader::What::record || item.head.kind != RecordKind::event) {

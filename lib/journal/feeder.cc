@@ -138,7 +138,7 @@ bool Feeder::bring() {
   const std::size_t most = std::clamp<std::size_t>(door_.event_limit() / 4, 1, kMostEvents);
   const std::size_t bytes = std::clamp<std::size_t>(door_.window_bytes() / 8, 4096, kMostBytes);
   backlog_.lost = 0;
-  journal_.read_backlog(most, bytes, backlog_);
+  journal_.read_backlog(most, bytes, memory_, backlog_);
   if (backlog_.lost > 0) {
     hooks_.lost(backlog_.lost);
     hooks_.log(LogLevel::error, fmt::format("events are lost, the disk has damaged them events={}", backlog_.lost));
@@ -155,7 +155,12 @@ bool Feeder::bring() {
   events.reserve(backlog_.events.size());
   for (const EventView& event : backlog_.events) events.push_back({event.payload, event.content_type});
   const Block::Layout layout{.own_marks = true};
-  const std::size_t charge = Block::bytes_for(events, layout);
+  // Mostly they stay where they were read to. Where they are a smaller part of it they are copied out: they would pin
+  // what they do not need, and what is read behind them would have to be read once more.
+  const std::size_t read_to = journal_.backlog_memory_bytes();
+  const bool adopts = backlog_.bytes >= read_to / 4 * 3;
+  const std::size_t charge =
+      adopts ? Block::bytes_for_adopted(read_to, events.size(), layout) : Block::bytes_for(events, layout);
   auto answer = door_.try_admit(events.size(), charge);
   while (const Admit* const refusal = std::get_if<Admit>(&answer)) {
     if (*refusal == Admit::closed) return false;
@@ -171,7 +176,9 @@ bool Feeder::bring() {
     const std::lock_guard lock(mutex_);
     if (stopping_) return false;
   }
-  Block::Owner block = Block::make(memory_, events, std::get<Ticket>(std::move(answer)), layout);
+  Ticket ticket = std::get<Ticket>(std::move(answer));
+  Block::Owner block = adopts ? Block::adopt(memory_, journal_.take_backlog_memory(), events, std::move(ticket), layout)
+                              : Block::make(memory_, events, std::move(ticket), layout);
   block->number(backlog_.run, backlog_.events.front().sequence);
   for (std::uint32_t i = 0; i < block->count(); ++i) {
     block->mark(i, backlog_.events[i].sequence, backlog_.events[i].received);

@@ -52,8 +52,9 @@ void Journal::fed_from_memory(std::uint64_t offset, std::uint64_t events, std::u
   fed_sequence_ = std::max(fed_sequence_, last_sequence);
 }
 
-void Journal::read_backlog(std::size_t most_events, std::size_t most_bytes, Backlog& backlog) {
+void Journal::read_backlog(std::size_t most_events, std::size_t most_bytes, BlockMemory& memory, Backlog& backlog) {
   backlog.events.clear();
+  backlog.bytes = 0;
   backlog.error.clear();
   for (;;) {
     std::uint64_t from = 0;
@@ -70,17 +71,19 @@ void Journal::read_backlog(std::size_t most_events, std::size_t most_bytes, Back
     }
     if (reading_ != segment) {
       reading_ = segment;
-      reader_ = std::make_unique<RecordReader>(*segment->file, segment->header.seed, from, to);
+      reader_ = std::make_unique<RecordReader>(*segment->file, segment->header.seed, from, to, &memory);
     }
     reader_->seek(from);
     reader_->extend(to);
     backlog.run = segment->header.run;
     backlog.segment = segment->number;
-    std::size_t bytes = 0;
+    // None of these sequences is to be skipped: looked up by stretches, not one by one.
+    std::uint64_t wanted_from = 0;
+    std::uint64_t wanted_to = 0;
     RecordReader::Item item = reader_->next();
     for (;;) {
       if (item.what == RecordReader::What::error) {
-        backlog.error = item.error;
+        backlog.error = reader_->error();
         return;
       }
       if (item.what == RecordReader::What::end) break;
@@ -93,16 +96,17 @@ void Journal::read_backlog(std::size_t most_events, std::size_t most_bytes, Back
         }
       } else if (item.head.kind == RecordKind::event) {
         const EventView event = event_in(item.record);
-        const bool wanted = [&] {
+        if (event.sequence < wanted_from || event.sequence >= wanted_to) {
           const std::lock_guard lock(mutex_);
-          return !segment->skip.contains(event.sequence);
-        }();
-        if (wanted) {
-          if (!backlog.events.empty() && bytes + item.size > most_bytes) {
+          wanted_from = event.sequence;
+          wanted_to = segment->skip.next(event.sequence);
+        }
+        if (event.sequence < wanted_to) {
+          if (!backlog.events.empty() && backlog.bytes + item.size > most_bytes) {
             reader_->seek(item.offset);
             break;
           }
-          bytes += item.size;
+          backlog.bytes += item.size;
           backlog.events.push_back(event);
         }
       }
@@ -140,7 +144,13 @@ void Journal::fed_backlog(const Backlog& backlog) {
     cursor_ = std::max(cursor_, reader_->at());
     segment.unfed -= std::min(segment.unfed, here);
     // The committer may be in the midst of copying them: it must see that these are through.
-    for (const EventView& event : backlog.events) segment.skip.add(event.sequence, 1);
+    for (auto run = backlog.events.begin(); run != backlog.events.end();) {
+      std::uint64_t count = 1;
+      auto next = run + 1;
+      for (; next != backlog.events.end() && next->sequence == run->sequence + count; ++next) ++count;
+      segment.skip.add(run->sequence, count);
+      run = next;
+    }
   }
   if (backlog.run == config_.run) fed_sequence_ = std::max(fed_sequence_, backlog.events.back().sequence);
 }

@@ -180,7 +180,7 @@ class Cursor {
     }
     for (;;) {
       const RecordReader::Item item = reader_->next();
-      if (item.what == RecordReader::What::error) error = item.error;
+      if (item.what == RecordReader::What::error) error = reader_->error();
       if (item.what == RecordReader::What::error || item.what == RecordReader::What::end) return false;
       if (item.what != RecordReader::What::record || item.head.kind != journal::RecordKind::event) continue;
       event_ = journal::event_in(item.record);

@@ -36,6 +36,12 @@ class IntervalSet {
     const auto next = ends_.upper_bound(number);
     return next != ends_.begin() && std::prev(next)->second > number;
   }
+  // The first number from here on that is in it; UINT64_MAX: none.
+  [[nodiscard]] std::uint64_t next(std::uint64_t from) const {
+    if (contains(from)) return from;
+    const auto next = ends_.upper_bound(from);
+    return next == ends_.end() ? UINT64_MAX : next->first;
+  }
   [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
   [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
   [[nodiscard]] std::size_t intervals() const noexcept { return ends_.size(); }

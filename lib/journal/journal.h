@@ -118,11 +118,17 @@ class Journal {
     RunId run;
     std::uint64_t segment = 0;
     std::vector<EventView> events;  // views are valid until the next read_backlog()
+    std::size_t bytes = 0;          // of their records
     std::uint64_t lost = 0;         // found out on the way: broken on disk
     std::error_code error;          // the disk would not be read; nothing was skipped
   };
-  // Up to so many events from the cursor on, all of one segment; none if it has caught up. The cursor stays.
-  void read_backlog(std::size_t most_events, std::size_t most_bytes, Backlog& backlog);
+  // Up to so many events from the cursor on, all of one segment; none if it has caught up. The cursor stays. `memory`
+  // outlives the journal.
+  void read_backlog(std::size_t most_events, std::size_t most_bytes, BlockMemory& memory, Backlog& backlog);
+  // So large is the piece of memory in which the events that were read lie, and here it is, for who keeps it: what is
+  // read next lies in another.
+  [[nodiscard]] std::size_t backlog_memory_bytes() const noexcept { return reader_->buffer_bytes(); }
+  [[nodiscard]] BlockMemory::Lent take_backlog_memory() noexcept { return reader_->take_buffer(); }
   // The cursor moves behind what was read.
   void fed_backlog(const Backlog& backlog);
 

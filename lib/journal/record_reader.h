@@ -5,12 +5,13 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
+#include <optional>
 #include <span>
 #include <system_error>
 
 #include "journal/disk.h"
 #include "journal/format.h"
+#include "queue/block_memory.h"
 
 namespace sluice::journal {
 
@@ -20,36 +21,46 @@ class RecordReader {
   struct Item {
     What what = What::end;
     std::uint64_t offset = 0;
-    std::uint64_t size = 0;             // with padding
-    std::uint64_t used = 0;             // of a hole: up to its last word that is not zero
-    Head head;                          // of a record
-    std::span<const std::byte> record;  // without padding; valid until the next call
-    std::error_code error;
+    std::uint64_t size = 0;               // with padding
+    std::uint64_t used = 0;               // of a hole: up to its last word that is not zero
+    Head head{};                          // of a record
+    std::span<const std::byte> record{};  // without padding; valid until the next call
   };
 
-  // The file outlives it. `to` is not passed, nor the end of the file.
-  RecordReader(DiskFile& file, std::uint64_t seed, std::uint64_t from, std::uint64_t to);
+  static constexpr std::size_t kBuffer = std::size_t{256} << 10U;
+
+  // The file outlives it. `to` is not passed, nor the end of the file. With `memory`, the buffer is a piece of that.
+  RecordReader(DiskFile& file, std::uint64_t seed, std::uint64_t from, std::uint64_t to, BlockMemory* memory = nullptr);
 
   [[nodiscard]] Item next();
   // The next record if it fits and is in the buffer already, so that what was given before it stays valid.
   [[nodiscard]] bool next_in_buffer(Item& item);
-  // From here once more.
-  void seek(std::uint64_t offset) noexcept { at_ = offset; }
+  // The buffer with all that was given from it, for who keeps it: the reader goes on in a new one.
+  [[nodiscard]] BlockMemory::Lent take_buffer() noexcept;
+  [[nodiscard]] std::size_t buffer_bytes() const noexcept { return buffer_.get_deleter().bytes; }
+  // From here once more; what could not be read is tried again.
+  void seek(std::uint64_t offset) noexcept {
+    at_ = offset;
+    error_.clear();
+  }
   void extend(std::uint64_t to) noexcept { to_ = to; }
+  // Why the last item was an error.
+  [[nodiscard]] std::error_code error() const noexcept { return error_; }
   [[nodiscard]] std::uint64_t at() const noexcept { return at_; }
 
  private:
-  void resize_buffer(std::size_t size);
   [[nodiscard]] std::span<const std::byte> view(std::uint64_t offset, std::size_t size);
+  void read_from(std::uint64_t offset, std::size_t size);
   [[nodiscard]] bool long_record_fits(const Head& head, std::span<const std::byte> head_bytes);
-  [[nodiscard]] Item record_here();
+  [[nodiscard]] std::optional<Item> record_here();
 
   DiskFile& file_;
   const std::uint64_t seed_;
   std::uint64_t at_;
   std::uint64_t to_;
-  std::unique_ptr<std::byte[]> buffer_;  // nobody fills it with zeros first: most files are short
-  std::size_t capacity_;
+  BlockMemory* const memory_;
+  BlockMemory::Lent buffer_;    // nobody fills it with zeros first: most files are short
+  std::byte* begin_ = nullptr;  // where in it the bytes from buffer_at_ on are
   std::uint64_t buffer_at_ = 0;
   std::size_t filled_ = 0;
   std::error_code error_;

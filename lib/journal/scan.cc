@@ -44,7 +44,7 @@ class Scanner {
   bool take(const RecordReader::Item& item) {
     switch (item.what) {
       case RecordReader::What::error:
-        scan_.error = item.error;
+        scan_.error = reader_.error();
         return false;
       case RecordReader::What::end:
         end_at_ = std::max(kFirstCommit, reader_.at());
@@ -321,7 +321,7 @@ Settled read_settled(DiskFile& file, std::uint64_t segment_seed, std::uint64_t s
   for (;;) {
     const RecordReader::Item item = reader.next();
     if (item.what == RecordReader::What::error) {
-      settled.error = item.error;
+      settled.error = reader.error();
       return settled;
     }
     if (item.what == RecordReader::What::end) return settled;

@@ -1,5 +1,6 @@
 // How a block lies in memory: Block, Entry × count, then, where the layout has them, Mark × count and a bit an event;
-// then content types and payloads, each event's behind the last one's, with a frame before it if the journal wants one.
+// then content types and payloads, each event's behind the last one's, with a frame before it if the journal wants one;
+// or those lie in a piece that it has adopted, wherever they were.
 #include "queue/block.h"
 
 #include <time.h>
@@ -55,12 +56,16 @@ std::size_t Block::allocation_for(std::span<const Event> events, Layout layout) 
 
 std::size_t Block::bytes_for(std::span<const Event> events, Layout layout) noexcept {
   const std::size_t bytes = allocation_for(events, layout);
-  if (bytes == std::numeric_limits<std::size_t>::max()) return bytes;
-  return BlockMemory::size_of(bytes) + around(events.size());
+  return bytes == std::numeric_limits<std::size_t>::max() ? bytes : BlockMemory::size_of(bytes) + around(events.size());
 }
 
 std::size_t Block::around(std::size_t events) noexcept {
   return kAllocatorBytes + (events + Slice::kMost - 1) / Slice::kMost * kSliceBytes;
+}
+
+std::size_t Block::bytes_for_adopted(std::size_t bytes, std::size_t events, Layout layout) noexcept {
+  return BlockMemory::size_of(table_bytes(events, layout)) + around(events) + BlockMemory::size_of(bytes) +
+         kAllocatorBytes;
 }
 
 std::size_t Block::body_bytes_for(std::span<const Event> events, Layout layout) noexcept {
@@ -104,8 +109,29 @@ Block::Owner Block::make(BlockMemory& memory, std::span<const Event> events, Tic
   return block;
 }
 
+Block::Owner Block::adopt(BlockMemory& memory, BlockMemory::Lent body, std::span<const Event> events, Ticket ticket,
+                          Layout layout) {
+  assert(layout.frame == 0 && body.get_deleter().to == &memory && "it goes back with the block");
+  const std::size_t table = table_bytes(events.size(), layout);
+  Owner block(new (memory.take(table))
+                  Block(memory, std::move(ticket), static_cast<std::uint32_t>(events.size()), layout));
+  block->body_at_ = static_cast<std::uint32_t>(table);
+  block->body_size_ = static_cast<std::uint32_t>(body.get_deleter().bytes);
+  if (layout.watched) std::ranges::fill(block->finished_bits(), 0);
+  block->base_ = body.release();
+  const auto at = [&](const void* of) {
+    return static_cast<std::uint32_t>(static_cast<const std::byte*>(of) - block->base_);
+  };
+  Entry* entry = block->entries();
+  for (const Event& event : events) {
+    new (entry++) Entry{at(event.payload.data()), static_cast<std::uint32_t>(event.payload.size()),
+                        at(event.content_type.data()), static_cast<std::uint32_t>(event.content_type.size())};
+  }
+  return block;
+}
+
 void Block::show(std::uint32_t first, std::span<Delivery> to) const noexcept {
-  const auto* const base = reinterpret_cast<const std::byte*>(this);
+  const std::byte* const base = base_;
   const Entry* entry = entries() + first;
   std::uint64_t sequence = first_sequence_ + first;
   const RunId run = run_;  // copied, or it would be read anew behind each store
@@ -152,7 +178,12 @@ void Block::destroy(Ticket& freed) noexcept {
   // The bytes return only once the memory has, or lies idle within its own bound: the ticket leaves the block first.
   Ticket bytes = std::move(ticket_);
   BlockMemory& memory = memory_;
-  const std::size_t size = std::size_t{body_at_} + body_size_;
+  std::size_t size = body_at_;
+  if (base_ == reinterpret_cast<std::byte*>(this)) {
+    size += body_size_;
+  } else {
+    memory.put(base_, body_size_);
+  }
   this->~Block();
   memory.put(this, size);
   freed.absorb(std::move(bytes));

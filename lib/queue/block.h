@@ -1,6 +1,7 @@
 // Blocks and slices: what the queue carries. A block is one allocation a request: header, an entry an event, payloads
-// and content types; written once by its producer, read by workers, freed by whoever finishes its last event.
-// Nothing on the hot path is per event but its bytes and its entry; counts are given back by runs.
+// and content types; written once by its producer, read by workers, freed by whoever finishes its last event. What
+// comes back from the disk stays where it was read to: there a block is the header and the entries, and adopts that
+// memory. Nothing on the hot path is per event but its bytes and its entry; counts are given back by runs.
 #pragma once
 
 #include <atomic>
@@ -47,6 +48,9 @@ class Block {
   // address (4 GiB), or a content type of over 255 bytes: SIZE_MAX, which no door admits.
   [[nodiscard]] static std::size_t bytes_for(std::span<const Event> events, Layout layout) noexcept;
 
+  // The same for one that adopts a piece of so many bytes, all of which it holds, however few of them are events.
+  [[nodiscard]] static std::size_t bytes_for_adopted(std::size_t bytes, std::size_t events, Layout layout) noexcept;
+
   // The size of its body, for who wants it before there is a block. Only with a frame.
   [[nodiscard]] static std::size_t body_bytes_for(std::span<const Event> events, Layout layout) noexcept;
 
@@ -54,6 +58,10 @@ class Block {
   // block is freed; its events are handed over by whoever puts the block into the queue, and then given back by the
   // workers. `memory` outlives the block.
   [[nodiscard]] static Owner make(BlockMemory& memory, std::span<const Event> events, Ticket ticket, Layout layout);
+
+  // Copies nothing: the events lie in `body`, a piece of `memory` that is the block's from here. Without a frame.
+  [[nodiscard]] static Owner adopt(BlockMemory& memory, BlockMemory::Lent body, std::span<const Event> events,
+                                   Ticket ticket, Layout layout);
 
   [[nodiscard]] std::uint32_t count() const noexcept { return count_; }
   [[nodiscard]] std::size_t payload_size(std::uint32_t i) const noexcept { return entries()[i].payload_size; }
@@ -141,7 +149,7 @@ class Block {
 
  private:
   struct Entry {
-    std::uint32_t payload_at;  // offsets from the block's begin
+    std::uint32_t payload_at;  // offsets from base_
     std::uint32_t payload_size;
     std::uint32_t type_at;
     std::uint32_t type_size;
@@ -180,8 +188,9 @@ class Block {
   std::atomic<std::uint64_t> home_{0};
   Watch watch_;
   const Layout layout_;
-  std::uint32_t body_at_ = 0;    // where types and payloads begin, with a frame the first one
-  std::uint32_t body_size_ = 0;  // and all that is left of the block
+  std::byte* base_ = reinterpret_cast<std::byte*>(this);  // or the piece that was adopted
+  std::uint32_t body_at_ = 0;                             // where types and payloads begin, with a frame the first one
+  std::uint32_t body_size_ = 0;                           // and all that is left of the block; or all of the piece
   std::uint32_t count_;
   std::atomic<std::uint32_t> pointing_;
 };

@@ -11,7 +11,9 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <mutex>
+#include <new>
 
 namespace sluice {
 
@@ -30,6 +32,20 @@ class BlockMemory {
   // A piece of size_of(bytes), aligned as by operator new; throws std::bad_alloc. And back, with the same `bytes`.
   [[nodiscard]] void* take(std::size_t bytes);
   void put(void* piece, std::size_t bytes) noexcept;
+
+  // A piece that goes back by itself; `to` nobody: one of the allocator's own.
+  struct Back {
+    BlockMemory* to = nullptr;
+    std::size_t bytes = 0;
+    void operator()(std::byte* piece) const noexcept {
+      to != nullptr ? to->put(piece, bytes) : ::operator delete(piece);
+    }
+  };
+  using Lent = std::unique_ptr<std::byte[], Back>;
+  [[nodiscard]] static Lent lend(BlockMemory* from, std::size_t bytes) {
+    void* const piece = from != nullptr ? from->take(bytes) : ::operator new(bytes);
+    return {static_cast<std::byte*>(piece), Back{from, bytes}};
+  }
 
   [[nodiscard]] std::size_t idle() const noexcept { return idle_.load(); }
 

@@ -174,7 +174,7 @@ class JournalLife final : public Life {
 
   // The feeder's first half: false if there is nothing.
   bool read(std::size_t most) {
-    journal_.read_backlog(most, std::size_t{256} << 10U, backlog_);
+    journal_.read_backlog(most, std::size_t{256} << 10U, memory_, backlog_);
     lost_ += std::exchange(backlog_.lost, 0);
     return !backlog_.error && !backlog_.events.empty();
   }

@@ -81,7 +81,7 @@ class JournalHand {
     std::vector<Taken> taken;
     sluice::journal::Journal::Backlog backlog;
     for (;;) {
-      journal_.read_backlog(3, std::size_t{1} << 16U, backlog);
+      journal_.read_backlog(3, std::size_t{1} << 16U, memory_, backlog);
       REQUIRE_FALSE(backlog.error);
       lost_ += std::exchange(backlog.lost, 0);
       if (backlog.events.empty()) return taken;

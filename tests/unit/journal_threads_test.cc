@@ -118,11 +118,11 @@ std::error_code commit(Journal& journal, std::span<const Block::Owner> blocks, s
 }
 
 // What the feeder would bring from here on.
-Sequences rest_of(Journal& journal) {
+Sequences rest_of(Journal& journal, BlockMemory& memory) {
   Sequences all;
   Journal::Backlog backlog;
   for (;;) {
-    journal.read_backlog(1, 4096, backlog);
+    journal.read_backlog(1, 4096, memory, backlog);
     if (backlog.events.empty()) return all;
     all.push_back(backlog.events.front().sequence);
     journal.fed_backlog(backlog);
@@ -207,10 +207,10 @@ TEST_SUITE("journal") {
     one[0] = hall.block();
     Journal::Place place;
     REQUIRE(!commit(journal, one, 1, place));
-    CHECK(rest_of(journal).empty());
+    CHECK(rest_of(journal, hall.memory).empty());
     REQUIRE(journal.cursor_at(place.segment, place.begin));
     journal.show(place);
-    CHECK(rest_of(journal) == Sequences{1});
+    CHECK(rest_of(journal, hall.memory) == Sequences{1});
   }
 
   TEST_CASE("journal: what is fed while its segment is copied out of a removed directory is fed once") {
@@ -227,7 +227,7 @@ TEST_SUITE("journal") {
     REQUIRE(!commit(journal, three, 1, place));
     journal.show(place);
     Journal::Backlog backlog;
-    journal.read_backlog(1, 4096, backlog);
+    journal.read_backlog(1, 4096, hall.memory, backlog);
     REQUIRE(backlog.events.size() == 1);
 
     disk.remove_directory();
@@ -237,7 +237,75 @@ TEST_SUITE("journal") {
     at_copying = [&] { journal.fed_backlog(backlog); };
     REQUIRE(!journal.recover({}));
     REQUIRE(!at_copying);
-    CHECK(rest_of(journal) == Sequences{2, 3});
+    CHECK(rest_of(journal, hall.memory) == Sequences{2, 3});
+  }
+
+  TEST_CASE("journal: what the disk would not give once is read as soon as it does") {
+    Hall hall;
+    MemoryDisk disk(1);
+    Journal journal(disk, {.run = {}, .limit_bytes = kLimit, .log = {}});
+    std::vector<Block::Owner> one(1);
+    one[0] = hall.block();
+    Journal::Place place;
+    REQUIRE(!commit(journal, one, 1, place));
+    journal.show(place);
+    disk.fail({.call = Call::read, .where = is_segment});
+    Journal::Backlog backlog;
+    journal.read_backlog(1, 4096, hall.memory, backlog);
+    REQUIRE(backlog.error);
+    CHECK(rest_of(journal, hall.memory) == Sequences{1});
+  }
+
+  TEST_CASE("feeder: events stay where they were read to, and that is charged until the last of them is finished") {
+    constexpr std::size_t kMiB = std::size_t{1} << 20U;
+    constexpr std::size_t kEvents = 400;  // more than are read at once
+    Admission door{2 * kEvents, 8 * kMiB};
+    BlockMemory memory{4 * kMiB};
+    EventQueue queue{{}, 1, Slice::kMost};
+    MemoryDisk disk(1);
+    Journal journal(disk, {.run = {}, .limit_bytes = 16 * kMiB, .log = {}});
+    Feeder feeder(journal, queue, door, memory, {}, {.lost = [](std::uint64_t) {}, .log = {}});
+    std::vector<std::string> sent;
+    std::vector<Event> events;
+    for (std::size_t i = 0; i < kEvents; ++i) sent.emplace_back(1000 + i, static_cast<char>('a' + i % 26));
+    for (const std::string& payload : sent) events.push_back({std::as_bytes(std::span(payload)), "text/plain"});
+    std::vector<Block::Owner> block(1);
+    block[0] = Block::make(memory, events, std::get<Ticket>(door.try_admit(kEvents, kMiB)), {.frame = kEventFrame});
+    Journal::Place place;
+    REQUIRE(!commit(journal, block, 1, place));
+    journal.show(place);
+    block.clear();
+    REQUIRE(door.bytes_out() == 0);
+
+    feeder.run(nullptr);
+    std::vector<Slice> slices;
+    for (std::size_t got = 0; got < kEvents;) {
+      Slice slice{};
+      REQUIRE(eventually([&] { return queue.try_pop({&slice, 1}) == 1; }));
+      for (std::uint32_t i = slice.first; i < slice.first + slice.count; ++i, ++got) {
+        const Delivery seen = slice.block->delivery(i);
+        REQUIRE(seen.id.sequence == 1 + got);
+        REQUIRE(seen.content_type == "text/plain");
+        REQUIRE(std::ranges::equal(seen.payload, std::as_bytes(std::span(sent[got]))));
+      }
+      slices.push_back(slice);
+    }
+    feeder.stop();
+    REQUIRE(feeder.join(Clock::now() + 10s));
+    // As they lie in the file: each with its record's head between it and the one before.
+    const Delivery first = slices.front().block->delivery(0);
+    const Delivery second = slices.front().block->delivery(1);
+    CHECK(second.payload.data() - first.payload.data() ==
+          static_cast<std::ptrdiff_t>(aligned(kEventFrame + 10 + 1000)));
+    CHECK(slices.front().block != slices.back().block);
+    CHECK(door.bytes_out() >= RecordReader::kBuffer + kEvents * 1000 / 4);
+    for (const Slice& slice : slices) {
+      CHECK(door.bytes_out() > 0);
+      slice.block->release(slice.count);
+    }
+    CHECK(door.bytes_out() == 0);
+    CHECK(memory.idle() >= RecordReader::kBuffer);
+    door.give_back_events(kEvents);
   }
 
   TEST_CASE("journal: a request that is handed over behind the end is answered, and its room comes back") {
@@ -292,8 +360,9 @@ TEST_SUITE("journal") {
     REQUIRE(eventually([&] { return gone.expired(); }));
 
     const auto next = killed(disk);
+    Hall hall;
     Journal journal(*next, {.run = {}, .limit_bytes = kLimit, .log = {}});
-    CHECK(rest_of(journal) == Sequences{1});
+    CHECK(rest_of(journal, hall.memory) == Sequences{1});
   }
 
   TEST_CASE("journal: a block that is on its way out cannot be held, though a spill still finds it") {
@@ -325,7 +394,7 @@ TEST_SUITE("journal") {
     }
     const auto next = killed(disk);
     Journal journal(*next, {.run = {}, .limit_bytes = kLimit, .log = {}});
-    CHECK(rest_of(journal) == Sequences{3, 7});
+    CHECK(rest_of(journal, hall.memory) == Sequences{3, 7});
   }
 
   TEST_CASE("journal: of a request that was half delivered a stop under queued keeps the other half, and counts it") {
