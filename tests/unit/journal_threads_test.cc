@@ -57,17 +57,21 @@ bool is_settled(std::string_view name) {
   return parsed && parsed->what == FileName::What::settled;
 }
 
-// A block of so many events, as the door would make it.
-Block::Owner block_of(BlockMemory& memory, std::variant<Ticket, Admit> ticket, std::size_t events = 1) {
-  const std::vector<Event> some(events, event_of("x"));
-  return Block::make(memory, some, std::get<Ticket>(std::move(ticket)), {.frame = kEventFrame, .watched = true});
+// A block of these events, as the way in would make it.
+Block::Owner block_of(BlockMemory& memory, Admission& door, std::span<const Event> events,
+                      const Block::Layout& layout) {
+  auto ticket = door.try_admit(events.size(), Block::bytes_for(events, layout));
+  return Block::make(memory, events, std::get<Ticket>(std::move(ticket)), layout);
 }
 
 // The room of those who are not what a test is about.
 struct Hall {
   Admission door{1024, std::size_t{1} << 20U};
   BlockMemory memory{std::size_t{1} << 20U};
-  Block::Owner block(std::size_t events = 1) { return block_of(memory, door.try_admit(events, 1000), events); }
+  Block::Owner block(std::size_t events = 1) {
+    const std::vector<Event> some(events, event_of("x"));
+    return block_of(memory, door, some, {.frame = kEventFrame, .watched = true});
+  }
 };
 
 // What stands on disk behind the queue, but for the tracker; its threads begin when a test says so.
@@ -270,7 +274,7 @@ TEST_SUITE("journal") {
     for (std::size_t i = 0; i < kEvents; ++i) sent.emplace_back(1000 + i, static_cast<char>('a' + i % 26));
     for (const std::string& payload : sent) events.push_back({std::as_bytes(std::span(payload)), "text/plain"});
     std::vector<Block::Owner> block(1);
-    block[0] = Block::make(memory, events, std::get<Ticket>(door.try_admit(kEvents, kMiB)), {.frame = kEventFrame});
+    block[0] = block_of(memory, door, events, {.frame = kEventFrame});
     Journal::Place place;
     REQUIRE(!commit(journal, block, 1, place));
     journal.show(place);
