@@ -226,8 +226,9 @@ TEST_SUITE("tracker") {
         REQUIRE(report.books.lost == 0);
         REQUIRE(report.books.delivered == report.books.accepted);
         REQUIRE(tracker.status().queue_events == 0);
-        REQUIRE(tracker.status().queue_bytes == 0);
       }
+      // Only now: who met the closed door may have given back what he had charged in vain a moment later.
+      REQUIRE(tracker.status().queue_bytes == 0);
       std::size_t total = 0;
       for (const auto& texts : accepted) total += texts.size();
       REQUIRE(seen.payloads.size() == total);
