@@ -128,6 +128,15 @@ shared_shows_the_api_only() {
   want 'shown, and in no header' "$(names < "$work/symbols" | not_in_headers)" ''
 }
 
+# Our own programs are built against it as well (BUILD_SHARED_LIBS): all that they ask of the library must be there.
+shared_has_what_our_programs_ask_for() {
+  nm -DC --defined-only "$1" | sed 's/^[0-9a-f]* . //' | sort -u > "$work/symbols"
+  nm -uC "$build"/daemon/*.a "$build"/daemon/CMakeFiles/sluice*.dir/*.o 2> /dev/null |
+    sed -nE 's/^ *[Uw] ((vtable for |typeinfo for )?sluice::.*)/\1/p' | sort -u > "$work/asked"
+  grep -q '^sluice::Tracker::shutdown(' "$work/asked"
+  want 'asked for, and not there' "$(comm -13 "$work/symbols" "$work/asked")" ''
+}
+
 # A program that links it must not collide with names of ours outside our namespace; a library that links it shows no more of
 # it than ours would.
 static_keeps_to_itself() {
@@ -243,6 +252,7 @@ check 'find_package(sluice) and a program, static' by_find_package "$work/moved"
 check 'pkg-config and a program, static' by_pkg_config "$work/moved"
 check 'a project with the sources within, shared' embeds
 check 'the shared library shows its API only' shared_shows_the_api_only "$shared/lib/libsluice.so"
+check 'the shared library has all that our programs ask for' shared_has_what_our_programs_ask_for "$shared/lib/libsluice.so"
 check 'it has a SONAME' is_versioned "$shared"
 check 'find_package(sluice) and a program, shared' shared_needs_nothing
 check 'pkg-config and a program, shared' by_pkg_config "$shared"

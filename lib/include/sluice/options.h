@@ -10,6 +10,8 @@
 #include <optional>
 #include <string_view>
 
+#include "sluice/api.h"
+
 namespace sluice {
 
 // What an answer promises, and so how long a track() takes.
@@ -57,6 +59,6 @@ struct Options {
 
 // How many files a tracker may have open at a time for a journal of this size: two a segment. Who has fewer
 // (RLIMIT_NOFILE) finds a disk that fails as soon as so many are needed, and works again when some are gone.
-[[nodiscard]] std::size_t descriptors_of_journal(std::uint64_t journal_bytes) noexcept;
+[[nodiscard]] SLUICE_API std::size_t descriptors_of_journal(std::uint64_t journal_bytes) noexcept;
 
 }  // namespace sluice
