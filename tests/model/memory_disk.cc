@@ -4,7 +4,6 @@
 #include "model/memory_disk.h"
 
 #include <algorithm>
-#include <cassert>
 #include <cstring>
 #include <limits>
 #include <map>
@@ -641,8 +640,7 @@ std::optional<End> MemoryDisk::ended_by() const {
 
 std::unique_ptr<MemoryDisk> MemoryDisk::reboot() const {
   const std::scoped_lock lock(world_->mutex);
-  assert(world_->next && "reboot() of a world that has not ended");
-  return std::unique_ptr<MemoryDisk>(new MemoryDisk(std::make_shared<World>(*world_->next)));
+  return std::unique_ptr<MemoryDisk>(new MemoryDisk(std::make_shared<World>(world_->next.value())));
 }
 
 void MemoryDisk::fail(Fault fault) {
@@ -681,11 +679,12 @@ std::vector<std::string> MemoryDisk::names() const {
   return names;
 }
 
-std::string MemoryDisk::bytes(const std::string& name) const {
+std::string MemoryDisk::bytes(const std::string& name) const { return bytes_if_there(name).value(); }
+
+std::optional<std::string> MemoryDisk::bytes_if_there(const std::string& name) const {
   const std::scoped_lock lock(world_->mutex);
   const Inode* const file = world_->tree.find(name);
-  assert(file != nullptr && "bytes() of a file that is not there");
-  return file->visible;
+  return file == nullptr ? std::nullopt : std::optional(file->visible);
 }
 
 void MemoryDisk::replace(const std::string& name, std::string bytes) {

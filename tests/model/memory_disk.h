@@ -127,9 +127,10 @@ class MemoryDisk final : public sluice::Disk {
   // For the tests, as the running program would see it. An ended world shows what it last saw.
   [[nodiscard]] std::vector<std::string> names() const;            // sorted
   [[nodiscard]] std::string bytes(const std::string& name) const;  // there must be such a file
-  void replace(const std::string& name, std::string bytes);        // made if need be; durable at once
-  [[nodiscard]] std::uint64_t used() const;                        // of the capacity
-  [[nodiscard]] std::uint64_t calls(Call call) const;              // so far, those that failed included
+  [[nodiscard]] std::optional<std::string> bytes_if_there(const std::string& name) const;
+  void replace(const std::string& name, std::string bytes);  // made if need be; durable at once
+  [[nodiscard]] std::uint64_t used() const;                  // of the capacity
+  [[nodiscard]] std::uint64_t calls(Call call) const;        // so far, those that failed included
   [[nodiscard]] std::uint64_t changing_calls() const;
   [[nodiscard]] std::uint64_t passed(sluice::Instant instant) const;
   // Syncs of such files, by the names under which they were opened, that have failed and thrown pages away.

@@ -471,7 +471,8 @@ class Scenario {
   // A payload that looks like records: what stands on the disk, at each of the offsets from a multiple of eight.
   std::string piece_of_the_journal() {
     std::vector<std::string> names = disk_->names();
-    const std::string bytes = disk_->bytes(names[dice_.below(names.size())]);
+    // The committer may have removed it meanwhile.
+    const std::string bytes = disk_->bytes_if_there(names[dice_.below(names.size())]).value_or("");
     const std::size_t from = dice_.below(std::min<std::size_t>(bytes.size(), 12000) / 8 + 1) * 8;
     return std::string(dice_.below(8), 'p') + bytes.substr(from, dice_.below(800));
   }

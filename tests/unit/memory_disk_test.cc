@@ -132,6 +132,8 @@ TEST_CASE("memory_disk: names are created once, opened if there, replaced by a r
   REQUIRE_FALSE(disk.rename("b", "a"));
   CHECK(disk.names() == std::vector<std::string>{"a"});
   CHECK(disk.bytes("a") == "second");
+  CHECK(disk.bytes_if_there("a") == "second");
+  CHECK_FALSE(disk.bytes_if_there("b"));
   DiskFile::Stat stat;
   REQUIRE_FALSE(file->stat(stat));
   CHECK(stat.links == 0);
