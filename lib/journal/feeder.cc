@@ -156,11 +156,12 @@ bool Feeder::bring() {
   for (const EventView& event : backlog_.events) events.push_back({event.payload, event.content_type});
   const Block::Layout layout{.own_marks = true};
   // Mostly they stay where they were read to. Where they are a smaller part of it they are copied out: they would pin
-  // what they do not need, and what is read behind them would have to be read once more.
+  // what they do not need, and what is read behind them would have to be read once more. So they are where all of it is
+  // more than the window, though they are not.
   const std::size_t read_to = journal_.backlog_memory_bytes();
-  const bool adopts = backlog_.bytes >= read_to / 4 * 3;
-  const std::size_t charge =
-      adopts ? Block::bytes_for_adopted(read_to, events.size(), layout) : Block::bytes_for(events, layout);
+  const std::size_t all_of_it = Block::bytes_for_adopted(read_to, events.size(), layout);
+  const bool adopts = backlog_.bytes >= read_to / 4 * 3 && all_of_it <= door_.window_bytes();
+  const std::size_t charge = adopts ? all_of_it : Block::bytes_for(events, layout);
   auto answer = door_.try_admit(events.size(), charge);
   while (const Admit* const refusal = std::get_if<Admit>(&answer)) {
     if (*refusal == Admit::closed) return false;

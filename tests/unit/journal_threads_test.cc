@@ -260,6 +260,36 @@ TEST_SUITE("journal") {
     CHECK(rest_of(journal, hall.memory) == Sequences{1});
   }
 
+  TEST_CASE("feeder: an event that fits into the window is charged no more than the window, wherever it was read to") {
+    const std::string payload(250'000, 'x');  // most of what the feeder reads it to
+    const std::vector<Event> events{event_of(payload)};
+    const std::size_t fits = Block::bytes_for(events, {.own_marks = true});
+    const std::size_t all_of_it = Block::bytes_for_adopted(RecordReader::kBuffer, 1, {.own_marks = true});
+    REQUIRE(all_of_it > fits);
+    Admission door{16, all_of_it - 1};
+    Hall hall;
+    EventQueue queue{{}, 1, Slice::kMost};
+    MemoryDisk disk(1);
+    Journal journal(disk, {.run = {}, .limit_bytes = kLimit, .log = {}});
+    Feeder feeder(journal, queue, door, hall.memory, {}, {.lost = [](std::uint64_t) {}, .log = {}});
+    std::vector<Block::Owner> block(1);
+    block[0] = block_of(hall.memory, hall.door, events, {.frame = kEventFrame});
+    Journal::Place place;
+    REQUIRE(!commit(journal, block, 1, place));
+    journal.show(place);
+
+    feeder.run(nullptr);
+    Slice slice{};
+    REQUIRE(eventually([&] { return queue.try_pop({&slice, 1}) == 1; }));
+    CHECK(door.bytes_out() <= door.byte_limit());
+    CHECK(slice.block->delivery(0).text() == payload);
+    slice.block->release(1);
+    door.give_back_events(1);
+    feeder.stop();
+    REQUIRE(feeder.join(Clock::now() + 10s));
+    CHECK(door.bytes_out() == 0);
+  }
+
   TEST_CASE("feeder: events stay where they were read to, and that is charged until the last of them is finished") {
     constexpr std::size_t kMiB = std::size_t{1} << 20U;
     constexpr std::size_t kEvents = 400;  // more than are read at once
