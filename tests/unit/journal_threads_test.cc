@@ -121,6 +121,13 @@ std::error_code commit(Journal& journal, std::span<const Block::Owner> blocks, s
   return journal.commit(raw, reserved, true, place);
 }
 
+// The same for one block, which must succeed.
+Journal::Place put_on_disk(Journal& journal, const Block::Owner& block, std::uint64_t first) {
+  Journal::Place place;
+  REQUIRE(!commit(journal, {&block, 1}, first, place));
+  return place;
+}
+
 // What the feeder would bring from here on.
 Sequences rest_of(Journal& journal, BlockMemory& memory) {
   Sequences all;
@@ -207,10 +214,7 @@ TEST_SUITE("journal") {
     Hall hall;
     MemoryDisk disk(1);
     Journal journal(disk, {.run = {}, .limit_bytes = kLimit, .log = {}});
-    std::vector<Block::Owner> one(1);
-    one[0] = hall.block();
-    Journal::Place place;
-    REQUIRE(!commit(journal, one, 1, place));
+    const Journal::Place place = put_on_disk(journal, hall.block(), 1);
     CHECK(rest_of(journal, hall.memory).empty());
     REQUIRE(journal.cursor_at(place.segment, place.begin));
     journal.show(place);
@@ -225,11 +229,7 @@ TEST_SUITE("journal") {
       if (call == Call::create && is_draft(name) && at_copying) std::exchange(at_copying, nullptr)();
     });
     Journal journal(disk, {.run = {}, .limit_bytes = kLimit, .log = {}});
-    Journal::Place place;
-    std::vector<Block::Owner> three(1);
-    three[0] = hall.block(3);
-    REQUIRE(!commit(journal, three, 1, place));
-    journal.show(place);
+    journal.show(put_on_disk(journal, hall.block(3), 1));
     Journal::Backlog backlog;
     journal.read_backlog(1, 4096, hall.memory, backlog);
     REQUIRE(backlog.events.size() == 1);
@@ -237,6 +237,7 @@ TEST_SUITE("journal") {
     disk.remove_directory();
     std::vector<Block::Owner> one(1);
     one[0] = hall.block();
+    Journal::Place place;
     REQUIRE(commit(journal, one, 4, place));
     at_copying = [&] { journal.fed_backlog(backlog); };
     REQUIRE(!journal.recover({}));
@@ -248,11 +249,7 @@ TEST_SUITE("journal") {
     Hall hall;
     MemoryDisk disk(1);
     Journal journal(disk, {.run = {}, .limit_bytes = kLimit, .log = {}});
-    std::vector<Block::Owner> one(1);
-    one[0] = hall.block();
-    Journal::Place place;
-    REQUIRE(!commit(journal, one, 1, place));
-    journal.show(place);
+    journal.show(put_on_disk(journal, hall.block(), 1));
     disk.fail({.call = Call::read, .where = is_segment});
     Journal::Backlog backlog;
     journal.read_backlog(1, 4096, hall.memory, backlog);
@@ -272,11 +269,7 @@ TEST_SUITE("journal") {
     MemoryDisk disk(1);
     Journal journal(disk, {.run = {}, .limit_bytes = kLimit, .log = {}});
     Feeder feeder(journal, queue, door, hall.memory, {}, {.lost = [](std::uint64_t) {}, .log = {}});
-    std::vector<Block::Owner> block(1);
-    block[0] = block_of(hall.memory, hall.door, events, {.frame = kEventFrame});
-    Journal::Place place;
-    REQUIRE(!commit(journal, block, 1, place));
-    journal.show(place);
+    journal.show(put_on_disk(journal, block_of(hall.memory, hall.door, events, {.frame = kEventFrame}), 1));
 
     feeder.run(nullptr);
     Slice slice{};
@@ -303,12 +296,7 @@ TEST_SUITE("journal") {
     std::vector<Event> events;
     for (std::size_t i = 0; i < kEvents; ++i) sent.emplace_back(1000 + i, static_cast<char>('a' + i % 26));
     for (const std::string& payload : sent) events.push_back({std::as_bytes(std::span(payload)), "text/plain"});
-    std::vector<Block::Owner> block(1);
-    block[0] = block_of(memory, door, events, {.frame = kEventFrame});
-    Journal::Place place;
-    REQUIRE(!commit(journal, block, 1, place));
-    journal.show(place);
-    block.clear();
+    journal.show(put_on_disk(journal, block_of(memory, door, events, {.frame = kEventFrame}), 1));
     REQUIRE(door.bytes_out() == 0);
 
     feeder.run(nullptr);
@@ -416,11 +404,7 @@ TEST_SUITE("journal") {
     MemoryDisk disk(1);
     {
       Journal journal(disk, {.run = {}, .limit_bytes = kLimit, .log = {}});
-      std::vector<Block::Owner> younger(1);
-      younger[0] = hall.block();
-      Journal::Place place;
-      REQUIRE(!commit(journal, younger, 7, place));
-      journal.show(place);
+      journal.show(put_on_disk(journal, hall.block(), 7));
       const std::vector<Journal::Loose> older(1, {.sequence = 3, .received = {}, .content_type = {}, .payload = {}});
       std::uint64_t segment = 0;
       REQUIRE(!journal.spill(older, segment));
