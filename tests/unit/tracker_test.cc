@@ -264,6 +264,51 @@ TEST_SUITE("tracker") {
     CHECK(seen.size() == 1);
   }
 
+  TEST_CASE("tracker: behind an event that was sent again the next one is sent for the first time") {
+    Options options = quiet();
+    options.workers = 1;
+    options.retry_min = options.retry_max = 1ms;
+    std::vector<std::string> sent;
+    Tracker tracker(options, sinks([&](std::span<const Delivery> batch, std::span<Verdict> verdicts, auto&&) {
+                      for (std::size_t i = 0; i < batch.size(); ++i) {
+                        sent.push_back(std::string(batch[i].text()) + " " + std::to_string(batch[i].attempt));
+                        if (batch[i].text() != "again" || batch[i].attempt == 3) verdicts[i] = Verdict::delivered;
+                      }
+                    }));
+    REQUIRE(tracker.track(event_of("again")) == Admit::accepted);
+    REQUIRE(eventually([&] { return tracker.books().delivered == 1; }));
+    REQUIRE(tracker.track(event_of("next")) == Admit::accepted);
+    CHECK(tracker.shutdown(5s).reason == Reason::drained);
+    CHECK(sent == std::vector<std::string>{"again 1", "again 2", "again 3", "next 1"});
+  }
+
+  TEST_CASE("tracker: a batch holds no more than a MiB, and what does not fit is the next one's, in order") {
+    constexpr std::size_t kMiB = std::size_t{1} << 20U;
+    Options options = quiet();
+    options.workers = 1;
+    std::vector<std::size_t> sizes;
+    std::string order;
+    Tracker tracker(options, sinks([&](std::span<const Delivery> batch, std::span<Verdict> verdicts, auto&&) {
+                      std::size_t bytes = 0;
+                      for (const Delivery& event : batch) {
+                        bytes += event.payload.size();
+                        order += event.text().front();
+                      }
+                      sizes.push_back(bytes);
+                      deliver_all(verdicts);
+                    }));
+    std::vector<std::string> texts;
+    for (char c = 'a'; c <= 'l'; ++c) texts.emplace_back(200'000, c);
+    texts.emplace_back("m");  // would fit where one before it did not
+    std::vector<Event> events;
+    for (const std::string& text : texts) events.push_back(event_of(text));
+    REQUIRE(tracker.track(events) == Admit::accepted);
+    CHECK(tracker.shutdown(5s).reason == Reason::drained);
+    CHECK(order == "abcdefghijklm");
+    CHECK(sizes.size() == 3);
+    for (const std::size_t bytes : sizes) CHECK(bytes <= kMiB);
+  }
+
   TEST_CASE("tracker: a sink that throws means try again for the whole batch, also for what it had delivered") {
     std::atomic<int> calls{0};
     Options options = quiet();
