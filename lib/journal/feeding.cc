@@ -64,10 +64,17 @@ void Journal::read_backlog(std::size_t most_events, std::size_t most_bytes, Bloc
       const std::lock_guard lock(mutex_);
       normalize_cursor();
       backlog.lost += std::exchange(late_lost_, 0);
-      if (order_.empty() || (order_.front() == active_ && cursor_ >= active_->end)) return;
-      segment = order_.front();
-      from = cursor_;
-      to = segment->end;
+      if (!order_.empty() && (order_.front() != active_ || cursor_ < active_->end)) {
+        segment = order_.front();
+        from = cursor_;
+        to = segment->end;
+      }
+    }
+    if (!segment) {
+      // While it is open, a file that is removed keeps its room on the disk.
+      reader_.reset();
+      reading_.reset();
+      return;
     }
     if (reading_ != segment) {
       reading_ = segment;

@@ -45,7 +45,8 @@ std::string repeated(std::string_view text, std::size_t times) {
 // ---- what must be as before
 
 struct Held {
-  std::size_t descriptors = 0, threads = 0, memory = 0;
+  std::vector<std::string> files;
+  std::size_t threads = 0, memory = 0;
 };
 Held held_by(Daemon& daemon) {
   return {daemon.process().open_files(), daemon.process().thread_names().size(), daemon.process().resident()};
@@ -64,12 +65,14 @@ Held held_at_rest(Daemon& daemon) {
 void check_as_before(Daemon& daemon, const Held& before) {
   // Closed connections linger for a second at most.
   for (const auto until = test::Clock::now() + kPatience; test::Clock::now() < until;) {
-    if (daemon.process().open_files() == before.descriptors) break;
+    if (daemon.process().open_files().size() == before.files.size()) break;
     std::this_thread::sleep_for(5ms);  // between looks
   }
   const Held after = held_by(daemon);
   MESSAGE("resident before ", before.memory >> 10U, " KiB, after ", after.memory >> 10U, " KiB");
-  CHECK(after.descriptors == before.descriptors);
+  INFO("open before: ", fmt::format("{}", fmt::join(before.files, " ")));
+  INFO("open after: ", fmt::format("{}", fmt::join(after.files, " ")));
+  CHECK(after.files.size() == before.files.size());
   CHECK(after.threads == before.threads);
   CHECK(after.memory <= before.memory + kSlack);
 }
@@ -298,7 +301,7 @@ TEST_SUITE("daemon.slow") {
       Client waits(daemon.address());
       REQUIRE(waits.send(post("text/plain", "waits")));
       const std::size_t connections = test::status_number(daemon.admin(), "connections");
-      MESSAGE(connections, " connections, ", daemon.process().open_files(), " descriptors");
+      MESSAGE(connections, " connections, ", daemon.process().open_files().size(), " descriptors");
       CHECK(connections > 5);
       CHECK(connections < 40);
 

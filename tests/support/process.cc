@@ -193,10 +193,15 @@ std::vector<std::string> Process::thread_names() const {
   return names;
 }
 
-std::size_t Process::open_files() const {
-  std::size_t n = 0;
-  for ([[maybe_unused]] const auto& one : std::filesystem::directory_iterator(proc(pid_, "fd"))) ++n;
-  return n;
+std::vector<std::string> Process::open_files() const {
+  std::vector<std::string> names;
+  for (const auto& one : std::filesystem::directory_iterator(proc(pid_, "fd"))) {
+    std::error_code closed_meanwhile;
+    const auto name = std::filesystem::read_symlink(one.path(), closed_meanwhile);
+    if (!closed_meanwhile) names.push_back(name);
+  }
+  std::sort(names.begin(), names.end());
+  return names;
 }
 
 milliseconds Process::cpu_time() const {

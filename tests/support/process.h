@@ -63,8 +63,8 @@ class Process {
   [[nodiscard]] std::size_t peak_resident() const;
   void forget_peak() const;
   [[nodiscard]] std::vector<std::string> thread_names() const;
-  [[nodiscard]] std::size_t open_files() const;
-  [[nodiscard]] milliseconds cpu_time() const;  // used so far, by all its threads
+  [[nodiscard]] std::vector<std::string> open_files() const;  // what each is open on, sorted
+  [[nodiscard]] milliseconds cpu_time() const;                // used so far, by all its threads
 
  private:
   void read_all();

@@ -257,6 +257,28 @@ TEST_SUITE("journal") {
     CHECK(rest_of(journal, hall.memory) == Sequences{1});
   }
 
+  TEST_CASE("journal: a segment that is removed behind the reader does not keep its room on the disk") {
+    Hall hall;
+    MemoryDisk disk(1);
+    Journal journal(disk, {.run = {}, .limit_bytes = kLimit, .log = {}});
+    const std::string fills(journal.segment_bytes(), 'x');
+    const auto large = [&] {
+      return block_of(hall.memory, hall.door, std::vector{event_of(fills)}, {.frame = kEventFrame});
+    };
+    const Journal::Place removed = put_on_disk(journal, large(), 1);
+    journal.show(removed);
+    REQUIRE(rest_of(journal, hall.memory) == Sequences{1});
+
+    // What comes now goes straight to the queue: the reader has nothing to read any more.
+    put_on_disk(journal, large(), 2);
+    journal.settle(removed.segment, 1, 1);
+    journal.maintain();
+    REQUIRE(!disk.bytes_if_there(segment_name(removed.segment)));
+    std::uint64_t named = 0;
+    for (const std::string& name : disk.names()) named += disk.bytes(name).size();
+    CHECK(disk.used() < named + fills.size());
+  }
+
   TEST_CASE("feeder: what it brings has its own ids and time, also where some before it is finished") {
     Hall hall;
     MemoryDisk disk(1);
