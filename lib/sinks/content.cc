@@ -2,14 +2,14 @@
 #include "sinks/content.h"
 
 #include <algorithm>
-#include <bitset>
+#include <cstdint>
 #include <cstring>
+
+#include "sluice/json.h"
 
 namespace sluice {
 
 namespace {
-
-constexpr std::size_t kMaxDepth = 1024;
 
 char lower(char c) noexcept { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 
@@ -19,112 +19,6 @@ bool same(std::string_view text, std::string_view lower_case) noexcept {
 }
 
 bool continues(char c) noexcept { return (static_cast<unsigned char>(c) & 0xC0U) == 0x80U; }
-
-// One pass over a text, without recursion: how deep it is nested, and in what, is a bit a level.
-class JsonScan {
- public:
-  explicit JsonScan(std::string_view text) noexcept : at_(text.data()), end_(text.data() + text.size()) {}
-
-  bool one_value() noexcept {
-    while (true) {
-      // Here a value is due.
-      skip_space();
-      if (take('{')) {
-        if (depth_ == kMaxDepth) return false;
-        in_object_[depth_++] = true;
-        skip_space();
-        if (!take('}')) {
-          if (!key()) return false;
-          continue;
-        }
-        --depth_;
-      } else if (take('[')) {
-        if (depth_ == kMaxDepth) return false;
-        in_object_[depth_++] = false;
-        skip_space();
-        if (!take(']')) continue;
-        --depth_;
-      } else if (!(string() || take("true") || take("false") || take("null") || number())) {
-        return false;
-      }
-      // Here a value has ended, and with it perhaps what it stands in.
-      while (true) {
-        skip_space();
-        if (depth_ == 0) return at_ == end_;
-        const bool in_object = in_object_[depth_ - 1];
-        if (take(',')) {
-          if (in_object && !key()) return false;
-          break;
-        }
-        if (!take(in_object ? '}' : ']')) return false;
-        --depth_;
-      }
-    }
-  }
-
- private:
-  void skip_space() noexcept {
-    while (at_ != end_ && (*at_ == ' ' || *at_ == '\n' || *at_ == '\t' || *at_ == '\r')) ++at_;
-  }
-  bool take(char c) noexcept {
-    if (at_ == end_ || *at_ != c) return false;
-    ++at_;
-    return true;
-  }
-  bool take(std::string_view word) noexcept {
-    if (!std::string_view(at_, end_).starts_with(word)) return false;
-    at_ += word.size();
-    return true;
-  }
-  bool key() noexcept {
-    skip_space();
-    if (!string()) return false;
-    skip_space();
-    return take(':');
-  }
-  bool string() noexcept {
-    if (!take('"')) return false;
-    while (at_ != end_) {
-      const char c = *at_++;
-      if (c == '"') return true;
-      if (static_cast<unsigned char>(c) < 0x20) return false;
-      if (c == '\\' && !escape()) return false;
-    }
-    return false;
-  }
-  bool escape() noexcept {
-    if (take('u')) {
-      for (int i = 0; i < 4; ++i) {
-        if (at_ == end_ || std::strchr("0123456789abcdefABCDEF", *at_) == nullptr || *at_ == '\0') return false;
-        ++at_;
-      }
-      return true;
-    }
-    if (at_ == end_ || *at_ == '\0' || std::strchr("\"\\/bfnrt", *at_) == nullptr) return false;
-    ++at_;
-    return true;
-  }
-  bool digits() noexcept {
-    const char* const begin = at_;
-    while (at_ != end_ && *at_ >= '0' && *at_ <= '9') ++at_;
-    return at_ != begin;
-  }
-  bool number() noexcept {
-    take('-');
-    if (!take('0') && !digits()) return false;
-    if (take('.') && !digits()) return false;
-    if (take('e') || take('E')) {
-      if (!take('+')) take('-');
-      return digits();
-    }
-    return true;
-  }
-
-  const char* at_;
-  const char* end_;
-  std::bitset<kMaxDepth> in_object_;
-  std::size_t depth_ = 0;
-};
 
 }  // namespace
 
@@ -170,6 +64,6 @@ bool is_utf8(std::string_view text) noexcept {
   return true;
 }
 
-bool is_json(std::string_view text) noexcept { return is_utf8(text) && JsonScan(text).one_value(); }
+bool is_json(std::string_view text) noexcept { return is_utf8(text) && !check_json_grammar(text); }
 
 }  // namespace sluice

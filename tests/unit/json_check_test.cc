@@ -10,7 +10,7 @@
 namespace {
 
 using sluiced::http::check_json;
-using sluiced::http::to_string;
+using sluice::to_string;
 
 std::string complaint(std::string_view text) { return to_string(check_json(text)); }
 
