@@ -206,6 +206,25 @@ std::error_code Journal::room_for_settles(Segment& segment, std::uint64_t events
 
 // ---- committing
 
+namespace {
+
+constexpr std::uint64_t kAhead = std::uint64_t{128} << 10U;
+constexpr std::uint64_t kSmallCommit = kAhead / 4;
+constexpr std::array<std::byte, kBlock> kZeros{};
+
+// Behind a commit that ends here: zeros, where there are zeros already. Room that is only preallocated is entered in
+// the file system's books by the first sync of it, which takes as long again as the data do; so that is done for many
+// small commits in one go. For a large one as much would be written again as is saved.
+void add_zeros(Segment& segment, std::uint64_t end, std::vector<std::span<const std::byte>>& pieces) {
+  if (end <= segment.fresh) return;
+  segment.fresh = std::min((end + kAhead) / kBlock * kBlock, segment.size);
+  for (std::uint64_t at = end; at < segment.fresh; at += pieces.back().size()) {
+    pieces.push_back(std::span(kZeros).first(std::min(segment.fresh - at, kBlock - at % kBlock)));
+  }
+}
+
+}  // namespace
+
 std::error_code Journal::commit(std::span<Block* const> blocks, std::uint64_t reserved, bool sync_it, Place& place) {
   assert(!blocks.empty());
   assert(!failed() && "a journal that has failed was written to");
@@ -263,6 +282,7 @@ std::error_code Journal::commit(std::span<Block* const> blocks, std::uint64_t re
     place.ends.push_back(at);
   }
   pieces.emplace_back(end_bytes);
+  if (sync_it && length <= kSmallCommit) add_zeros(segment, begin + length, pieces);
 
   if (const auto error = segment.file->write(begin, pieces))
     return fail("append " + segment_name(segment.number), error);

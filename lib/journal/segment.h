@@ -37,6 +37,7 @@ struct Segment {
   std::uint64_t synced_events = 0;      // of those: before synced
   std::uint64_t synced_last = 0;        // of those: the last one's sequence
   std::uint64_t size = 0;               // of the file, preallocated room included
+  std::uint64_t fresh = 0;              // from here on it was never written to, as far as is known
   std::uint64_t settled_end = 0;        // where the next settles are written
   std::uint64_t settled_size = 0;       // likewise preallocated
   std::uint64_t first_sequence = 0, last_sequence = 0, commits = 0;

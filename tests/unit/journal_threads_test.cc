@@ -257,6 +257,66 @@ TEST_SUITE("journal") {
     CHECK(rest_of(journal, hall.memory) == Sequences{1});
   }
 
+  TEST_CASE("journal: copies that were not made, whose name a power cut brings back, undo no settle") {
+    Hall hall;
+    MemoryDisk disk(1);
+    std::map<std::string, std::string> unlinked;
+    disk.on_call([&](Call call, std::string_view name) {
+      if (call == Call::unlink && is_segment(name)) {
+        if (auto bytes = disk.bytes_if_there(std::string(name))) unlinked[std::string(name)] = std::move(*bytes);
+      }
+    });
+    std::string original;
+    {
+      Journal journal(disk, {.run = {}, .limit_bytes = kLimit, .log = {}});
+      const Block::Owner block = hall.block(2);
+      const Journal::Place place = put_on_disk(journal, block, 1);
+      block->settle_in(place.segment);
+      original = segment_name(place.segment);
+      disk.fail({.call = Call::sync, .where = is_segment});
+      std::vector<Block::Owner> next(1);
+      next[0] = hall.block();
+      Journal::Place nowhere;
+      REQUIRE(commit(journal, next, 3, nowhere));
+      disk.fail({.call = Call::sync_directory, .nth = 2});  // the first is for the draft
+      Block* const unsynced = block.get();
+      REQUIRE(journal.recover({&unsynced, 1}));
+      REQUIRE(unlinked.size() == 1);
+      journal.settle(place.segment, 1, 1);
+      REQUIRE(!journal.sync_settles());
+    }
+    disk.replace(unlinked.begin()->first, unlinked.begin()->second);
+    Journal journal(disk, {.run = {{1}}, .limit_bytes = kLimit, .log = {}});
+    CHECK(journal.replayed() == 1);
+    // At once, since the original may go.
+    const std::string settled = disk.bytes(settled_name(parse_name(unlinked.begin()->first)->number));
+    CHECK(settled.find_first_not_of('\0') != std::string::npos);
+    CHECK(rest_of(journal, hall.memory) == Sequences{2});
+    journal.maintain();
+    CHECK(!disk.bytes_if_there(original));
+  }
+
+  TEST_CASE("journal: what is written ahead of small commits stays within their segment") {
+    Hall hall;
+    MemoryDisk disk(1);
+    Journal journal(disk, {.run = {}, .limit_bytes = 8 * kLimit, .log = {}});
+    const Journal::Place begin = put_on_disk(journal, hall.block(), 1);
+    const std::string segment = segment_name(begin.segment);
+    const std::size_t size = disk.bytes(segment).size();
+    REQUIRE(size == journal.segment_bytes());  // a megabyte: it happens several times
+
+    const std::string payload(1000, 'x');
+    std::uint64_t sequence = 2;
+    for (Journal::Place last = begin; last.end + 2 * payload.size() < size; ++sequence) {
+      last = put_on_disk(
+          journal, block_of(hall.memory, hall.door, std::vector{event_of(payload)}, {.frame = kEventFrame}), sequence);
+      REQUIRE(last.segment == begin.segment);
+    }
+    CHECK(disk.bytes(segment).size() == size);
+    journal.show({begin.segment, begin.begin, size, {}});
+    CHECK(rest_of(journal, hall.memory).size() == sequence - 1);
+  }
+
   TEST_CASE("journal: a segment that is removed behind the reader does not keep its room on the disk") {
     Hall hall;
     MemoryDisk disk(1);
