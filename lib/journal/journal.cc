@@ -316,13 +316,16 @@ std::error_code Journal::sync() {
 }
 
 // A file that somebody has removed takes every write and every sync, and is gone with the process.
+std::error_code Journal::sync_named(DiskFile& file) {
+  if (const auto error = file.sync()) return error;
+  DiskFile::Stat stat;
+  if (const auto error = file.stat(stat)) return error;
+  return stat.links > 0 ? std::error_code() : std::make_error_code(std::errc::no_such_file_or_directory);
+}
+
 std::error_code Journal::sync_file(Segment& segment) {
   disk_.pass(Instant::before_sync);
-  const std::string what = "sync " + segment_name(segment.number);
-  DiskFile::Stat stat;
-  if (const auto error = segment.file->sync()) return fail(what, error);
-  if (const auto error = segment.file->stat(stat)) return fail(what, error);
-  if (stat.links == 0) return fail(what, std::make_error_code(std::errc::no_such_file_or_directory));
+  if (const auto error = sync_named(*segment.file)) return fail("sync " + segment_name(segment.number), error);
   disk_.pass(Instant::after_sync);
   return {};
 }

@@ -157,6 +157,7 @@ class Journal {
   [[nodiscard]] std::error_code begin_segment(std::uint64_t need, std::uint64_t first_sequence,
                                               const Segment* predecessor);
   [[nodiscard]] std::error_code seal(Segment& segment);
+  [[nodiscard]] static std::error_code sync_named(DiskFile& file);
   [[nodiscard]] std::error_code sync_file(Segment& segment);
 
   // Events of one run, one by one, and the most that will come.

@@ -115,7 +115,7 @@ std::error_code Journal::sync_settles() {
   if (!settles_dirty_) return first;
   for (const auto& [number, segment] : segments_) {
     if (!segment->settled_dirty) continue;
-    if (const auto error = segment->settled->sync()) {
+    if (const auto error = sync_named(*segment->settled)) {
       segment->settled_failed = unwritten_settles_ = true;
       if (segment->unwritten.empty())
         segment->finished.each([&](std::uint64_t from, std::uint64_t count) { segment->unwritten.add(from, count); });

@@ -296,6 +296,22 @@ TEST_SUITE("journal") {
     CHECK(!disk.bytes_if_there(original));
   }
 
+  TEST_CASE("journal: settles that went to a removed file are not said to be on disk") {
+    Hall hall;
+    MemoryDisk disk(1);
+    Journal journal(disk, {.run = {}, .limit_bytes = kLimit, .log = {}});
+    const Journal::Place place = put_on_disk(journal, hall.block(2), 1);
+    journal.show(place);
+    journal.settle(place.segment, 1, 1);
+    REQUIRE(!journal.sync_settles());
+
+    disk.remove_directory();
+    journal.settle(place.segment, 2, 1);
+    CHECK(journal.sync_settles());
+    CHECK(journal.sync_settles());  // nor when they are asked for once more
+    CHECK(journal.has_unwritten_settles());
+  }
+
   TEST_CASE("journal: what is written ahead of small commits stays within their segment") {
     Hall hall;
     MemoryDisk disk(1);
