@@ -120,8 +120,8 @@ std::error_code Journal::write_own_extent(Segment& segment) {
   return segment.file->write(kSecondHeader, piece);
 }
 
-// Nothing is made of no events. On an error nothing is left of it. Copies get their name when all of them are synced:
-// half of them, beside originals that a power cut may still take, would be half of a request.
+// Nothing is made of no events. On an error nothing counts that is left of it. Copies get their name when all of them
+// are synced: half of them, beside originals that a power cut may still take, would be half of a request.
 std::error_code Journal::write_closed(SegmentKind kind, const RunId& run, std::uint64_t ordinal, const Extent& most,
                                       const Source& source, SegmentPtr& made) {
   std::error_code error;
@@ -190,8 +190,9 @@ std::error_code Journal::write_closed(SegmentKind kind, const RunId& run, std::u
   if (error) {
     taken_.fetch_sub(segment->charged);
     static_cast<void>(disk_.unlink(draft_name(name)));
-    static_cast<void>(disk_.unlink(name));
     static_cast<void>(disk_.unlink(settled_name(segment->number)));
+    unmade_.push_back(name);
+    static_cast<void>(remove_unmade());
     return error;
   }
   const std::uint64_t charge = bytes + segment->events * kSettleBytes;
@@ -202,6 +203,19 @@ std::error_code Journal::write_closed(SegmentKind kind, const RunId& run, std::u
   segment->recorded = segment->synced_events = segment->events;
   segment->synced_last = segment->last_sequence;
   made = std::move(segment);
+  return {};
+}
+
+// The next start would take one that could not be made, if it still had its name: then its events would come back,
+// though they were settled where they count meanwhile. So nothing is settled for good, and no segment goes, before that
+// name has.
+std::error_code Journal::remove_unmade() {
+  if (unmade_.empty()) return {};
+  for (const std::string& name : unmade_) {
+    if (const auto error = disk_.unlink(name); error && error != std::errc::no_such_file_or_directory) return error;
+  }
+  if (const auto error = disk_.sync_directory()) return error;
+  unmade_.clear();
   return {};
 }
 

@@ -171,6 +171,7 @@ class Journal {
   };
   [[nodiscard]] std::error_code write_closed(SegmentKind kind, const RunId& run, std::uint64_t ordinal,
                                              const Extent& most, const Source& source, SegmentPtr& made);
+  [[nodiscard]] std::error_code remove_unmade();
   [[nodiscard]] static std::error_code write_own_extent(Segment& segment);
   [[nodiscard]] std::error_code move_unsynced(std::span<Block* const> unsynced, const SegmentPtr& old);
   [[nodiscard]] std::error_code rescue(const SegmentPtr& from);
@@ -220,6 +221,7 @@ class Journal {
   std::uint64_t next_sequence_ = 1;  // at least: behind all that were tried
   bool unwritten_settles_ = false;
   bool settles_dirty_ = false;
+  std::vector<std::string> unmade_;  // segments that could not be made whole, and may still have their names
 
   // The feeder's.
   std::unique_ptr<RecordReader> reader_;

@@ -176,8 +176,6 @@ void Journal::take_over() {
   if (const auto error = begin_segment(0, next_sequence_, before.get())) {
     refuse("begin", segment_name(next_number_ - 1), error);
   }
-  // What a segment has inherited must be in its own file before the other one goes.
-  if (unwritten_settles_ && sync_settles()) return;
   maintain();
 }
 

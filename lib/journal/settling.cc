@@ -112,6 +112,7 @@ std::error_code Journal::write_settles() {
 
 std::error_code Journal::sync_settles() {
   std::error_code first = write_settles();
+  if (const auto error = remove_unmade(); error && !first) first = error;
   if (!settles_dirty_) return first;
   for (const auto& [number, segment] : segments_) {
     if (!segment->settled_dirty) continue;
@@ -173,7 +174,7 @@ void Journal::maintain() {
 
 // True if any is gone.
 bool Journal::remove(const std::vector<SegmentPtr>& finished) {
-  if (finished.empty()) return false;
+  if (finished.empty() || remove_unmade()) return false;
   disk_.pass(Instant::before_unlink);
   std::vector<SegmentPtr> removed;
   for (const SegmentPtr& segment : finished) {

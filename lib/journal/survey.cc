@@ -76,7 +76,6 @@ class Judge {
       for (Surveyed* const one : segments_) scan_it(*one);
     }
     find_superseded();
-    find_settled_elsewhere();
     for (Surveyed* const one : segments_) count(*one);
     for (std::size_t i = 0; i < segments_.size(); ++i) forgive_broken(i);
   }
@@ -142,15 +141,11 @@ class Judge {
         duplicate.is = Surveyed::Is::duplicate;
         duplicate.original = original.number;
         duplicate.mutilated = !duplicate.scan.holes.empty();
-        inherit(original, duplicate.settled.set);
+        original.inherited.add(duplicate.settled.set.without(original.settled.set));
+        original.settled.set.add(duplicate.settled.set);
         if (other_is_it) break;
       }
     }
-  }
-
-  static void inherit(Surveyed& one, const IntervalSet& settled) {
-    one.inherited.add(settled.without(one.settled.set));
-    one.settled.set.add(settled);
   }
 
   IntervalSet& moved_of(const RunId& run) {
@@ -171,18 +166,6 @@ class Judge {
         if (!copies) continue;
         elsewhere.add(one->scan.present);
         elsewhere.add(one->settled.set);
-      }
-    }
-  }
-
-  // Where the making of copies failed their events counted on, and were settled, where they stood; and a power cut may
-  // have brought the copies' name back.
-  void find_settled_elsewhere() {
-    for (Surveyed* const one : segments_) {
-      if (!one->copies()) continue;
-      for (const Surveyed* const other : segments_) {
-        if (other->number > one->number || other == one || !(other->header().run == one->header().run)) continue;
-        inherit(*one, other->settled.set.common(one->scan.present));
       }
     }
   }

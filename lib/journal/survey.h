@@ -39,7 +39,7 @@ struct Surveyed {
   std::unique_ptr<DiskFile> settled_file;  // none: there was none
   std::uint64_t settled_size = 0;
   Settled settled;
-  IntervalSet inherited;  // of these: they stand in another segment's file alone, a duplicate's or an original's
+  IntervalSet inherited;  // of these: they stand in a duplicate's file alone
 
   // Of a duplicate.
   std::uint64_t original = 0;
