@@ -639,17 +639,23 @@ TEST_CASE("http: lines by the million are refused, not listed") {
 // ---- the drain
 
 TEST_CASE("drain: an idle keep-alive connection does not delay it") {
-  House house;
-  Client client(house.address());
-  CHECK(client.ask(post("x")).status == 202);
-  const auto begin = Clock::now();
-  house.server->drain(begin + 1s);
-  CHECK(house.server->wait_drained(begin + kPatience));
-  CHECK(Clock::now() - begin < 500ms);
-  CHECK(client.ends());
-  CHECK_FALSE(Client(house.address()).connected());
-  house.server->drain(begin);  // again: nothing
-  CHECK(house.server->wait_drained(Clock::now()));
+  // A client who says nothing to our end confirms it after 40 ms, which nobody waits for. The machine may be slow, five
+  // times in a row it is not.
+  bool at_once = false;
+  for (int round = 0; round < 5 && !at_once; ++round) {
+    House house;
+    Client client(house.address());
+    CHECK(client.ask(post("x")).status == 202);
+    const auto begin = Clock::now();
+    house.server->drain(begin + 1s);
+    at_once = house.server->wait_drained(begin + 30ms);
+    CHECK(house.server->wait_drained(begin + kPatience));
+    CHECK(client.ends());
+    CHECK_FALSE(Client(house.address()).connected());
+    house.server->drain(begin);  // again: nothing
+    CHECK(house.server->wait_drained(Clock::now()));
+  }
+  CHECK(at_once);
 }
 
 TEST_CASE("drain: what is not drained is not called so") {
