@@ -91,12 +91,13 @@ Block::Owner Block::make(BlockMemory& memory, std::span<const Event> events, Tic
   if (layout.watched) std::ranges::fill(block->finished_bits(), 0);
   block->body_at_ = static_cast<std::uint32_t>(at);
   Entry* const entries = block->entries();
+  std::uint32_t type_at = 0;
   for (std::size_t i = 0; i < events.size(); ++i) {
     const Event& event = events[i];
     at += layout.frame;
-    const std::uint32_t type_at = layout.frame == 0 && same_type(events, i)
-                                      ? entries[i - 1].type_at
-                                      : put(event.content_type.data(), event.content_type.size());
+    if (layout.frame != 0 || !same_type(events, i)) {
+      type_at = put(event.content_type.data(), event.content_type.size());
+    }
     const std::uint32_t payload_at = put(event.payload.data(), event.payload.size());
     new (entries + i) Entry{payload_at, static_cast<std::uint32_t>(event.payload.size()), type_at,
                             static_cast<std::uint32_t>(event.content_type.size())};
