@@ -318,6 +318,10 @@ std::error_code Journal::sync() {
 // A file that somebody has removed takes every write and every sync, and is gone with the process.
 std::error_code Journal::sync_named(DiskFile& file) {
   if (const auto error = file.sync()) return error;
+  return look_for_name(file);
+}
+
+std::error_code Journal::look_for_name(DiskFile& file) {
   DiskFile::Stat stat;
   if (const auto error = file.stat(stat)) return error;
   return stat.links > 0 ? std::error_code() : std::make_error_code(std::errc::no_such_file_or_directory);
@@ -336,8 +340,14 @@ std::error_code Journal::close() {
   std::error_code first = sync_settles();
   if (failed()) return first ? first : std::make_error_code(std::errc::io_error);
   const SegmentPtr last = active_;
-  // Also where nothing is to be sealed: nobody else would see that somebody has removed it, and all that it is behind.
-  if (const auto error = last->events > 0 ? seal(*last) : sync_file(*last); error && !first) first = error;
+  // What is finished goes, so it is neither sealed nor synced. But nobody else would see that somebody has removed it,
+  // and all that it is behind.
+  if (last->unfed > 0 || !is_finished(*last)) {
+    if (const auto error = seal(*last); error && !first) first = error;
+  } else if (const auto error = look_for_name(*last->file)) {
+    static_cast<void>(fail("close " + segment_name(last->number), error));
+    if (!first) first = error;
+  }
   if (first) return first;
   {
     const std::lock_guard lock(mutex_);

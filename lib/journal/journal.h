@@ -158,6 +158,7 @@ class Journal {
                                               const Segment* predecessor);
   [[nodiscard]] std::error_code seal(Segment& segment);
   [[nodiscard]] static std::error_code sync_named(DiskFile& file);
+  [[nodiscard]] static std::error_code look_for_name(DiskFile& file);
   [[nodiscard]] std::error_code sync_file(Segment& segment);
 
   // Events of one run, one by one, and the most that will come.
