@@ -9,8 +9,8 @@
 
 namespace {
 
-using sluiced::http::check_json;
 using sluice::to_string;
+using sluiced::http::check_json;
 
 std::string complaint(std::string_view text) { return to_string(check_json(text)); }
 
