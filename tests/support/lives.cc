@@ -25,7 +25,11 @@ Lives::Lives(const Flags& flags, const std::filesystem::path& place, const std::
       flags_(with({"--state-dir", state_.string()}, flags)) {}
 
 Ended Lives::drained(const std::string& sink, milliseconds limit) const {
-  Daemon daemon(flags(sink));
+  // With all the time there is: a short deadline is meant for the lives before it, and a shared disk may take long for
+  // the last syncs.
+  Flags unhurried = flags(sink);
+  if (const auto deadline = std::ranges::find(unhurried, "-t"); deadline != unhurried.end()) deadline[1] = "20s";
+  Daemon daemon(unhurried);
   const bool finished = wait_status_number(daemon.admin(), "kept", 0, limit);
   Ended ended = daemon.stop();
   if (!finished) throw std::runtime_error("not drained; it said:\n" + ended.errors);
