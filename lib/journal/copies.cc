@@ -127,6 +127,9 @@ std::error_code Journal::write_closed(SegmentKind kind, const RunId& run, std::u
   std::error_code error;
   std::optional<Loose> event = source(error);
   if (error || !event) return error;
+  // One such name at a time, or a disk that stays bad would leave more and more of them.
+  if (kind == SegmentKind::copies) error = remove_unmade();
+  if (error) return error;
   const std::uint64_t room =
       kFirstCommit + most.bytes + (most.bytes / kPieceBytes + 2) * 2 * kCommitFrame + kFooterSize;
   SegmentPtr segment;

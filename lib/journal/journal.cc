@@ -340,9 +340,15 @@ std::error_code Journal::close() {
   std::error_code first = sync_settles();
   if (failed()) return first ? first : std::make_error_code(std::errc::io_error);
   const SegmentPtr last = active_;
-  // What is finished goes, so it is neither sealed nor synced. But nobody else would see that somebody has removed it,
-  // and all that it is behind.
-  if (last->unfed > 0 || !is_finished(*last)) {
+  bool goes = false;
+  {
+    const std::lock_guard lock(mutex_);
+    normalize_cursor();
+    goes = last->unfed == 0 && is_finished(*last);
+  }
+  // What goes is neither sealed nor synced. But nobody else would see that somebody has removed it, and all that it is
+  // behind.
+  if (!goes) {
     if (const auto error = seal(*last); error && !first) first = error;
   } else if (const auto error = look_for_name(*last->file)) {
     static_cast<void>(fail("close " + segment_name(last->number), error));
@@ -351,8 +357,7 @@ std::error_code Journal::close() {
   if (first) return first;
   {
     const std::lock_guard lock(mutex_);
-    normalize_cursor();
-    std::erase(order_, is_finished(*last) && last->unfed == 0 ? last : nullptr);
+    if (goes) std::erase(order_, last);
     active_.reset();
   }
   maintain();

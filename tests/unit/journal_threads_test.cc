@@ -16,63 +16,23 @@
 #include <string>
 #include <thread>
 #include <utility>
-#include <variant>
 #include <vector>
 
 #include "engine/tracker_on_disk.h"
 #include "journal/committer.h"
 #include "journal/feeder.h"
-#include "journal/format.h"
-#include "journal/journal.h"
 #include "journal/pace.h"
 #include "journal/unrecorded.h"
-#include "model/memory_disk.h"
+#include "journal_support.h"
 
-using namespace sluice;
-using namespace sluice::journal;
-using namespace std::chrono_literals;
-using Clock = std::chrono::steady_clock;
-using model::Call;
-using model::MemoryDisk;
-using Sequences = std::vector<std::uint64_t>;
+using namespace journal_support;
 
 namespace {
 
-constexpr std::uint64_t kLimit = std::uint64_t{1} << 20U;
-
-template <typename Condition>
-bool eventually(Condition holds) {
-  for (const auto end = Clock::now() + 10s; Clock::now() < end; std::this_thread::yield()) {
-    if (holds()) return true;
-  }
-  return false;
-}
-
-bool is_segment(std::string_view name) {
-  const auto parsed = parse_name(name);
-  return parsed && parsed->what == FileName::What::segment;
-}
 bool is_settled(std::string_view name) {
   const auto parsed = parse_name(name);
   return parsed && parsed->what == FileName::What::settled;
 }
-
-// A block of these events, as the way in would make it.
-Block::Owner block_of(BlockMemory& memory, Admission& door, std::span<const Event> events,
-                      const Block::Layout& layout) {
-  auto ticket = door.try_admit(events.size(), Block::bytes_for(events, layout));
-  return Block::make(memory, events, std::get<Ticket>(std::move(ticket)), layout);
-}
-
-// The room of those who are not what a test is about.
-struct Hall {
-  Admission door{1024, std::size_t{1} << 20U};
-  BlockMemory memory{std::size_t{1} << 20U};
-  Block::Owner block(std::size_t events = 1) {
-    const std::vector<Event> some(events, event_of("x"));
-    return block_of(memory, door, some, {.frame = kEventFrame, .watched = true});
-  }
-};
 
 // What stands on disk behind the queue, but for the tracker; its threads begin when a test says so.
 struct Rooms {
@@ -104,41 +64,6 @@ struct Rooms {
   Feeder feeder;
   Committer committer;
 };
-
-// Commits them, synced. The error is the disk's.
-std::error_code commit(Journal& journal, std::span<const Block::Owner> blocks, std::uint64_t first,
-                       Journal::Place& place) {
-  std::vector<Block*> raw;
-  std::uint64_t reserved = 0;
-  for (const Block::Owner& block : blocks) {
-    const std::uint64_t cost = Journal::cost(block->body().size(), block->count());
-    REQUIRE(journal.try_reserve(cost) == Journal::Room::reserved);
-    reserved += cost;
-    block->number({}, first);
-    first += block->count();
-    raw.push_back(block.get());
-  }
-  return journal.commit(raw, reserved, true, place);
-}
-
-// The same for one block, which must succeed.
-Journal::Place put_on_disk(Journal& journal, const Block::Owner& block, std::uint64_t first) {
-  Journal::Place place;
-  REQUIRE(!commit(journal, {&block, 1}, first, place));
-  return place;
-}
-
-// What the feeder would bring from here on.
-Sequences rest_of(Journal& journal, BlockMemory& memory) {
-  Sequences all;
-  Journal::Backlog backlog;
-  for (;;) {
-    journal.read_backlog(1, 4096, memory, backlog);
-    if (backlog.events.empty()) return all;
-    all.push_back(backlog.events.front().sequence);
-    journal.fed_backlog(backlog);
-  }
-}
 
 // A tracker whose sinks do what the test says with each event, and what they have delivered.
 class Engine {
@@ -202,268 +127,9 @@ class Engine {
 Verdict::Kind deliver(const Delivery&) { return Verdict::delivered; }
 Verdict::Kind not_yet(const Delivery&) { return Verdict::try_again; }
 
-std::unique_ptr<MemoryDisk> killed(MemoryDisk& disk) {
-  disk.kill();
-  return disk.reboot();
-}
-
 }  // namespace
 
 TEST_SUITE("journal") {
-  TEST_CASE("journal: what is committed cannot be read as backlog before it is decided who feeds it") {
-    Hall hall;
-    MemoryDisk disk(1);
-    Journal journal(disk, {.run = {}, .limit_bytes = kLimit, .log = {}});
-    const Journal::Place place = put_on_disk(journal, hall.block(), 1);
-    CHECK(rest_of(journal, hall.memory).empty());
-    REQUIRE(journal.cursor_at(place.segment, place.begin));
-    journal.show(place);
-    CHECK(rest_of(journal, hall.memory) == Sequences{1});
-  }
-
-  TEST_CASE("journal: what is fed while its segment is copied out of a removed directory is fed once") {
-    Hall hall;
-    MemoryDisk disk(1);
-    std::function<void()> at_copying;
-    disk.on_call([&](Call call, std::string_view name) {
-      if (call == Call::create && is_draft(name) && at_copying) std::exchange(at_copying, nullptr)();
-    });
-    Journal journal(disk, {.run = {}, .limit_bytes = kLimit, .log = {}});
-    journal.show(put_on_disk(journal, hall.block(3), 1));
-    Journal::Backlog backlog;
-    journal.read_backlog(2, 4096, hall.memory, backlog);
-    REQUIRE(backlog.events.size() == 2);
-
-    disk.remove_directory();
-    std::vector<Block::Owner> one(1);
-    one[0] = hall.block();
-    Journal::Place place;
-    REQUIRE(commit(journal, one, 4, place));
-    at_copying = [&] { journal.fed_backlog(backlog); };
-    REQUIRE(!journal.recover({}));
-    REQUIRE(!at_copying);
-    CHECK(rest_of(journal, hall.memory) == Sequences{3});
-  }
-
-  TEST_CASE("journal: what the disk would not give once is read as soon as it does") {
-    Hall hall;
-    MemoryDisk disk(1);
-    Journal journal(disk, {.run = {}, .limit_bytes = kLimit, .log = {}});
-    journal.show(put_on_disk(journal, hall.block(), 1));
-    disk.fail({.call = Call::read, .where = is_segment});
-    Journal::Backlog backlog;
-    journal.read_backlog(1, 4096, hall.memory, backlog);
-    REQUIRE(backlog.error);
-    CHECK(rest_of(journal, hall.memory) == Sequences{1});
-  }
-
-  TEST_CASE("journal: while copies that could not be made have a name nothing is settled for good, and nothing goes") {
-    Hall hall;
-    MemoryDisk disk(1);
-    std::string original;
-    std::string copies;
-    {
-      Journal journal(disk, {.run = {}, .limit_bytes = kLimit, .log = {}});
-      const Block::Owner block = hall.block(2);
-      const Journal::Place place = put_on_disk(journal, block, 1);
-      journal.show(place);
-      block->settle_in(place.segment);
-      original = segment_name(place.segment);
-      copies = segment_name(place.segment + 1);
-      REQUIRE(rest_of(journal, hall.memory) == Sequences{1, 2});
-
-      disk.fail({.call = Call::sync, .where = is_segment});
-      std::vector<Block::Owner> next(1);
-      next[0] = hall.block();
-      Journal::Place nowhere;
-      REQUIRE(commit(journal, next, 3, nowhere));
-      disk.fail({.call = Call::sync_directory, .nth = 2});  // the first is for the draft
-      disk.fail({.call = Call::unlink, .lasts = true, .where = [&](std::string_view name) { return name == copies; }});
-      Block* const unsynced = block.get();
-      REQUIRE(journal.recover({&unsynced, 1}));
-      REQUIRE(disk.bytes_if_there(copies));
-
-      journal.settle(place.segment, 1, 1);
-      CHECK(journal.sync_settles());
-      REQUIRE(!journal.recover({}));
-      journal.settle(place.segment, 2, 1);
-      journal.maintain();
-      CHECK(disk.bytes_if_there(original));
-
-      disk.heal();
-      CHECK(!journal.sync_settles());
-      CHECK(!disk.bytes_if_there(copies));
-    }
-    Journal journal(disk, {.run = {{1}}, .limit_bytes = kLimit, .log = {}});
-    CHECK(journal.replayed() == 0);
-  }
-
-  TEST_CASE("journal: settles that went to a removed file are not said to be on disk") {
-    Hall hall;
-    MemoryDisk disk(1);
-    Journal journal(disk, {.run = {}, .limit_bytes = kLimit, .log = {}});
-    const Journal::Place place = put_on_disk(journal, hall.block(2), 1);
-    journal.show(place);
-    journal.settle(place.segment, 1, 1);
-    REQUIRE(!journal.sync_settles());
-
-    disk.remove_directory();
-    journal.settle(place.segment, 2, 1);
-    CHECK(journal.sync_settles());
-    CHECK(journal.sync_settles());  // nor when they are asked for once more
-    CHECK(journal.has_unwritten_settles());
-  }
-
-  TEST_CASE("journal: what is written ahead of small commits stays within their segment") {
-    Hall hall;
-    MemoryDisk disk(1);
-    Journal journal(disk, {.run = {}, .limit_bytes = 8 * kLimit, .log = {}});
-    const Journal::Place begin = put_on_disk(journal, hall.block(), 1);
-    const std::string segment = segment_name(begin.segment);
-    const std::size_t size = disk.bytes(segment).size();
-    REQUIRE(size == journal.segment_bytes());  // a megabyte: it happens several times
-
-    const std::string payload(1000, 'x');
-    std::uint64_t sequence = 2;
-    for (Journal::Place last = begin; last.end + 2 * payload.size() < size; ++sequence) {
-      last = put_on_disk(
-          journal, block_of(hall.memory, hall.door, std::vector{event_of(payload)}, {.frame = kEventFrame}), sequence);
-      REQUIRE(last.segment == begin.segment);
-    }
-    CHECK(disk.bytes(segment).size() == size);
-    journal.show({begin.segment, begin.begin, size, {}});
-    CHECK(rest_of(journal, hall.memory).size() == sequence - 1);
-  }
-
-  TEST_CASE("journal: a segment that is removed behind the reader does not keep its room on the disk") {
-    Hall hall;
-    MemoryDisk disk(1);
-    Journal journal(disk, {.run = {}, .limit_bytes = kLimit, .log = {}});
-    const std::string fills(journal.segment_bytes(), 'x');
-    const auto large = [&] {
-      return block_of(hall.memory, hall.door, std::vector{event_of(fills)}, {.frame = kEventFrame});
-    };
-    const Journal::Place removed = put_on_disk(journal, large(), 1);
-    journal.show(removed);
-    REQUIRE(rest_of(journal, hall.memory) == Sequences{1});
-
-    // What comes now goes straight to the queue: the reader has nothing to read any more.
-    put_on_disk(journal, large(), 2);
-    journal.settle(removed.segment, 1, 1);
-    journal.maintain();
-    REQUIRE(!disk.bytes_if_there(segment_name(removed.segment)));
-    std::uint64_t named = 0;
-    for (const std::string& name : disk.names()) named += disk.bytes(name).size();
-    CHECK(disk.used() < named + fills.size());
-  }
-
-  TEST_CASE("feeder: what it brings has its own ids and time, also where some before it is finished") {
-    Hall hall;
-    MemoryDisk disk(1);
-    std::chrono::system_clock::time_point received;
-    {
-      Journal journal(disk, {.run = {}, .limit_bytes = kLimit, .log = {}});
-      Block::Owner block = hall.block(4);
-      received = block->received();
-      const Journal::Place place = put_on_disk(journal, block, 1);
-      journal.settle(place.segment, 2, 1);
-      REQUIRE(!journal.sync_settles());
-    }
-    const auto next = killed(disk);
-    Journal journal(*next, {.run = {}, .limit_bytes = kLimit, .log = {}});
-    EventQueue queue{{}, 1, Slice::kMost};
-    Feeder feeder(journal, queue, hall.door, hall.memory, {}, {.lost = [](std::uint64_t) {}, .log = {}});
-    feeder.run(nullptr);
-    feeder.wake();
-    Slice slice{};
-    REQUIRE(eventually([&] { return queue.try_pop({&slice, 1}) == 1; }));
-    Sequences sequences;
-    for (std::uint32_t i = 0; i < slice.count; ++i) {
-      const Delivery event = slice.block->delivery(i);
-      sequences.push_back(event.id.sequence);
-      CHECK(event.received == received);
-    }
-    CHECK(sequences == Sequences{1, 3, 4});
-    slice.block->release(slice.count);
-    hall.door.give_back_events(slice.count);
-    feeder.stop();
-    REQUIRE(feeder.join(Clock::now() + 10s));
-  }
-
-  TEST_CASE("feeder: an event that fits into the window is charged no more than the window, wherever it was read to") {
-    const std::string payload(250'000, 'x');  // most of what the feeder reads it to
-    const std::vector<Event> events{event_of(payload)};
-    const std::size_t fits = Block::bytes_for(events, {.own_marks = true});
-    const std::size_t all_of_it = Block::bytes_for_adopted(RecordReader::kBuffer, 1, {.own_marks = true});
-    REQUIRE(all_of_it > fits);
-    Admission door{16, all_of_it - 1};
-    Hall hall;
-    EventQueue queue{{}, 1, Slice::kMost};
-    MemoryDisk disk(1);
-    Journal journal(disk, {.run = {}, .limit_bytes = kLimit, .log = {}});
-    Feeder feeder(journal, queue, door, hall.memory, {}, {.lost = [](std::uint64_t) {}, .log = {}});
-    journal.show(put_on_disk(journal, block_of(hall.memory, hall.door, events, {.frame = kEventFrame}), 1));
-
-    feeder.run(nullptr);
-    Slice slice{};
-    REQUIRE(eventually([&] { return queue.try_pop({&slice, 1}) == 1; }));
-    CHECK(door.bytes_out() <= door.byte_limit());
-    CHECK(slice.block->delivery(0).text() == payload);
-    slice.block->release(1);
-    door.give_back_events(1);
-    feeder.stop();
-    REQUIRE(feeder.join(Clock::now() + 10s));
-    CHECK(door.bytes_out() == 0);
-  }
-
-  TEST_CASE("feeder: events stay where they were read to, and that is charged until the last of them is finished") {
-    constexpr std::size_t kMiB = std::size_t{1} << 20U;
-    constexpr std::size_t kEvents = 400;  // more than are read at once
-    Admission door{2 * kEvents, 8 * kMiB};
-    BlockMemory memory{4 * kMiB};
-    EventQueue queue{{}, 1, Slice::kMost};
-    MemoryDisk disk(1);
-    Journal journal(disk, {.run = {}, .limit_bytes = 16 * kMiB, .log = {}});
-    Feeder feeder(journal, queue, door, memory, {}, {.lost = [](std::uint64_t) {}, .log = {}});
-    std::vector<std::string> sent;
-    std::vector<Event> events;
-    for (std::size_t i = 0; i < kEvents; ++i) sent.emplace_back(1000 + i, static_cast<char>('a' + i % 26));
-    for (const std::string& payload : sent) events.push_back({std::as_bytes(std::span(payload)), "text/plain"});
-    journal.show(put_on_disk(journal, block_of(memory, door, events, {.frame = kEventFrame}), 1));
-    REQUIRE(door.bytes_out() == 0);
-    const std::size_t idle_before = memory.idle();
-
-    feeder.run(nullptr);
-    std::vector<Slice> slices;
-    for (std::size_t got = 0; got < kEvents;) {
-      Slice slice{};
-      REQUIRE(eventually([&] { return queue.try_pop({&slice, 1}) == 1; }));
-      for (std::uint32_t i = slice.first; i < slice.first + slice.count; ++i, ++got) {
-        const Delivery seen = slice.block->delivery(i);
-        REQUIRE(seen.id.sequence == 1 + got);
-        REQUIRE(seen.content_type == "text/plain");
-        REQUIRE(std::ranges::equal(seen.payload, std::as_bytes(std::span(sent[got]))));
-      }
-      slices.push_back(slice);
-    }
-    feeder.stop();
-    REQUIRE(feeder.join(Clock::now() + 10s));
-    // As they lie in the file: each with its record's head between it and the one before.
-    const Delivery first = slices.front().block->delivery(0);
-    const Delivery second = slices.front().block->delivery(1);
-    CHECK(second.payload.data() - first.payload.data() ==
-          static_cast<std::ptrdiff_t>(aligned(kEventFrame + 10 + 1000)));
-    CHECK(slices.front().block != slices.back().block);
-    CHECK(door.bytes_out() >= RecordReader::kBuffer + kEvents * 1000 / 4);
-    for (const Slice& slice : slices) {
-      CHECK(door.bytes_out() > 0);
-      slice.block->release(slice.count);
-    }
-    CHECK(door.bytes_out() == 0);
-    CHECK(memory.idle() >= idle_before + 2 * RecordReader::kBuffer);
-    door.give_back_events(kEvents);
-  }
-
   TEST_CASE("journal: a request that is handed over behind the end is answered, and its room comes back") {
     MemoryDisk disk(1);
     Rooms rooms(disk);
