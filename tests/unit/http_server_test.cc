@@ -1,25 +1,18 @@
-// The server by its sockets: every answer, however the bytes arrive, what a drain does, and what it may hold.
+// The server by its sockets: every answer, however the bytes arrive, and what it may hold.
 #include <arpa/inet.h>
 #include <doctest/doctest.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <array>
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <deque>
 #include <filesystem>
 #include <fstream>
-#include <functional>
-#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -27,6 +20,7 @@
 #include <vector>
 
 #include "http/server.h"
+#include "http_house.h"
 #include "http_support.h"
 #include "sluice/error.h"
 #include "sluice/tracker.h"
@@ -35,51 +29,6 @@ namespace {
 
 using namespace std::chrono_literals;
 using namespace http_support;
-using sluiced::http::Config;
-using sluiced::http::Server;
-
-// A tracker that keeps what it delivers, and a server in front of it.
-struct House {
-  explicit House(const std::function<void(Config&, sluice::Options&)>& change = {}) {
-    sluice::Options options;
-    options.workers = 1;
-    Config config;
-    config.listen = {{"127.0.0.1", 0, ""}};
-    config.pages["/healthz"] = [] { return sluiced::http::Page{200, "text/plain", "ok\n"}; };
-    config.pages["/large"] = [] { return sluiced::http::Page{200, "text/plain", std::string(12'000, 'x')}; };
-    config.pages["/broken"] = []() -> sluiced::http::Page { throw std::runtime_error("broken"); };
-    if (change) change(config, options);
-    tracker = std::make_unique<sluice::Tracker>(options, [this](const sluice::Delivery& event) {
-      while (held) std::this_thread::yield();
-      const std::lock_guard lock(mutex);
-      payloads.emplace_back(event.text());
-      types.emplace_back(event.content_type);
-    });
-    config.submit = [to = tracker.get()](auto events, const auto& receipt) { return to->track(events, receipt); };
-    server = std::make_unique<Server>(std::move(config));
-  }
-  ~House() {
-    held = false;
-    server.reset();
-  }
-
-  [[nodiscard]] const std::string& address() const { return server->addresses().front(); }
-
-  // All that was ever taken, in its order.
-  std::vector<std::string> delivered() {
-    held = false;
-    (void)tracker->shutdown(kPatience);
-    const std::lock_guard lock(mutex);
-    return payloads;
-  }
-
-  std::atomic<bool> held{false};
-  std::mutex mutex;
-  std::vector<std::string> payloads;  // guarded by mutex
-  std::vector<std::string> types;     // guarded by mutex
-  std::unique_ptr<sluice::Tracker> tracker;
-  std::unique_ptr<Server> server;
-};
 
 std::string chunked(const std::vector<std::string>& parts, const std::string& type = "text/plain") {
   std::string text =
@@ -91,8 +40,6 @@ std::string chunked(const std::vector<std::string>& parts, const std::string& ty
   }
   return text + "0\r\n\r\n";
 }
-
-using Strings = std::vector<std::string>;
 
 }  // namespace
 
@@ -465,63 +412,6 @@ TEST_CASE("http: many threads serve many clients") {
   CHECK(house.delivered().size() == 600);
 }
 
-TEST_CASE("http: a unix socket serves, is removed at the end, and is taken over from the dead, not from the living") {
-  std::string folder = "/tmp/sluice-http-test-XXXXXX";
-  REQUIRE(::mkdtemp(folder.data()) != nullptr);
-  const std::string path = folder + "/s";
-  const auto on_path = [&](Config& config, sluice::Options&) { config.listen = {{"", 0, path}}; };
-  {
-    // A dead process leaves its socket's file behind.
-    const int dead = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    sockaddr_un at{};
-    at.sun_family = AF_UNIX;
-    path.copy(at.sun_path, sizeof at.sun_path - 1);
-    REQUIRE(::bind(dead, reinterpret_cast<sockaddr*>(&at), sizeof at) == 0);
-    ::close(dead);
-  }
-  {
-    House house(on_path);
-    CHECK(house.address() == "unix:" + path);
-    Client client(house.address());
-    CHECK(client.ask(post("x")).status == 202);
-    try {
-      House second(on_path);
-      FAIL("taken twice");
-    } catch (const sluice::StartError& error) {
-      CHECK(error.kind() == sluice::StartError::Kind::in_use);
-      CHECK(std::string(error.what()) == "listen on unix:" + path + ": Address already in use");
-    }
-    CHECK(client.ask(post("x")).status == 202);
-    house.server->drain(Clock::now() + 1s);
-    CHECK(house.server->wait_drained(Clock::now() + kPatience));
-  }
-  CHECK(::access(path.c_str(), F_OK) != 0);
-  // A file that is no socket is nobody's to remove.
-  std::fclose(std::fopen(path.c_str(), "w"));
-  CHECK_THROWS_AS(House{on_path}, sluice::StartError);
-  CHECK(::access(path.c_str(), F_OK) == 0);
-  ::unlink(path.c_str());
-  ::rmdir(folder.c_str());
-}
-
-TEST_CASE("http: a TCP address that is taken or cannot be had is refused by kind") {
-  House house;
-  const auto port = static_cast<std::uint16_t>(std::stoi(house.address().substr(house.address().rfind(':') + 1)));
-  const auto kind_of = [](const sluiced::http::Address& address) {
-    try {
-      Config config;
-      config.listen = {address};
-      const Server server(config);
-    } catch (const sluice::StartError& error) {
-      return error.kind();
-    }
-    return sluice::StartError::Kind::io;
-  };
-  CHECK(kind_of({"127.0.0.1", port, ""}) == sluice::StartError::Kind::in_use);
-  CHECK(kind_of({"192.0.2.1", 1, ""}) == sluice::StartError::Kind::unusable);
-  CHECK(kind_of({"", 0, "/nowhere/at/all"}) == sluice::StartError::Kind::unusable);
-}
-
 // ---- time
 
 TEST_CASE("http: a request that does not get on is answered 408, an idle connection is closed quietly") {
@@ -634,144 +524,6 @@ TEST_CASE("http: lines by the million are refused, not listed") {
   for (int i = 0; i < 2'000'000; ++i) lines += "1\n";
   CHECK(client.ask(post(lines, "application/x-ndjson")).status == 413);
   CHECK(house.delivered().empty());
-}
-
-// ---- the drain
-
-TEST_CASE("drain: an idle keep-alive connection does not delay it") {
-  // A client who says nothing to our end confirms it after 40 ms, which nobody waits for. The machine may be slow, five
-  // times in a row it is not.
-  bool at_once = false;
-  for (int round = 0; round < 5 && !at_once; ++round) {
-    House house;
-    Client client(house.address());
-    CHECK(client.ask(post("x")).status == 202);
-    const auto begin = Clock::now();
-    house.server->drain(begin + 1s);
-    at_once = house.server->wait_drained(begin + 30ms);
-    CHECK(house.server->wait_drained(begin + kPatience));
-    CHECK(client.ends());
-    CHECK_FALSE(Client(house.address()).connected());
-    house.server->drain(begin);  // again: nothing
-    CHECK(house.server->wait_drained(Clock::now()));
-  }
-  CHECK(at_once);
-}
-
-TEST_CASE("drain: what is not drained is not called so") {
-  House house;
-  CHECK_FALSE(house.server->wait_drained(Clock::now() + 10ms));
-}
-
-TEST_CASE("drain: a half-read request may finish and is taken, what comes behind it is not") {
-  House house;
-  Client body(house.address());
-  Client head(house.address());
-  const std::string request = post("finished");
-  body.send(request.substr(0, request.size() - 3));
-  head.send(request.substr(0, 30));
-  CHECK(eventually([&] { return house.server->counters().answers_owed == 2; }));
-  house.server->drain(Clock::now() + kPatience);
-  CHECK_FALSE(house.server->wait_drained(Clock::now() + 20ms));
-  body.send(request.substr(request.size() - 3) + post("behind"));
-  const Answer answer = body.receive();
-  CHECK(answer.status == 202);
-  CHECK(answer.has("Connection: close"));
-  CHECK(body.ends());
-  CHECK_FALSE(house.server->wait_drained(Clock::now() + 20ms));
-  CHECK(head.ask(request.substr(30)).status == 202);
-  CHECK(house.server->wait_drained(Clock::now() + kPatience));
-  CHECK(house.delivered() == Strings{"finished", "finished"});
-}
-
-TEST_CASE("drain: a request that stays half read is refused when reading is over") {
-  House house;
-  Client client(house.address());
-  client.send("POST /v1/events HT");
-  CHECK(eventually([&] { return house.server->counters().answers_owed == 1; }));
-  const auto begin = Clock::now();
-  house.server->drain(begin + 50ms);
-  CHECK(house.server->wait_drained(begin + kPatience));
-  CHECK(Clock::now() - begin >= 45ms);
-  CHECK(client.receive().status == 503);
-  CHECK(client.ends());
-}
-
-TEST_CASE("drain: who waits in the listen queue with a request is answered 503, not reset") {
-  House house;
-  std::vector<std::unique_ptr<Client>> clients;
-  for (int i = 0; i < 50; ++i) {
-    clients.push_back(std::make_unique<Client>(house.address()));
-    clients.back()->send(post("x"));
-  }
-  house.server->drain(Clock::now() + 1s);
-  CHECK(house.server->wait_drained(Clock::now() + kPatience));
-  std::size_t taken = 0;
-  for (const auto& client : clients) {
-    const Answer answer = client->receive();
-    CHECK((answer.status == 202 || answer.status == 503));
-    if (answer.status == 503) {
-      CHECK(answer.has("Retry-After: 1"));
-      CHECK(answer.has("Connection: close"));
-    }
-    taken += answer.status == 202 ? 1 : 0;
-  }
-  house.server.reset();
-  CHECK(house.delivered().size() == taken);
-}
-
-TEST_CASE("drain: answers that a client does not read are owed until given up") {
-  House house;
-  Client client(house.address());
-  const int small = 4096;
-  ::setsockopt(client.fd(), SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
-  std::string many;
-  for (int i = 0; i < 2000; ++i) many += get("/large");
-  std::jthread writer([&] { client.send(many); });
-  CHECK(eventually([&] { return house.server->counters().answers_owed > 0; }));
-  house.server->drain(Clock::now());
-  CHECK_FALSE(house.server->wait_drained(Clock::now() + 300ms));
-  house.server->give_up();
-  CHECK(house.server->wait_drained(Clock::now() + kPatience));
-}
-
-TEST_CASE("drain: under load every 202 is delivered, nothing else is, and no answer is lost to a reset") {
-  for (int round = 0; round < 20; ++round) {
-    CAPTURE(round);
-    House house([](Config& config, sluice::Options&) { config.threads = 2; });
-    const std::string address = house.address();
-    std::atomic<std::size_t> taken{0};
-    std::atomic<int> unanswered{0};
-    std::atomic<int> answered{0};
-    std::vector<std::jthread> clients;
-    for (int c = 0; c < 4; ++c) {
-      clients.emplace_back([&] {
-        for (;;) {
-          Client client(address);
-          if (!client.connected()) return;
-          for (;;) {
-            client.send(post("a") + post("b") + post("c"));  // pipelined
-            bool open = true;
-            for (int i = 0; open && i < 3; ++i) {
-              const Answer answer = client.receive();
-              taken += answer.status == 202 ? 1 : 0;
-              answered += 1;
-              if (answer.status == 0 && i > 0) unanswered += 1;  // after a 202 that did not say it was the last
-              open = answer.status != 0 && !answer.has("Connection: close");
-            }
-            if (!open) break;
-          }
-        }
-      });
-    }
-    CHECK(eventually([&] { return answered > 50 * (round + 1); }));
-    house.server->drain(Clock::now() + 1s);
-    CHECK(house.server->wait_drained(Clock::now() + kPatience));
-    house.server.reset();
-    clients.clear();
-    CHECK(unanswered == 0);
-    CHECK(house.delivered().size() == taken);
-  }
 }
 
 TEST_CASE("http: the end of a server waits for nobody") {
