@@ -1,16 +1,16 @@
 // sluicectl: the command line -> the command -> exit code. No logic of its own.
-#include <fmt/core.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
 #include "ctl/arguments.h"
 #include "ctl/commands.h"
+#include "host/standard_streams.h"
 #include "sluice/error.h"
 
 namespace sluicectl {
@@ -23,7 +23,15 @@ Environment environment() {
   };
   return {.state_directory = variable("STATE_DIRECTORY"),
           .xdg_state_home = variable("XDG_STATE_HOME"),
-          .home = variable("HOME")};
+          .home = variable("HOME"),
+          .runtime_directory = variable("RUNTIME_DIRECTORY")};
+}
+
+// An answer that nobody got is none.
+int written(bool all, int code) {
+  if (all) return code;
+  sluiced::host::complain({"sluicectl: standard output cannot be written"});
+  return code == kOk ? kUnreadable : code;
 }
 
 int run(const Arguments& arguments) {
@@ -54,19 +62,25 @@ int run(const Arguments& arguments) {
 }  // namespace sluicectl
 
 int main(int argc, char** argv) {
+  using sluiced::host::complain;
+  sluiced::host::open_standard_streams();
   try {
     const std::vector<const char*> args(argv + std::min(1, argc), argv + argc);
     const auto parsed = sluicectl::parse(args, sluicectl::environment());
     if (const auto* const exit = std::get_if<sluicectl::Exit>(&parsed)) {
-      fmt::print(exit->code == sluicectl::kOk ? stdout : stderr, "{}", exit->text);
+      if (exit->code == sluicectl::kOk) return sluicectl::written(sluiced::host::print(exit->text), exit->code);
+      std::string_view text = exit->text;
+      if (text.ends_with('\n')) text.remove_suffix(1);
+      complain({text});
       return exit->code;
     }
-    return sluicectl::run(std::get<sluicectl::Arguments>(parsed));
+    const int code = sluicectl::run(std::get<sluicectl::Arguments>(parsed));
+    return sluicectl::written(std::fflush(stdout) == 0, code);
   } catch (const sluice::StartError& error) {
-    fmt::print(stderr, "sluicectl: {}\n", error.what());
+    complain({"sluicectl: ", error.what()});
     return sluicectl::kUnreadable;
   } catch (const std::exception& error) {  // of writing the answer, too
-    fmt::print(stderr, "sluicectl: {}\n", error.what());
+    complain({"sluicectl: ", error.what()});
     return sluicectl::kUnreadable;
   }
 }

@@ -34,6 +34,7 @@ class Stop {
 
   Stopped run() {
     announce();
+    let_others_see();
     close_intake();
     drain();
     return report();
@@ -50,15 +51,28 @@ class Stop {
                                                    std::max(0.0, seconds(left))));
   }
 
-  // 2 No new requests; those in hand get a fifth of the time, and whoever has no answer by then has to do without.
+  //   Load balancers get --unready-delay to see it; requests are served meanwhile.
+  void let_others_see() {
+    closing_at_ = running_.signals.first_signal();
+    if (running_.unready_delay <= 0ns) return;
+    const auto over = closing_at_ + running_.unready_delay;
+    hear(0ms);
+    while (!hastened_ && Clock::now() < over) hear(over - Clock::now());
+    closing_at_ = std::min(over, Clock::now());
+  }
+
+  // 2 No new requests; those in hand get a fifth of the time, and whoever has no answer by then has to do without. The
+  //   tracker's least time is not cut into: where it begins earlier, as after a second signal, the intake ends beside
+  //   it.
   void close_intake() {
-    const auto first = running_.signals.first_signal();
-    const auto reading = [&] { return std::min(first + (deadline() - first) / 5, deadline()); };
-    running_.intake.drain(reading());
+    const auto reading = [&] { return closing_at_ + (deadline() - closing_at_) / 5; };
     // An answer that is given at the very end of the fifth still has to get out.
-    while (!running_.intake.wait_drained(std::min(reading() + 20ms, Clock::now() + 50ms))) {
-      hear(0ms);
-      if (Clock::now() >= reading() + 20ms) {
+    const auto given_up = [&] { return reading() + 20ms; };
+    running_.intake.drain(reading(), [&signals = running_.signals] { signals.wake(); });
+    while (!intake_closed()) {
+      const auto now = Clock::now();
+      const auto least = running_.tracker.least_drain();
+      if (now >= given_up()) {
         // Who has not read them, or not sent all of his request, or waits for a disk that does not answer.
         const http::Counters http = running_.intake.counters();
         running_.log.write(LogLevel::warn, fmt::format("clients given up, their answers are not out answers={} "
@@ -67,7 +81,10 @@ class Stop {
         running_.intake.give_up();
         break;
       }
+      if (now >= deadline() - least) break;
+      hear(std::min(given_up(), deadline() - least) - now);
     }
+    hear(0ms);  // what the tracker is to know before its stop begins
     static_cast<void>(running_.life.on(Happening::door_closed));
   }
 
@@ -94,12 +111,17 @@ class Stop {
       next += kProgress;
     }
     static_cast<void>(running_.life.on(report_.timed_out() ? Happening::deadline : Happening::drained));
+    if (report_.timed_out()) return;
+    // Until here quiet clients might have spoken, and been told to go elsewhere. And the last answers, where the intake
+    // has ended beside it.
+    running_.intake.close_quiet();
+    static_cast<void>(running_.intake.wait_drained(std::min(deadline(), Clock::now() + 20ms)));
   }
 
   // 7 The account, to whoever wants to hear it; the line on stderr is the last one there.
   Stopped report() {
     const sluice::Books& books = report_.books;
-    const int code = books.lost > 0 ? 4 : report_.disk_failed ? 74 : report_.timed_out() ? 3 : 0;
+    const int code = host::exit_code(books, report_.disk_failed, report_.timed_out());
     host::decide_exit(code);
     const auto elapsed = Clock::now() - running_.signals.first_signal();
     running_.manager.status(fmt::format("stopped, {}: {} delivered, {} dead, {} kept, {} lost",
@@ -124,6 +146,8 @@ class Stop {
     return {.code = code, .left_behind = report_.timed_out()};
   }
 
+  [[nodiscard]] bool intake_closed() { return running_.intake.wait_drained(Clock::time_point::min()); }
+
   [[nodiscard]] Clock::time_point deadline() const noexcept { return running_.signals.deadline(); }
 
   // What is left of the time, a little more at its end, for writing to who may not take it; not more than half a
@@ -135,6 +159,7 @@ class Stop {
   // Waits for something new and acts on it.
   void hear(std::chrono::nanoseconds at_most) {
     const auto heard = running_.signals.wait(at_most);
+    running_.name_strays();
     if (heard.reopens > reopens_) {
       reopens_ = heard.reopens;
       if (running_.life.on(Happening::hup) == sluice::Response::reopen) running_.reopen();
@@ -162,7 +187,8 @@ class Stop {
   }
 
   Running& running_;
-  std::size_t reopens_;  // heard so far
+  std::size_t reopens_;             // heard so far
+  Clock::time_point closing_at_{};  // when the time for the drain begins
   sluice::Report report_;
   std::uint64_t delivered_ = 0;  // as of the last progress line
   bool hastened_ = false;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <filesystem>
 #include <functional>
 #include <optional>
@@ -38,8 +39,10 @@ struct Running {
   sluice::Tracker& tracker;
   http::Server& intake;
   std::optional<std::filesystem::path> last_exit;
-  std::function<void()> reopen;   // what a HUP asks for
-  std::size_t reopens_heard = 0;  // those that were answered before the stop
+  std::function<void()> reopen;       // what a HUP asks for
+  std::size_t reopens_heard = 0;      // those that were answered before the stop
+  std::function<void()> name_strays;  // logs signals that came and mean nothing
+  std::chrono::nanoseconds unready_delay{0};
 };
 
 struct Stopped {
@@ -47,7 +50,7 @@ struct Stopped {
   bool left_behind = false;  // a worker is stuck: the process has to exit under it
 };
 
-// To be called once a SIGTERM or SIGINT was heard. Gone by the deadline, or the backstop ends the process.
+// To be called once a signal has asked for it. Gone by the deadline, or the backstop ends the process.
 [[nodiscard]] Stopped stop(Running& running);
 
 }  // namespace sluiced

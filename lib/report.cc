@@ -54,6 +54,8 @@ std::string_view to_string(Reason reason) noexcept {
       return "signal";
     case Reason::fault:
       return "fault";
+    case Reason::sink:
+      return "sink";
     case Reason::backstop:
       return "backstop";
   }
@@ -68,6 +70,8 @@ std::string_view to_string(WorkerState state) noexcept {
       return "taking";
     case WorkerState::in_sink:
       return "in_sink";
+    case WorkerState::burying:
+      return "burying";
     case WorkerState::answered:
       return "answered";
     case WorkerState::kept:

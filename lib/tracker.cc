@@ -35,10 +35,6 @@ Report Tracker::shutdown(Deadline deadline) {
   return engine->shutdown(deadline);
 }
 
-Report Tracker::shutdown(std::chrono::nanoseconds at_most) {
-  return shutdown(std::chrono::steady_clock::now() + at_most);
-}
-
 void Tracker::hasten(Deadline deadline) { engine_->hasten(deadline); }
 
 DeadLettersMoved Tracker::requeue_dead_letters(std::size_t at_most) { return engine_->requeue_dead_letters(at_most); }

@@ -50,9 +50,11 @@ download() {
   ((EUID == 0)) && "${apt[@]}" update >&2 && "${apt[@]}" download "$1" >&2
 }
 
-# build PRESET [TARGET]: configures it and builds all of it, or only the target, into build/PRESET.
+# build PRESET [TARGET…]: configures it and builds all of it, or only the targets, into build/PRESET.
 build() (
   cd "$root"
-  cmake --preset "$1" > /dev/null
-  cmake --build --preset "$1" -j "$(nproc)" --target "${2:-all}"
+  local preset=$1 targets=("${@:2}")
+  ((${#targets[@]})) || targets=(all)
+  cmake --preset "$preset" > /dev/null
+  cmake --build --preset "$preset" -j "$(nproc)" --target "${targets[@]}"
 )

@@ -34,6 +34,16 @@ std::string quoted(std::string_view text) {
 
 double seconds(std::chrono::nanoseconds duration) { return std::chrono::duration<double>(duration).count(); }
 
+std::string utc(std::chrono::system_clock::time_point time) {
+  return fmt::format("{:%Y-%m-%dT%H:%M:%S}Z", fmt::gmtime(std::chrono::system_clock::to_time_t(time)));
+}
+
+std::string sink_json(const sluice::Status& status) {
+  if (!status.sink_failing) return R"({"state":"ok"})";
+  return fmt::format(R"({{"state":"failing","since":"{}","reason":{}}})", utc(status.sink_failing_since),
+                     quoted(status.sink_cause));
+}
+
 std::string worker_json(const sluice::WorkerStatus& worker) {
   return fmt::format(
       R"({{"worker":{},"sink":{},"state":{},"events":{},"first":{},"attempt":{},"seconds":{:.6f},"delivered":{},)"
@@ -48,18 +58,21 @@ std::string status_json(const sluice::Status& status, const About& about) {
   const sluice::Books& books = status.books;
   std::string json;
   const auto to = std::back_inserter(json);
-  fmt::format_to(to, R"({{"run":{},"version":{},"phase":{},"ready":{},"started":"{:%Y-%m-%dT%H:%M:%S}Z")",
-                 quoted(about.run), quoted(about.version), quoted(to_string(status.phase)), about.ready,
-                 fmt::gmtime(std::chrono::system_clock::to_time_t(about.started)));
+  fmt::format_to(to, R"({{"run":{},"version":{},"phase":{},"ready":{},"started":"{}")", quoted(about.run),
+                 quoted(about.version), quoted(to_string(status.phase)), about.ready, utc(about.started));
   fmt::format_to(to, R"(,"uptime_seconds":{:.3f})", seconds(about.uptime));
   fmt::format_to(to, R"(,"books":{{"accepted":{},"delivered":{},"dead":{},"kept":{},"lost":{},"replayed":{}}})",
                  books.accepted, books.delivered, books.dead, books.kept, books.lost, books.replayed);
   fmt::format_to(to, R"(,"refused":{{"full":{},"too_large":{},"closed":{}}})", status.refused_full,
                  status.refused_too_large, status.refused_closed);
-  fmt::format_to(to, R"(,"queue":{{"events":{},"bytes":{},"events_limit":{},"bytes_limit":{},"in_flight":{}}})",
-                 status.queue_events, status.queue_bytes, about.events_limit, about.bytes_limit, status.in_flight);
-  fmt::format_to(to, R"(,"journal":{{"bytes":{},"bytes_limit":{},"failed":{},"cause":{}}})", status.journal_bytes,
-                 about.journal_limit, status.disk_failed, quoted(status.disk_cause));
+  fmt::format_to(
+      to, R"(,"queue":{{"events":{},"bytes":{},"events_limit":{},"bytes_limit":{},"in_flight":{},"retrying":{}}})",
+      status.queue_events, status.queue_bytes, about.events_limit, about.bytes_limit, status.in_flight,
+      status.retrying);
+  fmt::format_to(to, R"(,"sink":{})", sink_json(status));
+  fmt::format_to(to, R"(,"journal":{{"bytes":{},"bytes_limit":{},"unreadable":{},"failed":{},"cause":{}}})",
+                 status.journal_bytes, about.journal_limit, status.journal_unreadable, status.disk_failed,
+                 quoted(status.disk_cause));
   json += ",\"workers\":[";
   std::string_view comma;
   for (const sluice::WorkerStatus& worker : status.workers) {
@@ -83,7 +96,9 @@ std::string readyz_body(bool ready, std::string_view reason) {
 
 std::string moved_json(std::string_view name, const sluice::DeadLettersMoved& moved) {
   const std::string error = moved.error.empty() ? "" : fmt::format(R"(,"error":{})", quoted(moved.error));
-  return fmt::format("{{{}:{},\"left\":{}{}}}\n", quoted(name), moved.moved, moved.left, error);
+  const std::string damaged =
+      moved.damaged == 0 ? "" : fmt::format(R"(,"damaged":{},"first_damaged":{})", moved.damaged, moved.first_damaged);
+  return fmt::format("{{{}:{},\"left\":{}{}{}}}\n", quoted(name), moved.moved, moved.left, damaged, error);
 }
 
 std::optional<std::size_t> limit_in(std::string_view target) {

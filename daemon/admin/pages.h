@@ -35,8 +35,9 @@ struct About {
 //   started, uptime_seconds RFC 3339 in UTC, number
 //   books                   {accepted delivered dead kept lost replayed}; accepted = delivered + dead + kept + lost
 //   refused                 {full too_large closed}: events not taken, by answer
-//   queue                   {events bytes events_limit bytes_limit in_flight}: admitted and not finished; in workers'
-//   hands
+//   queue                   {events bytes events_limit bytes_limit in_flight retrying}: admitted and not finished; of
+//                           those, in workers' hands, and waiting for another attempt
+//   sink                    {state since reason}: ok, or failing (it takes nothing), since when and why
 //   journal                 {bytes bytes_limit failed cause}: on disk and reserved there; whether the disk has failed
 //   workers                 [{worker sink state events first attempt seconds delivered busy_seconds}]: the batch
 //   in hand (its

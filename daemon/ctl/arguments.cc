@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "sluice/sinks.h"
 #include "sluice/version.h"
 
 namespace sluicectl {
@@ -17,7 +18,7 @@ namespace {
 
 constexpr std::string_view kHelp = R"(sluicectl: asks a sluiced, sends it events, and looks into its state directory
 
-  sluicectl status [--admin ADDR] [--json]
+  sluicectl status [--admin ADDR | --state-dir DIR] [--json]
       how it is: phase, books, queue, workers; exit 1 if it takes no events
   sluicectl send FILE|- [--to ADDR] [--batch N] [--retry-for DUR]
       posts each line, a JSON value, as an event; says what was accepted and which lines were not
@@ -27,22 +28,26 @@ constexpr std::string_view kHelp = R"(sluicectl: asks a sluiced, sends it events
       reads all of it; exit 1 if something is broken, with each place
   sluicectl journal dump [--state-dir DIR] [--json]
       the events that are not finished, one a line; with --json as the file sink writes them
-  sluicectl journal replay-to URL [--state-dir DIR] [--retry-for DUR]
-      posts the events that are not finished to another listener, one a request, each with its content type. They stay
-      in the journal: where sluiced starts with it again they are delivered once more
+  sluicectl journal replay-to URL [--state-dir DIR] [--batch N] [--retry-for DUR] [--place FILE|none]
+      posts the events that are not finished to another listener, in their order; what was accepted is remembered, and
+      the same command goes on behind it. They stay in the journal: where sluiced starts with it again they are
+      delivered once more. --batch 1, for servers of others: one a request, each with its content type
   sluicectl dead-letter ls [--state-dir DIR] [--json]
       the events that the sink refused for good, with the reason
-  sluicectl dead-letter requeue [--limit N] [--admin ADDR]
+  sluicectl dead-letter requeue [--limit N] [--admin unix:PATH | --state-dir DIR]
       the oldest N of them, or all, become new events
-  sluicectl dead-letter drop --limit N|--all [--admin ADDR]
+  sluicectl dead-letter drop --limit N|--all [--admin unix:PATH | --state-dir DIR]
       the oldest N of them, or all, are thrown away
 
-  --admin ADDR      the admin address of a running sluiced         127.0.0.1:7071
+  --admin ADDR      the admin address of a running sluiced; what   STATE/admin.sock, /run/sluiced/admin.sock,
+                    changes something goes by unix:PATH alone      for status also 127.0.0.1:7071
   --to ADDR         where it takes events, or http://ADDR/PATH     127.0.0.1:7070
-  --batch N         most events a request, 1 to 10000              500
+  --batch N         most events a request, 1 to 10000              500, of a replay 10000
+  --place FILE      remembers what a server has accepted of a      a file for each URL in STATE, replay-….place
+                    replay; remove it to send all of it again
   --retry-for DUR   how long to try again when it is full,         30s
                     closing or away: 0, or with ms s min h
-  -d, --state-dir   as of sluiced                                  $STATE_DIRECTORY, else $XDG_STATE_HOME/sluice,
+  -d, --state-dir   STATE, as of sluiced                           $STATE_DIRECTORY, else $XDG_STATE_HOME/sluice,
                                                                    else ~/.local/state/sluice
   --help, --version
 
@@ -60,15 +65,15 @@ struct Form {
 
 std::vector<Form> forms() {
   return {
-      {Command::status, {"status", ""}, "", {"admin", "json"}},
+      {Command::status, {"status", ""}, "", {"admin", "state-dir", "json"}},
       {Command::send, {"send", ""}, "FILE or -", {"to", "batch", "retry-for"}},
       {Command::journal_ls, {"journal", "ls"}, "", {"state-dir", "json"}},
       {Command::journal_verify, {"journal", "verify"}, "", {"state-dir", "json"}},
       {Command::journal_dump, {"journal", "dump"}, "", {"state-dir", "json"}},
-      {Command::journal_replay_to, {"journal", "replay-to"}, "URL", {"state-dir", "retry-for"}},
+      {Command::journal_replay_to, {"journal", "replay-to"}, "URL", {"state-dir", "batch", "retry-for", "place"}},
       {Command::dead_letter_ls, {"dead-letter", "ls"}, "", {"state-dir", "json"}},
-      {Command::dead_letter_requeue, {"dead-letter", "requeue"}, "", {"admin", "limit"}},
-      {Command::dead_letter_drop, {"dead-letter", "drop"}, "", {"admin", "limit", "all"}},
+      {Command::dead_letter_requeue, {"dead-letter", "requeue"}, "", {"admin", "state-dir", "limit"}},
+      {Command::dead_letter_drop, {"dead-letter", "drop"}, "", {"admin", "state-dir", "limit", "all"}},
   };
 }
 
@@ -107,8 +112,8 @@ Address address(std::string_view flag, std::string_view text) {
 
 Url url(std::string_view what, std::string_view text) {
   if (auto parsed = parse_url(text)) return *std::move(parsed);
-  throw Wrong{
-      fmt::format("{} '{}': allowed: http://HOST[:PORT][/PATH], HOST:PORT, [::1]:PORT or unix:PATH", what, text)};
+  throw Wrong{fmt::format("{} '{}': allowed: http://HOST[:PORT][/PATH], HOST:PORT, [::1]:PORT or unix:PATH", what,
+                          sluice::redacted(text))};
 }
 
 void set(Arguments& arguments, std::string_view flag, std::string_view value) {
@@ -116,6 +121,10 @@ void set(Arguments& arguments, std::string_view flag, std::string_view value) {
   if (flag == "to") arguments.to = url("--to", value);
   if (flag == "batch") arguments.batch = count(flag, value, 1, 10'000);
   if (flag == "retry-for") arguments.retry_for = duration(flag, value);
+  if (flag == "place") {
+    if (value.empty()) throw Wrong{"--place '': allowed: a file, or none"};
+    arguments.place = value;
+  }
   if (flag == "limit") arguments.limit = count(flag, value, 1, 1'000'000'000);
   if (flag == "state-dir") {
     if (value.empty()) throw Wrong{"--state-dir '': allowed: a directory"};
@@ -153,6 +162,24 @@ const Form& form_of(const std::vector<Form>& all, std::span<const std::string_vi
                   first_is_known ? fmt::format("'{}' after {}", second, words[0]) : fmt::format("'{}'", words[0]))};
 }
 
+// The default places of the admin socket, or the one in the state directory that was named.
+std::vector<Address> admin_sockets(const std::filesystem::path& named, const Environment& environment) {
+  std::vector<Address> all;
+  const auto add = [&all](const std::filesystem::path& directory) {
+    if (directory.empty()) return;
+    if (auto socket = parse_address("unix:" + (directory / "admin.sock").string())) all.push_back(*std::move(socket));
+  };
+  if (!named.empty()) {
+    add(named);
+    return all;
+  }
+  const std::string& systemd = environment.runtime_directory;
+  add(systemd.substr(0, systemd.find(':')));
+  add(default_state_dir(environment));
+  add("/run/sluiced");
+  return all;
+}
+
 Arguments take(std::span<const char* const> args, const Environment& environment) {
   std::vector<std::string_view> words;
   std::vector<std::pair<std::string_view, std::string_view>> flags;
@@ -175,8 +202,8 @@ Arguments take(std::span<const char* const> args, const Environment& environment
   const Form& form = form_of(all, words);
   Arguments arguments;
   arguments.command = form.command;
-  arguments.admin = address("admin", "127.0.0.1:7071");
   arguments.to = url("--to", "127.0.0.1:7070");
+  if (form.command == Command::journal_replay_to) arguments.batch = 10'000;
   bool everything = false;
   for (const auto& [flag, value] : flags) {
     if (std::ranges::find(form.flags, flag) == form.flags.end()) {
@@ -195,8 +222,16 @@ Arguments take(std::span<const char* const> args, const Environment& environment
   if (form.command == Command::dead_letter_drop && everything == arguments.limit.has_value()) {
     throw Wrong{"drop: how many? allowed: --limit N or --all"};
   }
+  const bool may_do_without = std::ranges::find(form.flags, "admin") != form.flags.end();
+  arguments.state_dir_named = !arguments.state_dir.empty();
+  arguments.admin_sockets = admin_sockets(arguments.state_dir, environment);
+  if (arguments.admin_sockets.empty() && !arguments.admin && may_do_without) {
+    throw Wrong{fmt::format("--state-dir {}: too long for a socket in it; allowed: --admin unix:PATH",
+                            arguments.state_dir.string())};
+  }
   if (arguments.state_dir.empty()) arguments.state_dir = default_state_dir(environment);
-  if (arguments.state_dir.empty() && std::ranges::find(form.flags, "state-dir") != form.flags.end()) {
+  if (arguments.state_dir.empty() && !may_do_without &&
+      std::ranges::find(form.flags, "state-dir") != form.flags.end()) {
     throw Wrong{"--state-dir: no default without STATE_DIRECTORY, XDG_STATE_HOME or HOME"};
   }
   return arguments;

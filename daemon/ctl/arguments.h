@@ -11,6 +11,7 @@
 #include <span>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "ctl/http_client.h"
 
@@ -21,7 +22,7 @@ constexpr int kOk = 0;
 constexpr int kNo = 1;            // damage was found, something was refused, sluiced is not ready
 constexpr int kUsage = 64;        // the command line is wrong
 constexpr int kUnreachable = 69;  // nobody listens there, or does not answer
-constexpr int kUnreadable = 74;   // a file or a directory cannot be read
+constexpr int kUnreadable = 74;   // a file or a directory cannot be read, or the answer not be written
 
 enum class Command : std::uint8_t {
   status,
@@ -38,12 +39,15 @@ enum class Command : std::uint8_t {
 struct Arguments {
   Command command = Command::status;
   bool json = false;
-  Address admin;                                // of a sluiced
+  std::optional<Address> admin;                 // of a sluiced, if one was named
+  std::vector<Address> admin_sockets;           // else the default unix sockets, likeliest first; not empty if asked
+  bool state_dir_named = false;                 // by a flag
   Url to;                                       // where events go
   std::string file;                             // "-": standard input
   std::size_t batch = 500;                      // most events a request
   std::chrono::milliseconds retry_for{30'000};  // a server that is busy or away gets this long to come back
   std::filesystem::path state_dir;              // empty: none is known
+  std::string place;                            // a file, or "none"; empty: the one in the state directory
   std::optional<std::size_t> limit;             // nothing: all
 };
 
@@ -55,6 +59,7 @@ struct Exit {
 // An empty string is a variable that is not set.
 struct Environment {
   std::string state_directory, xdg_state_home, home;
+  std::string runtime_directory = {};
 };
 // As sluiced has it: $STATE_DIRECTORY, else $XDG_STATE_HOME/sluice, else ~/.local/state/sluice; empty: none of them.
 [[nodiscard]] std::filesystem::path default_state_dir(const Environment& environment);

@@ -5,7 +5,10 @@
 #include <algorithm>
 
 #include "ctl/commands.h"
+#include "ctl/find_admin.h"
 #include "ctl/json.h"
+#include "ctl/printable.h"
+#include "host/standard_streams.h"
 #include "sluice/dead_letters.h"
 
 namespace sluicectl {
@@ -17,7 +20,9 @@ constexpr std::size_t kAtOnce = 500;
 
 // POSTs the action until so many were moved, or all that there were at the first answer.
 int ask_for(const Arguments& arguments, std::string_view action, std::string_view moved_name) {
-  HttpClient client(arguments.admin);
+  const Address admin = find_admin(arguments, {});
+  HttpClient client(admin);
+  client.always_send("Sluice-Admin: 1");
   std::optional<std::uint64_t> wanted = arguments.limit;
   std::uint64_t moved = 0, left = 0;
   int code = kOk;
@@ -27,17 +32,30 @@ int ask_for(const Arguments& arguments, std::string_view action, std::string_vie
     Answer answer;
     if (client.ask("POST", fmt::format("/dead-letter/{}?limit={}", action, now), {}, {}, answer) !=
         HttpClient::Result::answered) {
-      fmt::print(stderr, "sluicectl: {}\n", client.error());
+      sluiced::host::complain({fmt::format("sluicectl: {}", client.error())});
       code = kUnreachable;
       break;
     }
     const Json said(answer.body);
     const std::uint64_t this_time = said.number(fmt::format("/{}", moved_name)).value_or(0);
     left = said.number("/left").value_or(0);
+    if (this_time > now) {
+      sluiced::host::complain({fmt::format("sluicectl: {} says that it has {} {}, {} were asked for", admin.shown,
+                                           moved_name, this_time, now)});
+      code = kNo;
+      break;
+    }
     moved += this_time;
+    if (const auto damaged = said.number("/damaged")) {
+      fmt::print(stderr, "sluicectl: {} lines were no dead letters, the first of them line {}: set aside in {}\n",
+                 *damaged, said.number("/first_damaged").value_or(0), "dead-letter.damaged");
+      code = kNo;
+    }
     if (answer.status != 200) {
-      fmt::print(stderr, "sluicectl: {} answered {}: {}\n", arguments.admin.shown, answer.status,
-                 said.text("/error").value_or("no dead letters there"));
+      auto why = said.text("/error");
+      if (!why) why = said.text("/detail");
+      sluiced::host::complain({fmt::format("sluicectl: {} answered {}: {}", admin.shown, answer.status,
+                                           printable(why.value_or("no dead letters there")))});
       code = kNo;
       break;
     }
@@ -56,18 +74,20 @@ int dead_letter_ls(const Arguments& arguments) {
   const auto show = [&](std::string_view line, const sluice::DeadLetterEntry* entry) {
     ++number;
     if (entry == nullptr) {
-      fmt::print(stderr, "sluicectl: line {} is no dead letter\n", number);
+      sluiced::host::complain({fmt::format("sluicectl: line {} is no dead letter", number)});
       code = kNo;
     } else if (arguments.json) {
-      fmt::print("{}\n", line);
+      fmt::print("{}\n", printable_json(line));
     } else {
-      fmt::print("{} {} attempts={} bytes={} type={} reason={}\n", entry->id, entry->time, entry->attempts,
-                 entry->payload.size(), sluicectl::quoted(entry->content_type), sluicectl::quoted(entry->reason));
+      fmt::print("{} {} attempts={} bytes={} type={} reason={}\n", printable(entry->id), printable(entry->time),
+                 entry->attempts, entry->payload.size(), sluicectl::quoted(entry->content_type),
+                 sluicectl::quoted(entry->reason));
     }
     return true;
   };
   if (const std::error_code error = sluice::for_each_dead_letter(arguments.state_dir, show)) {
-    fmt::print(stderr, "sluicectl: read the dead letters in {}: {}\n", arguments.state_dir.string(), error.message());
+    sluiced::host::complain(
+        {fmt::format("sluicectl: read the dead letters in {}: {}", arguments.state_dir.string(), error.message())});
     return kUnreadable;
   }
   return code;

@@ -1,63 +1,60 @@
-// Plain sockets. See the header.
+// See the header.
 #include "ctl/http_client.h"
 
-#include <netdb.h>
-#include <poll.h>
-#include <sys/socket.h>
+#include <curl/curl.h>
 #include <sys/un.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
-#include <cstring>
+#include <new>
 #include <system_error>
 #include <utility>
+
+#include "sluice/version.h"
 
 namespace sluicectl {
 
 namespace {
 
-constexpr std::size_t kMostBytes = std::size_t{64} << 20U;
-
-char lower(char c) noexcept { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+// More than any page of a sluiced with 1024 workers.
+constexpr std::size_t kMaxAnswerBytes = std::size_t{8} << 20U;
 
 bool is_number(std::string_view text) {
   return !text.empty() && std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
 }
 
-std::string_view trimmed(std::string_view text) {
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\t' || text.back() == '\r')) text.remove_suffix(1);
-  return text;
-}
-
-// The value of a header, whose name is given in lower case; nothing if there is none.
-std::optional<std::string_view> header(std::string_view head, std::string_view name) {
-  while (!head.empty()) {
-    const std::size_t end = std::min(head.find('\n'), head.size());
-    const std::string_view line = head.substr(0, end);
-    head.remove_prefix(std::min(end + 1, head.size()));
-    const std::size_t colon = line.find(':');
-    if (colon == std::string_view::npos) continue;
-    if (std::ranges::equal(line.substr(0, colon), name, {}, lower)) return trimmed(line.substr(colon + 1));
-  }
-  return std::nullopt;
-}
-
 template <class Number>
-std::optional<Number> number(std::string_view text, int base = 10) {
+std::optional<Number> number(std::string_view text) {
   Number value{};
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc{} || end == text.data()) return std::nullopt;
   return value;
 }
 
-void limit_waits(int descriptor, std::chrono::seconds limit) {
-  const timeval time{.tv_sec = limit.count(), .tv_usec = 0};
-  ::setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time);
-  ::setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof time);
+struct FreeList {
+  void operator()(curl_slist* list) const noexcept { curl_slist_free_all(list); }
+};
+using HeaderList = std::unique_ptr<curl_slist, FreeList>;
+
+void add(HeaderList& list, const std::string& line) {
+  curl_slist* const longer = curl_slist_append(list.get(), line.c_str());
+  if (longer == nullptr) throw std::bad_alloc();
+  static_cast<void>(list.release());
+  list.reset(longer);
+}
+
+std::string url_of(const Address& address, std::string_view target) {
+  std::string url = "http://";
+  if (!address.path.empty()) {
+    url += "localhost";
+  } else {
+    const bool is_v6 = address.host.find(':') != std::string::npos;
+    url += is_v6 ? "[" + address.host + "]" : address.host;
+    url += ":" + address.port;
+  }
+  return url.append(target);
 }
 
 }  // namespace
@@ -99,190 +96,112 @@ std::optional<Url> parse_url(std::string_view text) {
   return Url{*std::move(address), std::move(target)};
 }
 
-HttpClient::HttpClient(Address address, std::chrono::seconds limit) : address_(std::move(address)), limit_(limit) {}
+struct HttpClient::Transfer {
+  CURL* const handle = curl_easy_init();
+  std::string body;           // of the answer so far
+  bool is_sent = false;       // the head of the request has left, at least in part
+  bool is_too_large = false;  // the answer
 
-HttpClient::~HttpClient() { close(); }
-
-void HttpClient::close() noexcept {
-  if (descriptor_ >= 0) ::close(descriptor_);
-  descriptor_ = -1;
-  received_.clear();
-  ended_ = false;
-}
-
-void HttpClient::say(std::string_view step, int error) {
-  error_ = std::string(step) + " " + address_.shown + ": " +
-           (error == EAGAIN ? "no progress in time" : std::generic_category().message(error));
-}
-
-bool HttpClient::connect_unix() {
-  sockaddr_un to{};
-  to.sun_family = AF_UNIX;
-  address_.path.copy(to.sun_path, sizeof to.sun_path - 1);
-  descriptor_ = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (descriptor_ >= 0) limit_waits(descriptor_, limit_);
-  if (descriptor_ >= 0 && ::connect(descriptor_, reinterpret_cast<const sockaddr*>(&to), sizeof to) == 0) return true;
-  say("connect to", errno);
-  close();
-  return false;
-}
-
-bool HttpClient::connect() {
-  if (!address_.path.empty()) return connect_unix();
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  addrinfo* found = nullptr;
-  if (const int error = ::getaddrinfo(address_.host.c_str(), address_.port.c_str(), &hints, &found); error != 0) {
-    error_ = "connect to " + address_.shown + ": " + ::gai_strerror(error);
-    return false;
+  Transfer() {
+    if (handle == nullptr) throw std::bad_alloc();
   }
-  int error = ECONNREFUSED;
-  for (const addrinfo* one = found; one != nullptr && descriptor_ < 0; one = one->ai_next) {
-    descriptor_ = ::socket(one->ai_family, one->ai_socktype | SOCK_CLOEXEC, one->ai_protocol);
-    if (descriptor_ < 0) {
-      error = errno;
-      continue;
-    }
-    limit_waits(descriptor_, limit_);
-    if (::connect(descriptor_, one->ai_addr, one->ai_addrlen) == 0) break;
-    error = errno == EINPROGRESS ? EAGAIN : errno;
-    close();
-  }
-  ::freeaddrinfo(found);
-  if (descriptor_ < 0) say("connect to", error);
-  return descriptor_ >= 0;
-}
+  ~Transfer() { curl_easy_cleanup(handle); }
+  Transfer(const Transfer&) = delete;
+  Transfer& operator=(const Transfer&) = delete;
 
-// An idle connection on which something has arrived is one that the server has closed.
-bool HttpClient::is_stale() const {
-  pollfd one{descriptor_, POLLIN, 0};
-  return ::poll(&one, 1, 0) != 0;
-}
+  template <class Value>
+  void set(CURLoption option, Value value) {
+    const CURLcode code = curl_easy_setopt(handle, option, value);
+    if (code == CURLE_OUT_OF_MEMORY) throw std::bad_alloc();
+    if (code != CURLE_OK) throw std::system_error(ENOTSUP, std::generic_category(), curl_easy_strerror(code));
+  }
 
-bool HttpClient::send(std::string_view bytes) {
-  while (!bytes.empty()) {
-    const ssize_t n = ::send(descriptor_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) {
-      say("send to", errno);
-      return false;
+  // What libcurl calls, on our thread, inside curl_easy_perform().
+  static std::size_t take_body(const char* bytes, std::size_t /*one*/, std::size_t size, void* self) noexcept {
+    auto& transfer = *static_cast<Transfer*>(self);
+    transfer.is_too_large = size > kMaxAnswerBytes - transfer.body.size();
+    if (transfer.is_too_large) return 0;  // ends the transfer
+    try {
+      transfer.body.append(bytes, size);
+    } catch (const std::bad_alloc&) {
+      return 0;
     }
-    bytes.remove_prefix(static_cast<std::size_t>(n));
+    return size;
   }
-  return true;
-}
+  static int trace(CURL* /*handle*/, curl_infotype kind, char* /*data*/, std::size_t /*size*/, void* self) noexcept {
+    if (kind == CURLINFO_HEADER_OUT) static_cast<Transfer*>(self)->is_sent = true;
+    return 0;
+  }
+  // libcurl repeats a request by itself, on a new connection, where a kept one breaks without a byte of an answer. Such
+  // a request may have been taken, so it does not get that connection.
+  static curl_socket_t open_socket(void* self, curlsocktype /*purpose*/, curl_sockaddr* address) noexcept {
+    if (static_cast<Transfer*>(self)->is_sent) return CURL_SOCKET_BAD;
+    return ::socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+  }
+};
 
-bool HttpClient::read_more() {
-  std::array<char, 65536> bytes;
-  for (;;) {
-    const ssize_t n = ::recv(descriptor_, bytes.data(), bytes.size(), 0);
-    if (n < 0 && errno == EINTR) continue;
-    if (n > 0) {
-      received_.append(bytes.data(), static_cast<std::size_t>(n));
-      if (received_.size() > kMostBytes) {
-        say("read from", EMSGSIZE);
-        return false;
-      }
-      return true;
-    }
-    ended_ = n == 0;
-    if (n < 0) say("read from", errno);
-    if (n == 0) error_ = "read from " + address_.shown + ": closed without an answer";
-    return false;
-  }
-}
+HttpClient::HttpClient(Address address, std::chrono::milliseconds limit)
+    : address_(std::move(address)), limit_(limit), transfer_(std::make_unique<Transfer>()) {}
 
-bool HttpClient::read_chunks(std::string& body) {
-  for (;;) {
-    std::size_t line = 0;
-    while ((line = received_.find("\r\n")) == std::string::npos) {
-      if (!read_more()) return false;
-    }
-    const auto size = number<std::size_t>(received_, 16);
-    if (!size || *size > kMostBytes) return false;
-    received_.erase(0, line + 2);
-    while (received_.size() < *size + 2) {
-      if (!read_more()) return false;
-    }
-    body.append(received_, 0, *size);
-    received_.erase(0, *size + 2);
-    if (*size == 0) return true;
-  }
-}
-
-bool HttpClient::read_body(std::string_view head, Answer& answer) {
-  const auto coding = header(head, "transfer-encoding");
-  if (coding && *coding == "chunked") return read_chunks(answer.body);
-  if (const auto length = header(head, "content-length")) {
-    const auto size = number<std::size_t>(*length);
-    if (!size || *size > kMostBytes) return false;
-    while (received_.size() < *size) {
-      if (!read_more()) return false;
-    }
-    answer.body = received_.substr(0, *size);
-    received_.erase(0, *size);
-    return true;
-  }
-  while (read_more()) {
-  }
-  answer.body = std::exchange(received_, {});
-  return ended_;
-}
-
-bool HttpClient::read_answer(bool has_body, Answer& answer) {
-  for (;;) {
-    std::size_t end = 0;
-    while ((end = received_.find("\r\n\r\n")) == std::string::npos) {
-      if (!read_more()) return false;
-    }
-    const std::string head = received_.substr(0, end);
-    received_.erase(0, end + 4);
-    const std::string_view status = std::string_view(head).substr(std::min(head.size(), std::size_t{9}));
-    const auto code = number<int>(status);
-    if (!head.starts_with("HTTP/1.") || !code) {
-      error_ = "read from " + address_.shown + ": not HTTP";
-      return false;
-    }
-    if (*code >= 100 && *code < 200) continue;
-    answer = {};
-    answer.status = *code;
-    if (const auto after = header(head, "retry-after")) {
-      if (const auto seconds = number<std::int32_t>(*after)) answer.retry_after = std::chrono::seconds(*seconds);
-    }
-    const bool empty = !has_body || *code == 204 || *code == 304;
-    if (!empty && !read_body(head, answer)) return false;
-    const auto connection = header(head, "connection");
-    if (ended_ || !head.starts_with("HTTP/1.1") ||
-        (connection && std::ranges::equal(*connection, std::string_view("close"), {}, lower))) {
-      close();
-    }
-    return true;
-  }
-}
+HttpClient::~HttpClient() = default;
 
 HttpClient::Result HttpClient::ask(std::string_view method, std::string_view target, std::string_view content_type,
                                    std::string_view body, Answer& answer) {
-  if (descriptor_ >= 0 && is_stale()) close();
-  if (descriptor_ < 0 && !connect()) return Result::no_connection;
-  const bool number_of_v6 = address_.host.find(':') != std::string::npos;
-  std::string host = address_.path.empty() ? address_.host : "localhost";
-  if (number_of_v6) host = "[" + host + "]";
-  if (!address_.port.empty()) host += ":" + address_.port;
-  std::string head;
-  head.append(method).append(" ").append(target).append(" HTTP/1.1\r\nHost: ").append(host).append("\r\n");
-  if (!content_type.empty()) head.append("Content-Type: ").append(content_type).append("\r\n");
-  if (method != "GET") head.append("Content-Length: ").append(std::to_string(body.size())).append("\r\n");
-  head.append("\r\n");
-  // A server may answer, and close, before it has read all: its answer is looked for in any case.
-  const bool sent = send(head) && send(body);
-  const std::string why = error_;
-  if (read_answer(method != "HEAD", answer)) {
-    if (!sent) close();
+  Transfer& transfer = *transfer_;
+  curl_easy_reset(transfer.handle);  // the connection stays
+  transfer.body.clear();
+  transfer.is_sent = false;
+  transfer.is_too_large = false;
+
+  HeaderList headers;
+  add(headers, "Expect:");  // no pause before a large body
+  add(headers, content_type.empty() ? "Content-Type:" : "Content-Type: " + std::string(content_type));
+  if (!field_.empty()) add(headers, field_);
+  if (!address_.path.empty()) transfer.set(CURLOPT_UNIX_SOCKET_PATH, address_.path.c_str());
+  transfer.set(CURLOPT_URL, url_of(address_, target).c_str());
+  transfer.set(CURLOPT_PATH_AS_IS, 1L);
+  transfer.set(CURLOPT_PROTOCOLS_STR, "http");
+  transfer.set(CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
+  transfer.set(CURLOPT_PROXY, "");  // whatever the environment says
+  transfer.set(CURLOPT_NOSIGNAL, 1L);
+  transfer.set(CURLOPT_HTTPHEADER, headers.get());
+  transfer.set(CURLOPT_USERAGENT, ("sluicectl/" + std::string(sluice::version())).c_str());
+  transfer.set(CURLOPT_TCP_NODELAY, 1L);  // a body behind its head does not wait for an acknowledgement
+  transfer.set(CURLOPT_UPLOAD_BUFFERSIZE, 1L << 20U);
+  transfer.set(CURLOPT_TIMEOUT_MS, static_cast<long>(limit_.count()));
+  transfer.set(CURLOPT_WRITEFUNCTION, &Transfer::take_body);
+  transfer.set(CURLOPT_WRITEDATA, &transfer);
+  transfer.set(CURLOPT_OPENSOCKETFUNCTION, &Transfer::open_socket);
+  transfer.set(CURLOPT_OPENSOCKETDATA, &transfer);
+  transfer.set(CURLOPT_DEBUGFUNCTION, &Transfer::trace);
+  transfer.set(CURLOPT_DEBUGDATA, &transfer);
+  transfer.set(CURLOPT_VERBOSE, 1L);
+  if (method != "GET") {
+    transfer.set(CURLOPT_POST, 1L);
+    transfer.set(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(body.size()));
+    transfer.set(CURLOPT_POSTFIELDS, body.data());
+    transfer.set(CURLOPT_CUSTOMREQUEST, std::string(method).c_str());
+  }
+
+  const CURLcode code = curl_easy_perform(transfer.handle);
+  if (code == CURLE_OK) {
+    long status = 0;
+    curl_off_t retry_after = 0;
+    curl_easy_getinfo(transfer.handle, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_getinfo(transfer.handle, CURLINFO_RETRY_AFTER, &retry_after);
+    answer = {.status = static_cast<int>(status), .body = std::move(transfer.body), .retry_after = {}};
+    if (retry_after > 0) answer.retry_after = std::chrono::seconds(retry_after);
     return Result::answered;
   }
-  if (!sent) error_ = why;
-  close();
-  return Result::no_answer;
+  long os_error = 0;
+  curl_easy_getinfo(transfer.handle, CURLINFO_OS_ERRNO, &os_error);
+  std::string why = curl_easy_strerror(code);
+  if (code == CURLE_COULDNT_CONNECT && os_error != 0) why = std::generic_category().message(static_cast<int>(os_error));
+  if (code == CURLE_OPERATION_TIMEDOUT) why = "no answer in time";
+  if (transfer.is_too_large) why = "its answer is larger than 8 MiB";
+  if (transfer.is_sent && code == CURLE_COULDNT_CONNECT) why = "closed without an answer";
+  error_ = (transfer.is_sent ? "read from " : "connect to ") + address_.shown + ": " + why;
+  return transfer.is_sent ? Result::no_answer : Result::no_connection;
 }
 
 }  // namespace sluicectl

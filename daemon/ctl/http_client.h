@@ -1,12 +1,15 @@
-// An HTTP client for one server: keeps its connection, waits for each answer, follows nothing. One thread; blocks up to
-// a limit a step. It refuses https, and answers larger than 64 MiB.
+// An HTTP client for one server, over libcurl, which only this room's http_client.cc sees: keeps its connection, waits
+// for each answer, follows nothing, goes by no proxy. One thread; blocks for a limited time a request. It refuses
+// https, and answers larger than 8 MiB: what answers may be no sluiced.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace sluicectl {
 
@@ -40,36 +43,30 @@ class HttpClient {
     no_answer,      // it was sent, at least in part: what became of it is unknown
   };
 
-  explicit HttpClient(Address address, std::chrono::seconds limit = std::chrono::seconds{30});
+  // `limit`: of a request and its answer together, however slowly they come.
+  explicit HttpClient(Address address, std::chrono::milliseconds limit = std::chrono::seconds{30});
   ~HttpClient();
   HttpClient(const HttpClient&) = delete;
   HttpClient& operator=(const HttpClient&) = delete;
 
-  // An empty content type is not sent.
+  // An empty content type is not sent. A request is sent once: where the connection breaks under it, that is the
+  // answer.
   [[nodiscard]] Result ask(std::string_view method, std::string_view target, std::string_view content_type,
                            std::string_view body, Answer& answer);
 
+  // A field of every request from here, `NAME: VALUE`.
+  void always_send(std::string field) { field_ = std::move(field); }
+
   // Why there was no connection or answer, one line that names the server.
   [[nodiscard]] const std::string& error() const noexcept { return error_; }
-  [[nodiscard]] const Address& address() const noexcept { return address_; }
 
  private:
-  [[nodiscard]] bool connect();
-  [[nodiscard]] bool connect_unix();
-  void close() noexcept;
-  [[nodiscard]] bool is_stale() const;
-  [[nodiscard]] bool send(std::string_view bytes);
-  [[nodiscard]] bool read_answer(bool has_body, Answer& answer);
-  [[nodiscard]] bool read_more();
-  [[nodiscard]] bool read_body(std::string_view head, Answer& answer);
-  [[nodiscard]] bool read_chunks(std::string& body);
-  void say(std::string_view step, int error);
+  struct Transfer;  // libcurl's handle and what its callbacks see
 
   const Address address_;
-  const std::chrono::seconds limit_;
-  int descriptor_ = -1;
-  std::string received_;  // and not yet used
-  bool ended_ = false;    // the server sends no more
+  const std::chrono::milliseconds limit_;
+  const std::unique_ptr<Transfer> transfer_;
+  std::string field_;
   std::string error_;
 };
 

@@ -9,8 +9,8 @@
 #include <utility>
 
 #include "ctl/commands.h"
-#include "ctl/json.h"
-#include "ctl/post.h"
+#include "ctl/printable.h"
+#include "host/standard_streams.h"
 #include "sluice/journal.h"
 #include "sluice/sinks.h"
 
@@ -75,7 +75,7 @@ bool is_printable(std::string_view text) {
 }
 
 int failed(std::error_code error) {
-  fmt::print(stderr, "sluicectl: read the journal: {}\n", error.message());
+  sluiced::host::complain({fmt::format("sluicectl: read the journal: {}", error.message())});
   return kUnreadable;
 }
 
@@ -124,7 +124,7 @@ int journal_dump(const Arguments& arguments) {
   const JournalView view(arguments.state_dir);
   const std::error_code error = view.for_each_unfinished([&](const sluice::Delivery& event) {
     if (arguments.json) {
-      fmt::print("{}", sluice::json_line(event));
+      fmt::print("{}", printable_json(sluice::json_line(event)));
     } else {
       const std::string_view type = is_printable(event.content_type) ? event.content_type : "?";
       fmt::print("{} {} bytes={} type={}\n", to_string(event.id), time_of(event), event.payload.size(), type);
@@ -132,32 +132,6 @@ int journal_dump(const Arguments& arguments) {
     return true;
   });
   return error ? failed(error) : kOk;
-}
-
-int journal_replay_to(const Arguments& arguments) {
-  const JournalView view(arguments.state_dir);
-  Poster poster(arguments.to, arguments.retry_for);
-  std::uint64_t accepted = 0, refused = 0, unknown = 0;
-  Fate fate = Fate::accepted;
-  const std::error_code error = view.for_each_unfinished([&](const sluice::Delivery& event) {
-    // A type that cannot stand in a header was never in one.
-    fate = poster.post(is_printable(event.content_type) ? event.content_type : std::string_view(), event.text());
-    if (fate == Fate::accepted) {
-      ++accepted;
-      return true;
-    }
-    fmt::print(stderr, "sluicectl: {}: {}\n", to_string(event.id), poster.why());
-    refused += fate == Fate::refused ? 1 : 0;
-    unknown += fate == Fate::unknown ? 1 : 0;
-    return fate != Fate::busy && fate != Fate::unreachable;
-  });
-  // Of what was unfinished when we looked; a daemon at work may have finished some since.
-  const std::uint64_t tried = accepted + refused + unknown;
-  const std::uint64_t unsent = view.totals().unfinished - std::min(view.totals().unfinished, tried);
-  fmt::print("accepted={} refused={} unknown={} unsent={}\n", accepted, refused, unknown, unsent);
-  if (error) return failed(error);
-  if (fate == Fate::unreachable) return kUnreachable;
-  return refused + unknown + unsent == 0 ? kOk : kNo;
 }
 
 }  // namespace sluicectl

@@ -1,7 +1,6 @@
 // See the header.
 #include "ctl/json.h"
 
-#include <fmt/format.h>
 #include <simdjson.h>
 
 namespace sluicectl {
@@ -32,21 +31,6 @@ std::optional<double> Json::real(std::string_view pointer) const { return impl_-
 std::optional<std::string> Json::text(std::string_view pointer) const {
   const auto view = impl_->at<std::string_view>(pointer);
   return view ? std::optional(std::string(*view)) : std::nullopt;
-}
-
-std::string quoted(std::string_view text) {
-  std::string json = "\"";
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < ' ') {
-      json += fmt::format("\\u{:04x}", byte);
-    } else {
-      if (c == '"' || c == '\\') json += '\\';
-      json += c;
-    }
-  }
-  json += '"';
-  return json;
 }
 
 }  // namespace sluicectl

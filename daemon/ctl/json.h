@@ -1,5 +1,5 @@
-// Values out of a JSON text by their place ("/books/accepted"), and text as JSON. The only file of this room that sees
-// simdjson. One thread; a text that is no JSON has no values.
+// Values out of a JSON text by their place ("/books/accepted"). The only file of this room that sees simdjson. One
+// thread; a text that is no JSON has no values.
 #pragma once
 
 #include <cstdint>
@@ -25,8 +25,5 @@ class Json {
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
-
-// A JSON string with its quotes; `text` is UTF-8.
-[[nodiscard]] std::string quoted(std::string_view text);
 
 }  // namespace sluicectl

@@ -3,9 +3,8 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
-#include <chrono>
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
@@ -15,12 +14,12 @@
 #include "ctl/commands.h"
 #include "ctl/json.h"
 #include "ctl/post.h"
+#include "ctl/progress.h"
+#include "host/standard_streams.h"
 
 namespace sluicectl {
 
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 // A request's body, unless a single line is longer: far below what sluiced takes at least by default.
 constexpr std::size_t kMostBytes = std::size_t{1} << 20U;
@@ -32,46 +31,18 @@ struct Line {
   std::string text;
 };
 
-// On a terminal alone, redrawn ten times a second.
-class Progress {
- public:
-  explicit Progress(std::uint64_t bytes) : shown_(::isatty(STDERR_FILENO) == 1), bytes_(bytes) {}
-
-  void show(std::uint64_t bytes, std::uint64_t accepted, bool last) {
-    if (!shown_ || (!last && Clock::now() - drawn_ < std::chrono::milliseconds{100})) return;
-    drawn_ = Clock::now();
-    std::string bar;
-    if (bytes_ > 0) {
-      constexpr std::size_t kWidth = 30;
-      const std::size_t done = static_cast<std::size_t>(std::min(bytes, bytes_) * kWidth / bytes_);
-      bar = fmt::format("[{}{}] {}% ", std::string(done, '#'), std::string(kWidth - done, ' '), bytes * 100 / bytes_);
-    }
-    const double seconds = std::chrono::duration<double>(drawn_ - began_).count();
-    fmt::print(stderr, "\r{}{} events, {:.0f} a second\033[K{}", bar, accepted,
-               static_cast<double>(accepted) / std::max(seconds, 0.001), last ? "\n" : "");
-  }
-  // Before a line of its own is written to the same terminal.
-  void make_way() const {
-    if (shown_) fmt::print(stderr, "\r\033[K");
-  }
-
- private:
-  const bool shown_;
-  const std::uint64_t bytes_;
-  const Clock::time_point began_ = Clock::now();
-  Clock::time_point drawn_;
-};
-
 class Sender {
  public:
   Sender(const Arguments& arguments, std::uint64_t bytes)
-      : poster_(arguments.to, arguments.retry_for), progress_(bytes), batch_(arguments.batch) {}
+      : poster_(arguments.to, arguments.retry_for),
+        progress_(::isatty(STDERR_FILENO) == 1, bytes, Progress::Clock::now()),
+        batch_(arguments.batch) {}
 
   // False once sending has no sense any more.
   bool add(Line line) {
     bytes_ += line.text.size() + 1;
     if (line.text.ends_with('\r')) line.text.pop_back();
-    if (line.text.empty()) return true;
+    if (line.text.find_first_not_of(" \t\r") == std::string::npos) return true;
     if (given_up_) {
       ++unsent_;
       return false;
@@ -87,13 +58,14 @@ class Sender {
     send(waiting_);
     waiting_.clear();
     waiting_bytes_ = 0;
-    progress_.show(bytes_, accepted_, false);
+    show(false);
   }
 
   int finish() {
     flush();
-    progress_.show(bytes_, accepted_, true);
-    if (complaints_ > kMostComplaints) fmt::print(stderr, "… and {} more\n", complaints_ - kMostComplaints);
+    show(true);
+    if (complaints_ > kMostComplaints)
+      sluiced::host::complain({fmt::format("… and {} more", complaints_ - kMostComplaints)});
     fmt::print("accepted={} refused={} unknown={} unsent={}\n", accepted_, refused_, unknown_, unsent_);
     if (unreachable_) return kUnreachable;
     return refused_ + unknown_ + unsent_ == 0 ? kOk : kNo;
@@ -108,7 +80,7 @@ class Sender {
       }
       std::string body;
       for (const Line& line : lines) body.append(line.text).append("\n");
-      const Fate fate = poster_.post("application/x-ndjson", body);
+      const Fate fate = poster_.post("application/x-ndjson", body, lines.size());
       switch (fate) {
         case Fate::accepted:
           accepted_ += lines.size();
@@ -153,12 +125,15 @@ class Sender {
 
   void complain(std::span<const Line> lines, std::string_view what) {
     if (++complaints_ > kMostComplaints) return;
-    progress_.make_way();
+    write(progress_.make_way());
     const std::string which = lines.size() == 1
                                   ? fmt::format("line {}", lines.front().number)
                                   : fmt::format("lines {} to {}", lines.front().number, lines.back().number);
-    fmt::print(stderr, "sluicectl: {}: {}: {}\n", which, what, poster_.why());
+    sluiced::host::complain({fmt::format("sluicectl: {}: {}: {}", which, what, poster_.why())});
   }
+
+  void show(bool last) { write(progress_.show(bytes_, accepted_, last, Progress::Clock::now())); }
+  static void write(const std::string& text) { static_cast<void>(std::fputs(text.c_str(), stderr)); }
 
   Poster poster_;
   Progress progress_;
@@ -180,7 +155,7 @@ int send(const Arguments& arguments) {
     file.open(arguments.file, std::ios::binary);
     if (!file || std::filesystem::is_directory(arguments.file, error)) {
       const auto why = error ? error : std::error_code(errno != 0 ? errno : EISDIR, std::generic_category());
-      fmt::print(stderr, "sluicectl: open {}: {}\n", arguments.file, why.message());
+      sluiced::host::complain({fmt::format("sluicectl: open {}: {}", arguments.file, why.message())});
       return kUnreadable;
     }
     if (std::filesystem::is_regular_file(arguments.file, error))
@@ -199,7 +174,7 @@ int send(const Arguments& arguments) {
   }
   const int code = sender.finish();
   if (in.bad()) {
-    fmt::print(stderr, "sluicectl: read {}: failed\n", arguments.file);
+    sluiced::host::complain({fmt::format("sluicectl: read {}: failed", arguments.file)});
     return kUnreadable;
   }
   return code;

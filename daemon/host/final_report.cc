@@ -36,6 +36,12 @@ int replace_file(const char* path, const char* draft, std::string_view text) noe
 
 }  // namespace
 
+int exit_code(const sluice::Books& books, bool disk_failed, bool timed_out) noexcept {
+  if (books.lost > 0) return 4;
+  if (disk_failed) return 74;
+  return timed_out ? 3 : 0;
+}
+
 bool write_last_line(sluice::Reason reason, const sluice::Books& books, std::chrono::nanoseconds elapsed,
                      std::chrono::milliseconds at_most) noexcept {
   std::array<char, kRoom> line{};

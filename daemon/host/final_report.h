@@ -1,5 +1,5 @@
-// The last words: the report line on stderr and the same in STATE/last-exit.json. Both may be called in a signal
-// handler and never allocate; the line never blocks, the file blocks as long as its disk does.
+// The last words: the report line on stderr, the same in STATE/last-exit.json, and the exit code. All may be called in
+// a signal handler and never allocate; the line never blocks, the file blocks as long as its disk does.
 #pragma once
 
 #include <chrono>
@@ -7,6 +7,9 @@
 #include "sluice/report.h"
 
 namespace sluiced::host {
+
+// 0, 3, 4 or 74: how a stop went. What is lost outweighs a failed disk, and that a deadline.
+[[nodiscard]] int exit_code(const sluice::Books& books, bool disk_failed, bool timed_out) noexcept;
 
 // Writes the line and its end to stderr, in one piece, if stderr takes it within this time: a full pipe would hold a
 // plain write for ever. True if it was written.

@@ -3,9 +3,13 @@
 
 #include <fmt/core.h>
 #include <pthread.h>
+#include <sys/mman.h>
 #include <systemd/sd-daemon.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <condition_variable>
+#include <cstdint>
 #include <cstdlib>
 #include <deque>
 #include <mutex>
@@ -19,6 +23,29 @@ namespace {
 // Messages that wait while the socket is full. A status is worth nothing once there is a newer one.
 constexpr std::size_t kMost = 8;
 
+// FileDescriptorStoreMax= of the unit is as much: more starts than this need not be told apart.
+constexpr std::size_t kMostFailedStarts = 6;
+constexpr const char* kFailedStart = "failed-start";
+
+// A start that is not over after this long hangs, and systemd may end it.
+constexpr std::chrono::hours kLongestStart{1};
+
+// Counts the descriptors that failed starts have left with systemd, and closes our copies. Those of others stay.
+std::size_t take_failed_starts() {
+  char** names = nullptr;
+  const int count = ::sd_listen_fds_with_names(0, &names);
+  std::size_t failed = 0;
+  for (int i = 0; i < count; ++i) {
+    if (std::string(names[i]) == kFailedStart) {
+      ++failed;
+      ::close(SD_LISTEN_FDS_START + i);
+    }
+    std::free(names[i]);  // NOLINT(cppcoreguidelines-no-malloc): theirs is from malloc
+  }
+  std::free(static_cast<void*>(names));  // NOLINT(cppcoreguidelines-no-malloc)
+  return failed;
+}
+
 std::string extension(std::chrono::nanoseconds needs) {
   return fmt::format("EXTEND_TIMEOUT_USEC={}\n", std::chrono::ceil<std::chrono::microseconds>(needs).count());
 }
@@ -31,12 +58,24 @@ struct ServiceManager::Mailbox {
   std::deque<std::string> messages;  // guarded by mutex
   bool sending = false;              // guarded by mutex
   bool closed = false;               // guarded by mutex
+  bool starting = true;              // guarded by mutex
 
-  void run() {
+  // Until there is something to send. False if there will not be.
+  bool wait_message(std::unique_lock<std::mutex>& lock, std::chrono::milliseconds beat,
+                    std::chrono::steady_clock::time_point longest) {
+    const auto something = [this] { return closed || !messages.empty(); };
+    while (starting && std::chrono::steady_clock::now() < longest) {
+      if (changed.wait_for(lock, beat, something)) return !messages.empty();
+      if (starting) messages.push_back(extension(3 * beat));
+    }
+    changed.wait(lock, something);
+    return !messages.empty();
+  }
+
+  void run(std::chrono::milliseconds beat) {
+    const auto longest = std::chrono::steady_clock::now() + kLongestStart;
     std::unique_lock lock(mutex);
-    for (;;) {
-      changed.wait(lock, [this] { return closed || !messages.empty(); });
-      if (messages.empty()) return;
+    while (wait_message(lock, beat, longest)) {
       const std::string message = std::move(messages.front());
       messages.pop_front();
       sending = true;
@@ -49,13 +88,13 @@ struct ServiceManager::Mailbox {
   }
 };
 
-ServiceManager::ServiceManager() {
+ServiceManager::ServiceManager(std::chrono::milliseconds beat) : failed_starts_(take_failed_starts()) {
   if (std::getenv("NOTIFY_SOCKET") == nullptr) return;
   mailbox_ = std::make_shared<Mailbox>();
   // Let go from the start, with the mailbox its own: nobody can join a thread that the socket holds.
-  std::thread([mailbox = mailbox_] {
+  std::thread([mailbox = mailbox_, beat] {
     ::pthread_setname_np(::pthread_self(), "notify");
-    mailbox->run();
+    mailbox->run(beat);
   }).detach();
 }
 
@@ -78,7 +117,40 @@ void ServiceManager::send(std::string message) {
   mailbox_->changed.notify_all();
 }
 
-void ServiceManager::ready(const std::string& status) { send("READY=1\nSTATUS=" + status); }
+void ServiceManager::ready(const std::string& status) {
+  if (!mailbox_) return;
+  {
+    const std::lock_guard lock(mailbox_->mutex);
+    mailbox_->starting = false;
+  }
+  send(fmt::format("READY=1\nSTATUS={}\nFDSTOREREMOVE=1\nFDNAME={}", status, kFailedStart));
+}
+
+std::chrono::seconds ServiceManager::start_failed(const std::string& why) {
+  using std::chrono::seconds;
+  if (!mailbox_) return seconds{0};
+  if (failed_starts_ < kMostFailedStarts) {
+    // A file, since systemd keeps no two descriptors of one inode.
+    const int token = ::memfd_create(kFailedStart, MFD_CLOEXEC);
+    if (token >= 0) {
+      const std::string message = fmt::format("FDSTORE=1\nFDNAME={}", kFailedStart);
+      ::sd_pid_notify_with_fds(0, 0, message.c_str(), &token, 1);
+      ::close(token);
+    }
+  }
+  const seconds pause = pause_after(failed_starts_);
+  if (pause > seconds{0}) status(fmt::format("tried again in {} s: {}", pause.count(), why), pause + seconds{10});
+  constexpr std::uint64_t second = 1'000'000;  // microseconds
+  ::sd_notify_barrier(0, second);
+  return pause;
+}
+
+std::chrono::seconds pause_after(std::size_t failed_starts) noexcept {
+  if (failed_starts == 0) return std::chrono::seconds{0};
+  constexpr std::uint64_t longest = 30;
+  const std::uint64_t doubled = std::uint64_t{1} << (std::min(failed_starts, kMostFailedStarts) - 1);
+  return std::chrono::seconds{std::min(doubled, longest)};
+}
 
 void ServiceManager::stopping(std::chrono::nanoseconds needs) {
   send("STOPPING=1\n" + extension(needs) + "STATUS=closing");

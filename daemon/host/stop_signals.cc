@@ -19,6 +19,7 @@
 #include <system_error>
 
 #include "host/final_report.h"
+#include "host/stop_times.h"
 #include "sluice/tracker.h"
 
 namespace sluiced::host {
@@ -34,14 +35,13 @@ constexpr nanoseconds kBackstopMargin = milliseconds{60};
 constexpr nanoseconds kLastMargin = milliseconds{20};
 // What a stop gets while there is no tracker to ask; see Tracker::least_drain().
 constexpr nanoseconds kLeastDrain = milliseconds{100};
-constexpr std::int64_t kNever = INT64_MAX;
 
 std::atomic<int> wake_fd{-1};
-std::atomic<std::size_t> stops{0};
+StopTimes times;
 std::atomic<std::size_t> reopens{0};
+std::atomic<std::uint64_t> strays{0};       // a bit a signal: number 1 is bit 0
+std::atomic<std::uint64_t> strays_told{0};  // of those
 std::atomic<std::int64_t> drain_timeout_ns{0};
-std::atomic<std::int64_t> first_signal_ns{kNever};
-std::atomic<std::int64_t> deadline_ns{kNever};  // only comes nearer
 std::atomic<const sluice::Tracker*> tracker{nullptr};
 std::atomic<bool> report_owed{false};
 std::atomic<bool> report_claimed{false};
@@ -51,19 +51,22 @@ timer_t backstop_timer{};                      // constant once made, before the
 std::array<char, PATH_MAX> last_exit_path{};   // constant once report_owed
 std::array<char, PATH_MAX> last_exit_draft{};  // likewise
 
-static_assert(std::atomic<std::int64_t>::is_always_lock_free &&
+static_assert(std::atomic<std::uint64_t>::is_always_lock_free &&
               std::atomic<const sluice::Tracker*>::is_always_lock_free);
 
-std::int64_t now_ns() noexcept {
+// Signals that mean nothing here and whose default ends the process; so do the real-time ones.
+constexpr std::array kStrays{SIGUSR1, SIGUSR2, SIGALRM, SIGPWR, SIGIO, SIGVTALRM, SIGPROF, SIGSTKFLT, SIGXCPU};
+
+nanoseconds now() noexcept {
   timespec now{};
   ::clock_gettime(CLOCK_MONOTONIC, &now);  // what steady_clock reads
-  return std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+  return nanoseconds{std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec};
 }
 
-void arm(std::int64_t at_ns) noexcept {
+void arm(nanoseconds at) noexcept {
   itimerspec when{};
-  when.it_value.tv_sec = at_ns / 1'000'000'000;
-  when.it_value.tv_nsec = at_ns % 1'000'000'000;
+  when.it_value.tv_sec = at.count() / 1'000'000'000;
+  when.it_value.tv_nsec = at.count() % 1'000'000'000;
   ::timer_settime(backstop_timer, TIMER_ABSTIME, &when, nullptr);
 }
 
@@ -72,26 +75,16 @@ void ring() noexcept {
   [[maybe_unused]] const ssize_t n = ::write(wake_fd.load(), &one, sizeof one);
 }
 
-std::int64_t least_drain_ns() noexcept {
+nanoseconds least_drain() noexcept {
   const sluice::Tracker* const watched = tracker.load();
-  return (watched != nullptr ? watched->least_drain() : kLeastDrain).count();
+  return watched != nullptr ? watched->least_drain() : kLeastDrain;
 }
 
 void on_stop(int /*signal*/) {
   const int saved = errno;
-  const std::int64_t now = now_ns();
-  const std::size_t earlier = stops.fetch_add(1);
-  if (earlier < 2) {
-    std::int64_t end = now + least_drain_ns();
-    if (earlier == 0) {
-      first_signal_ns.store(now);
-      end = std::max(end, now + drain_timeout_ns.load());
-    }
-    std::int64_t old = deadline_ns.load();
-    while (end < old && !deadline_ns.compare_exchange_weak(old, end)) {
-    }
-    arm(deadline_ns.load() + kBackstopMargin.count());
-  }
+  times.ask(
+      now(), least_drain(), nanoseconds{drain_timeout_ns.load()},
+      [](nanoseconds deadline) { arm(sluice::sum(deadline, kBackstopMargin)); }, [](StopTimes::Instant) {});
   ring();
   errno = saved;
 }
@@ -103,13 +96,27 @@ void on_reopen(int /*signal*/) {
   errno = saved;
 }
 
+void on_stray(int signal) {
+  const int saved = errno;
+  const std::uint64_t bit = std::uint64_t{1} << static_cast<unsigned>(signal - 1);
+  if ((strays.fetch_or(bit) & bit) == 0) ring();
+  errno = saved;
+}
+
+// For signals that report an error of a call, which the call itself returns as well.
+void on_known_error(int /*signal*/) {}
+
 // The report by hand: the main loop has not come to it in time.
 void report_from_handler() noexcept {
   sluice::Books books;
-  if (const sluice::Tracker* const watched = tracker.load(); watched != nullptr) books = watched->books_at_exit();
-  if (decided_code.load() < 0) decided_code.store(books.lost > 0 ? 4 : 3);
+  bool disk_failed = false;
+  if (const sluice::Tracker* const watched = tracker.load(); watched != nullptr) {
+    books = watched->books_at_exit();
+    disk_failed = watched->disk_failed();
+  }
+  if (decided_code.load() < 0) decided_code.store(exit_code(books, disk_failed, true));
   if (!report_owed.load()) return;
-  const nanoseconds elapsed{now_ns() - first_signal_ns.load()};
+  const nanoseconds elapsed = now() - times.first().time_since_epoch();
   static_cast<void>(write_last_line(sluice::Reason::backstop, books, elapsed, milliseconds{0}));
   // The disk last: it may be what holds everything up.
   if (last_exit_path[0] != '\0') {
@@ -118,24 +125,36 @@ void report_from_handler() noexcept {
   }
 }
 
-void on_backstop(int /*signal*/) {
+void on_backstop(int signal, siginfo_t* info, void* /*context*/) {
+  if (info->si_code != SI_TIMER) return on_stray(signal);  // somebody's kill, not our timer
   // The second time its own writing was too slow: nothing is left to do.
   if (!backstop_ran.exchange(true)) {
-    arm(now_ns() + kLastMargin.count());
+    arm(now() + kLastMargin);
     if (claim_report()) report_from_handler();
   }
   const int code = decided_code.load();
   ::_exit(code < 0 ? 3 : code);
 }
 
-void handle(int signal, void (*handler)(int), int flags) {
-  struct sigaction action {};
-  action.sa_handler = handler;
-  action.sa_flags = flags;
+void handle(int signal, struct sigaction action, sigset_t& ours) {
   sigemptyset(&action.sa_mask);
   if (::sigaction(signal, &action, nullptr) != 0) {
     throw std::system_error(errno, std::generic_category(), "sigaction");
   }
+  sigaddset(&ours, signal);
+}
+
+void handle(int signal, void (*handler)(int), sigset_t& ours) {
+  struct sigaction action {};
+  action.sa_handler = handler;
+  action.sa_flags = SA_RESTART;
+  handle(signal, action, ours);
+}
+
+std::string name_of(int signal) {
+  if (const char* const name = ::sigabbrev_np(signal); name != nullptr) return std::string("SIG") + name;
+  const int above = signal - SIGRTMIN;
+  return above == 0 ? "SIGRTMIN" : "SIGRTMIN+" + std::to_string(above);
 }
 
 }  // namespace
@@ -151,18 +170,19 @@ StopSignals::StopSignals(nanoseconds drain_timeout) : wake_fd_(::eventfd(0, EFD_
   if (::timer_create(CLOCK_MONOTONIC, &event, &backstop_timer) != 0) {
     throw std::system_error(errno, std::generic_category(), "timer_create");
   }
-  // The backstop may interrupt itself: its second signal is what ends a first that hangs.
-  handle(SIGRTMIN, on_backstop, SA_RESTART | SA_NODEFER);
-  handle(SIGTERM, on_stop, SA_RESTART);
-  handle(SIGINT, on_stop, SA_RESTART);
-  handle(SIGHUP, on_reopen, SA_RESTART);
-  handle(SIGPIPE, SIG_IGN, 0);  // a reader that leaves is an error of that write
-  handle(SIGXFSZ, SIG_IGN, 0);  // and so is a limit on the size of files
-  // Whatever mask we were started with.
   sigset_t ours;
   sigemptyset(&ours);
-  for (const int signal : {SIGRTMIN, SIGTERM, SIGINT, SIGHUP}) sigaddset(&ours, signal);
-  ::pthread_sigmask(SIG_UNBLOCK, &ours, nullptr);
+  struct sigaction backstop {};
+  backstop.sa_sigaction = on_backstop;
+  // It may interrupt itself: its second signal is what ends a first that hangs.
+  backstop.sa_flags = SA_RESTART | SA_NODEFER | SA_SIGINFO;
+  handle(SIGRTMIN, backstop, ours);
+  for (const int signal : {SIGTERM, SIGINT, SIGQUIT}) handle(signal, on_stop, ours);
+  handle(SIGHUP, on_reopen, ours);
+  for (const int signal : {SIGPIPE, SIGXFSZ}) handle(signal, on_known_error, ours);
+  for (const int signal : kStrays) handle(signal, on_stray, ours);
+  for (int signal = SIGRTMIN + 1; signal <= SIGRTMAX; ++signal) handle(signal, on_stray, ours);
+  ::pthread_sigmask(SIG_UNBLOCK, &ours, nullptr);  // whatever mask we were started with
 }
 
 StopSignals::~StopSignals() {
@@ -189,18 +209,24 @@ StopSignals::Heard StopSignals::wait(nanoseconds at_most) noexcept {
     std::uint64_t count = 0;
     [[maybe_unused]] const ssize_t n = ::read(wake_fd_, &count, sizeof count);
   }
-  return {stops.load(), reopens.load()};
+  return {times.stops(), reopens.load()};
 }
 
 void StopSignals::wake() noexcept { ring(); }
 
-StopSignals::Clock::time_point StopSignals::first_signal() const noexcept {
-  return Clock::time_point(nanoseconds(first_signal_ns.load()));
+std::vector<std::string> StopSignals::take_strays() {
+  std::vector<std::string> names;
+  const std::uint64_t came = strays.load();
+  const std::uint64_t news = came & ~strays_told.exchange(came);
+  for (int signal = 1; signal <= 64; ++signal) {
+    if ((news >> static_cast<unsigned>(signal - 1) & 1U) != 0) names.push_back(name_of(signal));
+  }
+  return names;
 }
 
-StopSignals::Clock::time_point StopSignals::deadline() const noexcept {
-  return Clock::time_point(nanoseconds(deadline_ns.load()));
-}
+StopSignals::Clock::time_point StopSignals::first_signal() const noexcept { return times.first(); }
+
+StopSignals::Clock::time_point StopSignals::deadline() const noexcept { return times.deadline(); }
 
 bool claim_report() noexcept { return !report_claimed.exchange(true); }
 

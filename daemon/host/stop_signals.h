@@ -1,13 +1,16 @@
-// Signals and the backstop. SIGTERM and SIGINT set the deadline, arm a kernel timer a little behind it and wake the
-// main loop, all within their handler; the timer's own handler writes the report and ends the process. So the hard
-// deadline depends on no thread of ours still working. Made once, by main, before any other thread; blocked in no
-// thread. What it cannot do: end a thread that the kernel will not release from a dead disk.
+// Signals and the backstop. SIGTERM, SIGINT and SIGQUIT set the deadline, arm a kernel timer a little behind it and
+// wake the main loop, all within their handler; the timer's own handler writes the report and ends the process. So the
+// hard deadline depends on no thread of ours still working. Other signals whose default would end the process undrained
+// are caught, and named once each. Made once, by main, before any other thread; blocked in no thread. What it cannot
+// do: end a thread that the kernel will not release from a dead disk.
 #pragma once
 
 #include <chrono>
 #include <cstddef>
 #include <filesystem>
 #include <optional>
+#include <string>
+#include <vector>
 
 namespace sluice {
 class Tracker;
@@ -19,8 +22,9 @@ class StopSignals {
  public:
   using Clock = std::chrono::steady_clock;
 
-  // From here SIGTERM, SIGINT and SIGHUP are ours, SIGPIPE and SIGXFSZ are ignored. The first signal sets the deadline
-  // this far away, but never nearer than what the tracker needs at least. Throws std::system_error.
+  // From here all signals that would end the process have handlers, but for those of faults in the program (SIGSEGV,
+  // SIGABRT …) and SIGKILL. None is ignored: a child would inherit that. The first signal sets the deadline this far
+  // away, but never nearer than what the tracker needs at least. Throws std::system_error.
   explicit StopSignals(std::chrono::nanoseconds drain_timeout);
   ~StopSignals();
   StopSignals(const StopSignals&) = delete;
@@ -34,12 +38,15 @@ class StopSignals {
 
   // Waits until something new happens, or for at most this long. The counts are those since the start.
   struct Heard {
-    std::size_t stops = 0;    // SIGTERM and SIGINT together
+    std::size_t stops = 0;    // SIGTERM, SIGINT and SIGQUIT together; 2: two or more
     std::size_t reopens = 0;  // SIGHUP
   };
   [[nodiscard]] Heard wait(std::chrono::nanoseconds at_most) noexcept;
   // Ends a wait, from any thread.
   void wake() noexcept;
+  // Signals that came and mean nothing here ("SIGUSR1"), each told once in the life of the process. One thread at a
+  // time.
+  [[nodiscard]] std::vector<std::string> take_strays();
 
   // Of the stop that was asked for: when, and until when (which a second signal moves forward).
   [[nodiscard]] Clock::time_point first_signal() const noexcept;

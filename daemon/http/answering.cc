@@ -20,6 +20,7 @@ bool Connection::has_room() const noexcept {
 // A whole request goes to the tracker: answered at once if its end is known at once, or queued with the committer.
 void Connection::submit(Content content, std::string_view content_type, ChargedBytes& attributes, std::string_view body,
                         Ending ending) {
+  ending.origin = origin_;
   Slots::Hold slot = loop_.slots().try_hold();
   if (slot == nullptr) return problem({429, "no room to take this now"}, ending);
   if (const auto refusal = loop_.intake().take(content, content_type, attributes, body, *slot))
@@ -48,22 +49,29 @@ void Connection::write_told() {
 
 void Connection::write_outcome(const Slot& slot, Ending ending) {
   if (slot.outcome.answer == sluice::Admit::accepted) {
-    write_accepted(loop_.out(), loop_.date(), ending, slot.events, slot.outcome.first, slot.outcome.last);
+    write_accepted(loop_.out(), loop_.common(ending), slot.events, slot.outcome.first, slot.outcome.last);
     return answered(202, ending);
   }
   constexpr std::string_view detail = "the disk failed under this request: it was taken whole or not at all";
-  write_problem(loop_.out(), loop_.date(), ending, {500, detail});
+  write_problem(loop_.out(), loop_.common(ending), {500, detail});
   answered(500, ending);
 }
 
 void Connection::problem(const Problem& problem, Ending ending) {
   if (loop_.draining() || problem.status == 503) ending.keep_alive = false;
+  ending.origin = origin_;
   if (const auto why = refused_by(problem.status); why && !problem.counted) loop_.count(*why);
-  put(problem.status, ending, [&](std::string& out) { write_problem(out, loop_.date(), ending, problem); });
+  put(problem.status, ending, [&](std::string& out) { write_problem(out, loop_.common(ending), problem); });
 }
 
 void Connection::page(const Page& page, Ending ending, bool with_body) {
-  put(page.status, ending, [&](std::string& out) { write_page(out, loop_.date(), ending, page, with_body); });
+  ending.origin = origin_;
+  put(page.status, ending, [&](std::string& out) { write_page(out, loop_.common(ending), page, with_body); });
+}
+
+void Connection::allowed(std::string_view fields, Ending ending) {
+  ending.origin = origin_;
+  put(204, ending, [&](std::string& out) { write_allowed(out, loop_.common(ending), fields); });
 }
 
 // An answer that is known at once: out with this turn's, or behind those that the committer owes.
@@ -85,7 +93,13 @@ void Connection::put(int status, Ending ending, Write write) {
 
 void Connection::refuse(int status, std::string_view detail, bool with_body) {
   drop_request();
-  problem({status, detail, 0, {}, with_body}, {false, false});
+  problem({status, detail, 0, {}, with_body}, {.keep_alive = false});
+}
+
+void Connection::refuse_one_too_many() {
+  loop_.count(Refused::connections);
+  drop_request();
+  problem({.status = 503, .detail = kTooManyConnections, .counted = true}, {.keep_alive = false});
 }
 
 void Connection::answered(int status, Ending ending) {
@@ -126,6 +140,7 @@ void Connection::write() {
   progress_ = true;
   unsent_.drop_front(static_cast<std::size_t>(size));
   if (unsent_.empty()) unsent_answers_ = 0;
+  if (unsent_.empty() && open() && loop_.draining()) watch_settling();
   go_on();
 }
 

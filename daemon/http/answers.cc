@@ -9,6 +9,10 @@
 namespace sluiced::http {
 namespace {
 
+constexpr std::string_view kClosing = "Connection: close\r\n";
+constexpr std::string_view kStaying = "Connection: keep-alive\r\n";
+constexpr std::size_t kDateSize = 6 + 29 + 2;  // "Date: ", an HTTP date, a line end
+
 // Writes piece behind piece where there is room for all of them. For the answer that is written most: a string looks
 // for room at each of its pieces, which cost more than their bytes.
 class Cursor {
@@ -37,63 +41,78 @@ void append_number(Out& out, std::uint64_t number) {
 }
 
 template <typename Out>
-void append_head(Out& out, int status, std::string_view date, Ending ending, std::string_view content_type,
+void append_head(Out& out, int status, std::string_view common, std::string_view content_type,
                  std::size_t content_length) {
   out += "HTTP/1.1 ";
   append_number(out, static_cast<std::uint64_t>(status));
   out += ' ';
   out += phrase_of(status);
   out += "\r\n";
-  out += date;
+  out += common;
   out += "Content-Type: ";
   out += content_type;
   out += "\r\nContent-Length: ";
   append_number(out, content_length);
   out += "\r\n";
-  if (!ending.keep_alive) {
-    out += "Connection: close\r\n";
-  } else if (ending.http10) {
-    out += "Connection: keep-alive\r\n";
-  }
+}
+
+std::string date_line(std::time_t second) {
+  std::tm parts{};
+  gmtime_r(&second, &parts);
+  static constexpr std::array<const char*, 7> days = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+  static constexpr std::array<const char*, 12> months = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                                         "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+  std::string line = "Date: ";
+  const auto two = [&line](int number) {
+    line += static_cast<char>('0' + number / 10 % 10);
+    line += static_cast<char>('0' + number % 10);
+  };
+  line.append(days[static_cast<std::size_t>(parts.tm_wday)]).append(", ");
+  two(parts.tm_mday);
+  line.append(" ").append(months[static_cast<std::size_t>(parts.tm_mon)]).append(" ");
+  line.append(std::to_string(parts.tm_year + 1900)).append(" ");
+  two(parts.tm_hour);
+  line += ':';
+  two(parts.tm_min);
+  line += ':';
+  two(parts.tm_sec);
+  line += " GMT\r\n";
+  return line;
 }
 
 }  // namespace
 
-std::string_view DateLine::now() {
-  const std::time_t second = std::time(nullptr);
-  if (second != second_) {
-    std::tm parts{};
-    gmtime_r(&second, &parts);
-    static constexpr std::array<const char*, 7> days = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
-    static constexpr std::array<const char*, 12> months = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
-                                                           "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-    std::string line = "Date: ";
-    const auto two = [&line](int number) {
-      line += static_cast<char>('0' + number / 10 % 10);
-      line += static_cast<char>('0' + number % 10);
-    };
-    line.append(days[static_cast<std::size_t>(parts.tm_wday)]).append(", ");
-    two(parts.tm_mday);
-    line.append(" ").append(months[static_cast<std::size_t>(parts.tm_mon)]).append(" ");
-    line.append(std::to_string(parts.tm_year + 1900)).append(" ");
-    two(parts.tm_hour);
-    line += ':';
-    two(parts.tm_min);
-    line += ':';
-    two(parts.tm_sec);
-    line += " GMT\r\n";
-    line.copy(line_.data(), kSize);
-    second_ = second;
+CommonFields::CommonFields(std::chrono::nanoseconds idle, const std::vector<std::string>& origins)
+    : text_(std::string(kClosing) + std::string(kDateSize, ' ') + std::string(kStaying)) {
+  const auto seconds = std::chrono::floor<std::chrono::seconds>(idle).count();
+  if (seconds >= 1) text_ += "Keep-Alive: timeout=" + std::to_string(seconds) + "\r\n";
+  for (const std::string& origin : origins) {
+    of_origins_.push_back("Access-Control-Allow-Origin: " + origin +
+                          "\r\nVary: Origin\r\nAccess-Control-Expose-Headers: Retry-After\r\n");
   }
-  return {line_.data(), kSize};
 }
 
-void write_accepted(std::string& out, std::string_view date, Ending ending, std::size_t events,
-                    const sluice::EventId& first, const sluice::EventId& last) {
+std::string_view CommonFields::now(Ending ending) {
+  const std::time_t second = std::time(nullptr);
+  if (second != second_) {
+    text_.replace(kClosing.size(), kDateSize, date_line(second));
+    second_ = second;
+  }
+  const std::string_view text = text_;
+  const std::string_view fields =
+      ending.keep_alive ? text.substr(kClosing.size()) : text.substr(0, kClosing.size() + kDateSize);
+  if (ending.origin == 0) return fields;
+  with_origin_ = fields;
+  return with_origin_ += of_origins_[ending.origin - 1];
+}
+
+void write_accepted(std::string& out, std::string_view common, std::size_t events, const sluice::EventId& first,
+                    const sluice::EventId& last) {
   constexpr std::string_view none = R"({"accepted":0})";
-  constexpr std::size_t most = 512;  // its head is 160 bytes at most, its body 170
+  // Its head is 240 bytes at most without the fields for a page, which are 90 and its origin; its body 170.
+  constexpr std::size_t most = 512 + 128 + kMaxOrigin;
   if (events == 0) {
-    append_head(out, 202, date, ending, "application/json", none.size());
+    append_head(out, 202, common, "application/json", none.size());
     out.append("\r\n").append(none);
     return;
   }
@@ -113,13 +132,13 @@ void write_accepted(std::string& out, std::string_view date, Ending ending, std:
 
   std::array<char, most> whole;
   Cursor to(whole.data());
-  append_head(to, 202, date, ending, "application/json", size);
+  append_head(to, 202, common, "application/json", size);
   to += "\r\n";
   for (const std::string_view part : body) to += part;
   out.append(whole.data(), static_cast<std::size_t>(to.at() - whole.data()));
 }
 
-void write_problem(std::string& out, std::string_view date, Ending ending, const Problem& problem) {
+void write_problem(std::string& out, std::string_view common, const Problem& problem) {
   std::string body = "{\"title\":\"";
   body.append(phrase_of(problem.status)).append("\",\"status\":").append(std::to_string(problem.status));
   body.append(",\"detail\":\"").append(problem.detail).append("\"");
@@ -127,17 +146,21 @@ void write_problem(std::string& out, std::string_view date, Ending ending, const
   if (problem.index) body.append(",\"index\":").append(std::to_string(*problem.index));
   body += '}';
 
-  append_head(out, problem.status, date, ending, "application/problem+json", body.size());
-  if (!problem.allow.empty()) out.append("Allow: ").append(problem.allow).append("\r\n");
+  append_head(out, problem.status, common, "application/problem+json", body.size());
+  out += problem.fields;
   if (problem.status == 429 || problem.status == 503) out += "Retry-After: 1\r\n";
   out += "\r\n";
   if (problem.with_body) out += body;
 }
 
-void write_page(std::string& out, std::string_view date, Ending ending, const Page& page, bool with_body) {
-  append_head(out, page.status, date, ending, page.content_type, page.body.size());
+void write_page(std::string& out, std::string_view common, const Page& page, bool with_body) {
+  append_head(out, page.status, common, page.content_type, page.body.size());
   out += "\r\n";
   if (with_body) out += page.body;
+}
+
+void write_allowed(std::string& out, std::string_view common, std::string_view fields) {
+  out.append("HTTP/1.1 204 ").append(phrase_of(204)).append("\r\n").append(common).append(fields).append("\r\n");
 }
 
 std::optional<Refused> refused_by(int status) noexcept {
@@ -145,6 +168,8 @@ std::optional<Refused> refused_by(int status) noexcept {
     case 400:
     case 411:
       return Refused::malformed;
+    case 403:
+      return Refused::forbidden;
     case 408:
       return Refused::timeout;
     case 413:
@@ -170,8 +195,12 @@ std::string_view phrase_of(int status) noexcept {
       return "OK";
     case 202:
       return "Accepted";
+    case 204:
+      return "No Content";
     case 400:
       return "Bad Request";
+    case 403:
+      return "Forbidden";
     case 404:
       return "Not Found";
     case 405:

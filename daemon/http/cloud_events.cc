@@ -8,6 +8,8 @@
 #include <array>
 #include <charconv>
 #include <cstdint>
+#include <deque>
+#include <functional>
 #include <utility>
 
 #include "http/json_check.h"
@@ -134,21 +136,13 @@ class Characters {
   std::string_view rest_;
 };
 
-// In the order of what the names mean, however they are written: "\u0069d" is "id".
-int compare_names(std::string_view left, std::string_view right) noexcept {
-  Characters of_left(left);
-  Characters of_right(right);
-  for (;;) {
-    const int a = of_left.next();
-    const int b = of_right.next();
-    if (a != b) return a - b;
-    if (a == Characters::kEnd) return 0;
+// Whether the text inside quotes means the word, however it is written.
+bool means(std::string_view text, std::string_view word) noexcept {
+  Characters characters(text);
+  for (const char c : word) {
+    if (characters.next() != c) return false;
   }
-}
-// `word` has no character with a short escape, so any escape makes the text five bytes longer.
-bool is(std::string_view text, std::string_view word) noexcept {
-  if (text.size() < word.size() + 5) return text == word;
-  return text.find('\\') != std::string_view::npos && compare_names(text, word) == 0;
+  return characters.next() == Characters::kEnd;
 }
 
 // ---- what makes an event
@@ -156,11 +150,8 @@ bool is(std::string_view text, std::string_view word) noexcept {
 // CloudEvents, "Naming Conventions".
 bool may_be_in_name(int c) noexcept { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); }
 
-bool is_attribute_name(std::string_view inside_quotes) noexcept {
-  Characters characters(inside_quotes);
-  int c = characters.next();
-  while (may_be_in_name(c)) c = characters.next();
-  return c == Characters::kEnd && !inside_quotes.empty();
+bool is_attribute_name(std::string_view name) noexcept {
+  return !name.empty() && std::ranges::all_of(name, may_be_in_name);
 }
 
 // Something of a client's for our answer: short, and without what would need escaping.
@@ -207,25 +198,46 @@ constexpr std::array<std::string_view, 8> kCore = {"specversion",     "id",     
                                                    "datacontenttype", "dataschema", "subject", "time"};
 constexpr std::size_t kRequired = 4;  // of these, from the first
 
+constexpr std::size_t kFew = 32;  // names, which are sorted as fast as they are hashed
+
+// True: no two names are equal, since their hashes differ. False says nothing; where the search in the table gets long
+// it is given up, so that nobody can make it slow by a choice of names.
+bool all_differ(std::span<const std::string_view> names) {
+  std::array<std::size_t, 2 * kMaxMembers> table{};  // 0: free
+  constexpr std::size_t longest = 16;
+  for (const std::string_view name : names) {
+    const std::size_t hash = std::max<std::size_t>(std::hash<std::string_view>()(name), 1);
+    std::size_t tries = 0;
+    while (tries < longest && table[(hash + tries) % table.size()] != 0) {
+      if (table[(hash + tries) % table.size()] == hash) return false;
+      ++tries;
+    }
+    if (tries == longest) return false;
+    table[(hash + tries) % table.size()] = hash;
+  }
+  return true;
+}
+
 // Looks at the members of one event, then at all of them together.
 class Judge {
  public:
-  CloudFault look_at(std::string_view name, std::string_view value) {
+  // `written`: the name as it stands between its quotes.
+  CloudFault look_at(std::string_view written, std::string_view value) {
     if (count_ == names_.size()) return malformed(fmt::format("an event has at most {} members", kMaxMembers));
+    const std::string_view name = written.find('\\') == std::string_view::npos ? written : unescaped(written);
     names_[count_++] = name;
-    escaped_ = escaped_ || name.find('\\') != std::string_view::npos;
 
-    if (is(name, "data")) {  // any value; null is one
+    if (name == "data") {  // any value; null is one
       has_data_ = true;
       return {};
     }
     const bool unset = value == "null";
-    if (is(name, "data_base64")) {
+    if (name == "data_base64") {
       has_base64_ = !unset;
       if (unset || (value.front() == '"' && is_base64(without_quotes(value)))) return {};
       return malformed("data_base64 is not a string in Base64");
     }
-    if (!is_attribute_name(name)) return no_name(name);
+    if (!is_attribute_name(name)) return no_name(written);
     return unset ? CloudFault() : look_at_attribute(name, value);
   }
 
@@ -240,12 +252,12 @@ class Judge {
 
  private:
   CloudFault look_at_attribute(std::string_view name, std::string_view value) {
-    const auto* const core = std::ranges::find_if(kCore, [&](std::string_view known) { return is(name, known); });
+    const auto* const core = std::ranges::find(kCore, name);
     if (core == kCore.end()) return look_at_extension(name, value);
     if (value.front() != '"') return wrong(*core, "is not a string");
     const std::string_view text = without_quotes(value);
     if (text.empty()) return wrong(*core, "is empty");
-    if (core == kCore.begin() && !is(text, "1.0")) return wrong(*core, "is not 1.0");
+    if (core == kCore.begin() && !means(text, "1.0")) return wrong(*core, "is not 1.0");
     found_[static_cast<std::size_t>(core - kCore.begin())] = true;
     return {};
   }
@@ -266,19 +278,26 @@ class Judge {
 
   CloudFault find_double() {
     const std::span<std::string_view> names(names_.data(), count_);
-    const auto equal = [this](std::string_view a, std::string_view b) { return escaped_ ? is_same(a, b) : a == b; };
-    std::ranges::sort(
-        names, [this](std::string_view a, std::string_view b) { return escaped_ ? compare_names(a, b) < 0 : a < b; });
-    const auto doubled = std::ranges::adjacent_find(names, equal);
+    if (names.size() > kFew && all_differ(names)) return {};
+    std::ranges::sort(names);
+    const auto doubled = std::ranges::adjacent_find(names);
     if (doubled == names.end()) return {};
     return malformed(fmt::format("the member {} is there twice", shown(*doubled)));
   }
-  static bool is_same(std::string_view a, std::string_view b) noexcept { return compare_names(a, b) == 0; }
 
-  std::array<std::string_view, kMaxMembers> names_;  // as written, without quotes
+  // Once a name, however often it is compared. What is not ASCII may become anything that no name has.
+  std::string_view unescaped(std::string_view written) {
+    std::string& name = unescaped_.emplace_back();
+    Characters characters(written);
+    for (int c = characters.next(); c != Characters::kEnd; c = characters.next())
+      name += c < 0x80 ? static_cast<char>(c) : '\xff';
+    return name;
+  }
+
+  std::array<std::string_view, kMaxMembers> names_;  // escapes undone
+  std::deque<std::string> unescaped_;                // where those of them are that had any
   std::size_t count_ = 0;
   std::array<bool, kCore.size()> found_{};
-  bool escaped_ = false;  // a name is not what it looks like
   bool has_data_ = false;
   bool has_base64_ = false;
 };
@@ -364,29 +383,45 @@ void Output::put_base64(std::string_view bytes) {
   }
 }
 
-// The HTTP binding, 3.1.3.2: quotes are undone, then percent signs. False: it is not of that form, or not UTF-8.
-bool decode(std::string_view value, std::string& text) {
+// The inside of one quoted string that is all of the value. False: it is none.
+bool unquote(std::string_view value, std::string& text) {
   text.clear();
-  if (value.starts_with('"')) {  // one quoted string, to the end
-    for (value.remove_prefix(1); !value.starts_with('"'); value.remove_prefix(1)) {
-      if (value.starts_with('\\')) value.remove_prefix(1);
-      if (value.empty()) return false;
-      text += value.front();
-    }
-    if (value.size() != 1) return false;
-  } else {
-    text = value;
+  if (!value.starts_with('"')) return false;
+  for (value.remove_prefix(1); !value.starts_with('"'); value.remove_prefix(1)) {
+    if (value.starts_with('\\')) value.remove_prefix(1);
+    if (value.empty()) return false;
+    text += value.front();
   }
-  if (!std::ranges::all_of(text, [](char c) { return is_between(c, ' ', '~'); })) return false;
+  return value.size() == 1;
+}
 
+// ISO 8859-1, which fields were once in, as UTF-8.
+std::string from_latin1(std::string_view text) {
+  std::string utf8;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x80) {
+      utf8 += c;
+    } else {
+      utf8 += static_cast<char>(0xC0U | byte >> 6U);
+      utf8 += static_cast<char>(0x80U | (byte & 0x3FU));
+    }
+  }
+  return utf8;
+}
+
+// The HTTP binding, 3.1.3.2: quotes are undone, then percent signs. Not all senders write so: a percent sign that
+// begins no escape stands for itself, as do quotes that are no quoted string; bytes beyond ASCII are UTF-8, or else
+// ISO 8859-1, as Node writes them. False: the escapes do not decode to UTF-8, so it cannot be what was meant.
+bool decode(std::string_view value, std::string& text) {
+  if (!unquote(value, text)) text = value;
+  if (!is_utf8(text)) text = from_latin1(text);
   std::size_t size = 0;
   for (std::size_t at = 0; at < text.size(); ++at) {
     char c = text[at];
-    if (c == '%') {
-      if (text.size() - at < 3) return false;
-      const int high = hex_value(text[at + 1]);
-      const int low = hex_value(text[at + 2]);
-      if (high < 0 || low < 0) return false;
+    const int high = c == '%' && text.size() - at >= 3 ? hex_value(text[at + 1]) : -1;
+    const int low = high >= 0 ? hex_value(text[at + 2]) : -1;
+    if (low >= 0) {
       c = static_cast<char>(high * 16 + low);
       at += 2;
     }
@@ -513,11 +548,12 @@ CloudFault put_data(std::string_view content_type, std::string_view body, std::s
   if (!body.empty()) {
     // Without a type the JSON format takes the data for JSON, and so do we where it is.
     const Form form = content_type.empty() ? Form::json : form_of(content_type);
+    const std::string_view json = without_mark(body);
     JsonFault no_json;
-    if (form == Form::json) no_json = check_json(body, kMaxJsonNesting - 1);  // one level is the event's own
+    if (form == Form::json) no_json = check_json(json, kMaxJsonNesting - 1);  // one level is the event's own
     if (form == Form::json && !no_json) {
       to.put(",\"data\":");
-      to.put(body);
+      to.put(json);
     } else if (form == Form::json && !content_type.empty()) {
       return malformed("the data: " + to_string(no_json));
     } else if (form == Form::text && is_utf8(body)) {

@@ -18,7 +18,9 @@
 #include "http/answers.h"
 #include "http/budget.h"
 #include "http/chunks.h"
+#include "http/decoder.h"
 #include "http/intake.h"
+#include "http/peers.h"
 #include "http/request.h"
 #include "http/server.h"
 #include "http/slots.h"
@@ -40,23 +42,37 @@ struct Owed {
   [[nodiscard]] bool operator==(const Owed&) const = default;
 };
 
+// An accepted socket, its listener's kind and its peer.
+struct Accepted {
+  int fd = -1;
+  bool tcp = true;
+  std::optional<Peer> peer = {};  // as counted in Shared::peers; nothing: in none
+};
+
 class Connection {
  public:
-  // Takes over the socket, which is counted in Shared::connections.
-  Connection(Loop& loop, int socket, bool tcp) noexcept;
+  // Takes over the socket, which is counted in Shared::connections, and perhaps in Shared::peers.
+  Connection(Loop& loop, const Accepted& accepted) noexcept;
   ~Connection();
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
   // Each of these is one turn, and may end with the connection forgotten: the caller touches it no more.
-  void begin();                       // the first: waits for requests
+  void begin(bool one_too_many);      // the first: waits for requests; of one too many for one that reads a page
   void on_ready(std::uint32_t what);  // EPOLLIN, EPOLLOUT …
   void on_told();                     // the first of its answers with the committer is there
-  void turn_away();                   // one connection too many: 503, unread
-  void drain();                       // the loop drains: if idle, ends
-  void end_reading();                 // what is half read by now stays half read
+  void drain();                       // the loop drains; or quiet clients are to go: if idle, ends
+  void end_reading();                 // what is half read by now stays half read, and who is quiet goes
   void give_up();                     // drops what the client has not read, or not got yet
   void tick(Clock::time_point now);   // ends what makes no progress
+
+  // How much memory it holds for a request for how long without progress, in bytes times seconds; 0: it makes progress.
+  [[nodiscard]] double burden(Clock::time_point now) const noexcept;
+  // Takes the memory of its request away; the client is told in a turn of its own.
+  void lose_request() noexcept;
+
+  // Ends it if its client is idle; false if it is not.
+  [[nodiscard]] bool try_let_go();
 
   std::list<Connection>::iterator self;  // where the loop keeps it
 
@@ -71,7 +87,12 @@ class Connection {
   // A request whose body is on its way.
   struct Request {
     Request(Budget& budget, Content of, std::string_view type, ChargedBytes of_event)
-        : content(of), content_type(type), attributes(std::move(of_event)), body(budget), own(budget) {}
+        : content(of),
+          content_type(type),
+          attributes(std::move(of_event)),
+          body(budget),
+          undecoded(budget),
+          own(budget) {}
 
     Content content;
     std::string content_type;  // a view would point into what is read next
@@ -81,7 +102,16 @@ class Connection {
     std::size_t expected = 0;           // the length, if not chunked
     std::optional<ChunkReader> chunks;  // if chunked
     std::size_t mark = 0;               // how much there was when the client last got more time
+    Clock::time_point marked_at{};      // and when
+    Clock::time_point begun_at{};
     ChargedBytes body;
+
+    std::unique_ptr<Decoder> decoder;  // of a body in a coding, else null
+    ChargedBytes undecoded;            // what has come and waits for the next turn
+    std::size_t received = 0;          // of the body as it is sent
+    bool whole = false;                // all of it
+    bool paused = false;               // there is something to decode, and it was others' turn
+
     Charge own;  // for this object
   };
 
@@ -96,9 +126,15 @@ class Connection {
   std::size_t take_body(std::string_view input);
   std::size_t take_chunks(std::string_view input);
   std::size_t dispatch(const Head& head, std::string_view rest);
+  std::size_t dispatch_to(std::string_view path, const Head& head, std::string_view rest);
   std::size_t receive_events(const Head& head, std::string_view rest);
   template <typename Write>
   std::size_t answer_at_once(const Head& head, std::string_view rest, Write write);
+  void take_encoded(std::string_view piece, bool whole);
+  [[nodiscard]] std::size_t decode(std::string_view input);
+  void go_on_decoding();
+  void refuse_body(DecodeStep::Fault fault);
+  void refuse_request(int status, std::string_view detail);
   void keep(std::string_view rest);
   void fill_body();
   bool make_room(std::size_t size);
@@ -112,7 +148,10 @@ class Connection {
   void write_outcome(const Slot& slot, Ending ending);
   void problem(const Problem& problem, Ending ending);
   void page(const Page& page, Ending ending, bool with_body);
+  void allowed(std::string_view fields, Ending ending);
   void refuse(int status, std::string_view detail, bool with_body = true);  // and close
+  void refuse_one_too_many();
+  void refuse_lost();
   template <typename Write>
   void put(int status, Ending ending, Write write);
   void answered(int status, Ending ending);
@@ -120,14 +159,17 @@ class Connection {
   void flush();
   void start_lingering();
   void start_settling();
+  void watch_settling();
   void close();
   void drop_request();
   void discard();
   void check_settled();
   [[nodiscard]] bool delivered();
-  [[nodiscard]] std::size_t unread();
+  [[nodiscard]] bool may_be_about_to_speak() const noexcept;
+  [[nodiscard]] std::size_t unread() const noexcept;
   [[nodiscard]] int on_the_way();
   [[nodiscard]] bool half_read() const noexcept { return begun_ || request_ != nullptr; }
+  [[nodiscard]] bool paused() const noexcept { return request_ != nullptr && request_->paused; }
   [[nodiscard]] bool open() const noexcept { return state_ == State::open; }
   void account();
   void renew_deadline();
@@ -139,19 +181,26 @@ class Connection {
   AnswerQueue pending_;               // those behind them, from the first that the committer owes
   std::unique_ptr<Request> request_;  // null, but while a body is on its way
   Clock::time_point deadline_{};
-  std::size_t skip_ = 0;      // bytes of a body that nobody wants
-  std::size_t searched_ = 0;  // of held_, for the end of a head
+  const Clock::time_point accepted_at_;
+  Clock::time_point moved_at_;  // to the end of its loop's list
+  std::size_t skip_ = 0;        // bytes of a body that nobody wants
+  std::size_t searched_ = 0;    // of held_, for the end of a head
   std::uint32_t unsent_answers_ = 0;
-  Owed owed_;               // as told to the loop
-  int was_on_the_way_ = 0;  // when the deadline for unsent answers was set
+  std::uint32_t origin_ = 0;  // of the page whose request is at hand, as Ending has it
+  Owed owed_;                 // as told to the loop
+  int was_on_the_way_ = 0;    // when the deadline for unsent answers was set
   State state_ = State::open;
   Waiting waiting_ = Waiting::idle;
   const bool tcp_;
+  bool one_too_many_ = false;
+  bool lost_ = false;           // its request was
   bool begun_ = false;          // a head is half read
   bool progress_ = true;        // since the deadline was set
   bool ended_ = false;          // the client sends no more
+  bool spoken_ = false;         // the client has sent something
   bool settling_ = false;       // told the loop that a last answer is on its way
   std::uint32_t interest_ = 0;  // as told to the ready set
+  const std::optional<Peer> peer_;
 };
 
 }  // namespace sluiced::http

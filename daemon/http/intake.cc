@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "http/cloud_events.h"
+#include "http/json_batch.h"
 #include "http/json_check.h"
 #include "http/ndjson.h"
 #include "http/text.h"
@@ -24,6 +25,36 @@ constexpr std::size_t kFreeEvents = 2048;
 // Case does not count in media types, but nearly all write them in lower case.
 bool same_type(std::string_view type, std::string_view name) noexcept {
   return type == name || equal_without_case(type, name);
+}
+
+// The many names of one event a line, without `x-`; the registered ones are few, and each has its senders.
+bool is_ndjson(std::string_view type) noexcept {
+  if (type == "application/x-ndjson") return true;  // what nearly all write
+  const std::size_t slash = type.find('/');
+  if (slash == std::string_view::npos) return false;
+  const std::string_view of = type.substr(0, slash);
+  if (!same_type(of, "application") && !same_type(of, "text")) return false;
+  std::string_view name = type.substr(slash + 1);
+  if (same_type(name.substr(0, 2), "x-")) name.remove_prefix(2);
+  return same_type(name, "ndjson") || same_type(name, "jsonl") || same_type(name, "jsonlines") ||
+         same_type(name, "json-lines") || same_type(name, "ldjson");
+}
+
+// A value that ends with its line, and more lines that are not blank: so the sender means lines.
+bool begins_as_lines(std::string_view text) noexcept {
+  Lines lines(text);
+  auto line = lines.next();
+  while (line && is_blank_line(*line)) line = lines.next();
+  if (!line || check_json_grammar(*line)) return false;
+  return lines.rest().find_first_not_of(" \t\r\n") != std::string_view::npos;
+}
+
+// Of those before the first that is wrong.
+template <typename Texts>
+std::size_t count_texts(Texts texts) noexcept {
+  std::size_t count = 0;
+  while (texts.next()) ++count;
+  return count;
 }
 
 // As the tracker answered by itself; what a receipt says is answered elsewhere.
@@ -84,25 +115,56 @@ Content content_of(std::string_view content_type, bool with_cloud_event_fields) 
   if (same_type(type, kCloudEventType)) return Content::cloud_event;
   if (same_type(type, "application/cloudevents-batch+json")) return Content::cloud_batch;
   if (with_cloud_event_fields) return Content::cloud_binary;
-  if (same_type(type, kJson)) return Content::json;
-  if (same_type(type, "application/x-ndjson")) return Content::ndjson;
+  if (same_type(type, kJson) || same_type(type, "text/json")) return Content::json;
+  if (is_ndjson(type)) return Content::ndjson;
+  if (same_type(type, "application/json-seq")) return Content::json_seq;
   return Content::opaque;
 }
 
+std::optional<Content> json_by_query(std::string_view target) noexcept {
+  constexpr std::string_view name = "array=";
+  Content content = Content::json;
+  for (std::size_t at = target.find('?'); at != std::string_view::npos;) {
+    target.remove_prefix(at + 1);
+    at = target.find('&');
+    const std::string_view parameter = target.substr(0, at);
+    if (!parameter.starts_with(name)) continue;
+    const std::string_view value = parameter.substr(name.size());
+    if (value != "event" && value != "batch") return std::nullopt;
+    content = value == "event" ? Content::json_event : Content::json;
+  }
+  return content;
+}
+
 std::size_t Intake::body_limit(Content content) const noexcept {
-  const bool many = content == Content::ndjson || content == Content::cloud_batch;
-  return many ? limits_.request_bytes : std::min(limits_.request_bytes, limits_.event_bytes);
+  switch (content) {
+    case Content::json:
+    case Content::json_event:  // may be lines
+    case Content::ndjson:
+    case Content::json_seq:
+    case Content::cloud_batch:
+      return limits_.request_bytes;
+    case Content::cloud_event:
+    case Content::cloud_binary:
+    case Content::opaque:
+      break;
+  }
+  return std::min(limits_.request_bytes, limits_.event_bytes);
 }
 
 std::optional<Refusal> Intake::take(Content content, std::string_view content_type, ChargedBytes& attributes,
                                     std::string_view body, Slot& slot) {
   if (body.empty() && content != Content::cloud_binary) return Refusal{400, "no event: the body is empty"};
+  if (content != Content::opaque && content != Content::cloud_binary) body = without_mark(body);
   switch (content) {
     case Content::json:
-      if (const JsonFault fault = check_json(body)) return Refusal{400, to_string(fault)};
-      return take_one(body, kJson, slot);
+      return take_json(body, true, slot);
+    case Content::json_event:
+      return take_json(body, false, slot);
     case Content::ndjson:
       return take_lines(body, slot);
+    case Content::json_seq:
+      return take_texts(JsonSequence(body), body, slot);
     case Content::opaque:
       return take_one(body, content_type, slot);
     case Content::cloud_event:
@@ -123,6 +185,45 @@ std::optional<Refusal> Intake::take_one(std::string_view payload, std::string_vi
   return hand_over(slot);
 }
 
+// An array is a batch; what is no JSON text but begins as lines of them is taken as lines: log shippers send these too
+// under the name of JSON.
+std::optional<Refusal> Intake::take_json(std::string_view body, bool array_is_batch, Slot& slot) {
+  std::optional<Refusal> refused;
+  if (array_is_batch && begins_as_array(body)) {
+    refused = take_texts(JsonArray(body), body, slot);
+  } else {
+    const JsonFault fault = check_json(body);
+    if (!fault) return take_one(body, kJson, slot);
+    refused = Refusal{400, to_string(fault)};
+  }
+  const bool malformed = refused && refused->status == 400;
+  return malformed && begins_as_lines(body) ? take_lines(body, slot) : refused;
+}
+
+// `texts` gives them one by one, checked but for their encoding.
+template <typename Texts>
+std::optional<Refusal> Intake::take_texts(Texts texts, std::string_view body, Slot& slot) {
+  EventList list(*this);
+  std::size_t most = body.size() / 2 + 1;  // two bytes each: "0,", but for the last
+  if (most > kFreeEvents) most = count_texts(texts);
+  if (auto refusal = list.make_room(most)) return refusal;
+
+  const bool all_utf8 = is_utf8(body);
+  while (const auto text = texts.next()) {
+    const std::size_t index = events_.size();
+    if (text->size() > limits_.event_bytes) return Refusal{413, too_large(limits_.event_bytes), 0, index};
+    if (!all_utf8 && !is_utf8(*text)) return Refusal{400, "invalid UTF-8", 0, index};
+    events_.push_back({std::as_bytes(std::span(*text)), kJson});
+  }
+  if (const JsonFault fault = texts.fault()) {
+    Refusal refused{400, to_string(fault)};
+    if (texts.fault_in_text()) refused.index = events_.size();
+    return refused;
+  }
+  if (events_.empty() && !Texts::kMayBeEmpty) return Refusal{400, "no event: every record is blank"};
+  return hand_over(slot);
+}
+
 std::optional<Refusal> Intake::take_lines(std::string_view body, Slot& slot) {
   EventList list(*this);
   if (auto refusal = list.make_room(count_lines(body))) return refusal;
@@ -131,13 +232,13 @@ std::optional<Refusal> Intake::take_lines(std::string_view body, Slot& slot) {
   const bool all_utf8 = is_utf8(body);
   Lines lines(body);
   while (const auto line = lines.next()) {
-    if (line->empty()) continue;
+    if (is_blank_line(*line)) continue;
     if (line->size() > limits_.event_bytes) return Refusal{413, too_large(limits_.event_bytes), lines.number()};
     if (const JsonFault fault = all_utf8 ? check_json_grammar(*line) : check_json(*line))
       return Refusal{400, to_string(fault), lines.number()};
     events_.push_back({std::as_bytes(std::span(*line)), kJson});
   }
-  if (events_.empty()) return Refusal{400, "no event: every line is empty"};
+  if (events_.empty()) return Refusal{400, "no event: every line is blank"};
   return hand_over(slot);
 }
 

@@ -18,8 +18,10 @@
 namespace sluiced::http {
 
 enum class Content : std::uint8_t {
-  json,          // one event, checked
+  json,          // one event, checked; or an array of them; or lines
+  json_event,    // likewise, but an array is one event
   ndjson,        // one event a line, each checked
+  json_seq,      // one event a record (RFC 7464), each checked
   cloud_event,   // one CloudEvent in the JSON format, checked
   cloud_batch,   // a list of them
   cloud_binary,  // one in binary mode: attributes in the head, the body is its data; kept in the JSON format
@@ -27,6 +29,10 @@ enum class Content : std::uint8_t {
 };
 // By the Content-Type; what it does not say to be CloudEvents is one in binary mode if the head has such fields.
 [[nodiscard]] Content content_of(std::string_view content_type, bool with_cloud_event_fields) noexcept;
+
+// What the query of the target makes of JSON: `array=event` keeps an array one event, `array=batch` is the default.
+// Nothing: it says something else of arrays. Other parameters are somebody else's.
+[[nodiscard]] std::optional<Content> json_by_query(std::string_view target) noexcept;
 
 // Why nothing of a request was taken.
 struct Refusal {
@@ -60,7 +66,10 @@ class Intake {
  private:
   class EventList;
 
+  [[nodiscard]] std::optional<Refusal> take_json(std::string_view body, bool array_is_batch, Slot& slot);
   [[nodiscard]] std::optional<Refusal> take_lines(std::string_view body, Slot& slot);
+  template <typename Texts>
+  [[nodiscard]] std::optional<Refusal> take_texts(Texts texts, std::string_view body, Slot& slot);
   [[nodiscard]] std::optional<Refusal> take_batch(std::string_view body, Slot& slot);
   [[nodiscard]] std::optional<Refusal> take_binary(std::string_view content_type, ChargedBytes& attributes,
                                                    std::string_view body, Slot& slot);

@@ -13,8 +13,10 @@
 
 namespace sluiced::http {
 
+using sluice::check_json_front;
 using sluice::check_json_grammar;
 using sluice::JsonFault;
+using sluice::JsonFront;
 using sluice::kMaxJsonNesting;
 
 // `nesting`: how much of it is allowed, for a text that is to stand inside another.
@@ -23,5 +25,12 @@ using sluice::kMaxJsonNesting;
 // The half of check_json that is not the grammar, for texts that arrive together: encoding is checked faster over all
 // of them at once.
 [[nodiscard]] bool is_utf8(std::string_view text) noexcept;
+
+// Without the byte order mark that some editors and serializers put at the start; it is no part of any JSON text.
+[[nodiscard]] inline std::string_view without_mark(std::string_view text) noexcept {
+  constexpr std::string_view mark = "\xef\xbb\xbf";
+  const bool marked = !text.empty() && text.front() == mark.front() && text.starts_with(mark);
+  return marked ? text.substr(mark.size()) : text;
+}
 
 }  // namespace sluiced::http

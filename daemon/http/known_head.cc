@@ -28,6 +28,7 @@ std::size_t KnownHead::match(std::string_view text) noexcept {
 void KnownHead::keep(std::string_view text, const Head& head) noexcept {
   size_ = 0;
   if (text.size() > kMost || !head.cloud_event.empty() || head.length_digits.size() > kMostDigits) return;
+  if (!head.origin.empty()) return;  // a browser's; its fields vary
   text.copy(text_.data(), text.size());
   const auto at = [&](std::string_view part) { return static_cast<std::size_t>(part.data() - text.data()); };
   const auto ours = [&](std::string_view part) {
@@ -37,6 +38,7 @@ void KnownHead::keep(std::string_view text, const Head& head) noexcept {
   head_.method = ours(head.method);
   head_.target = ours(head.target);
   head_.content_type = ours(head.content_type);
+  head_.host = ours(head.host);
   head_.length_digits = ours(head.length_digits);
   digits_at_ = head.has_length ? at(head.length_digits) : 0;
   digits_size_ = head.length_digits.size();

@@ -23,17 +23,23 @@ using std::chrono::milliseconds;
 constexpr milliseconds kSweep{250};
 constexpr milliseconds kSweepAtLeast{5};
 constexpr milliseconds kSweepDraining{5};
-constexpr milliseconds kComplain{10'000};
 constexpr int kRoundsATurn = 16;
 constexpr int kToldATurn = 4;
 constexpr std::size_t kManyReady = 4;
 constexpr int kAcceptsATurn = 64;  // others want their turn
 constexpr std::size_t kWorthTrimming = std::size_t{2} << 20U;
-constexpr std::size_t kTurnedAwayAtOnce = 64;  // those that linger behind their 503
+constexpr std::size_t kOfAConnection = std::size_t{2}
+                                       << 10U;  // that is open: itself, and the holes between it and others
+// Connections beyond --max-connections: they may ask for a page, such as health, or linger after their 503.
+constexpr std::size_t kTurnedAwayAtOnce = 64;
+constexpr int kMostRelieved = 64;  // in one turn
+constexpr milliseconds kNoRelief{50};
+constexpr int kMostLookedAt = 1024;  // for one that is idle, when one has to go
 
 Clock::duration sweep_period(const Config& config, bool draining) {
   if (draining) return kSweepDraining;
-  const auto quarter = std::chrono::duration_cast<Clock::duration>(config.request_timeout / 4);
+  const auto shortest = std::min(config.request_timeout, config.idle_timeout);
+  const auto quarter = std::chrono::duration_cast<Clock::duration>(shortest / 4);
   return std::clamp<Clock::duration>(quarter, kSweepAtLeast, kSweep);
 }
 
@@ -53,6 +59,7 @@ Loop::Loop(Shared& shared)
       sweep_timer_(context_),
       slots_(shared.budget),
       intake_(shared.config.submit, {shared.config.max_event_bytes, shared.config.max_request_bytes}, shared.budget),
+      common_(shared.config.idle_timeout, shared.config.allowed_origins),
       scratch_(new char[kScratch]) {
   // Known by its null among the connections. By edges: a wake-up then costs one write, and no read.
   if (!ready_set_.try_watch(slots_.wake_fd(), nullptr, EPOLLIN | EPOLLET))
@@ -76,7 +83,8 @@ void Loop::run() {
       context_.run();
       return;
     } catch (const std::exception& error) {  // memory: the connection at hand is left to the sweep
-      if (shared_.config.log) shared_.config.log(sluice::LogLevel::error, fmt::format("http: {}", error.what()));
+      const std::uint64_t times = shared_.config.log ? cut_short_.tell() : 0;
+      if (times > 0) shared_.config.log(sluice::LogLevel::error, fmt::format("http: {} times={}", error.what(), times));
     }
   }
 }
@@ -137,7 +145,7 @@ void Loop::serve_told() {
 
 // ---- accepting
 
-void Loop::accept_on(Listener& listener, std::function<void(int fd, bool tcp, bool too_many)> hand_over) {
+void Loop::accept_on(Listener& listener, std::function<void(const Accepted& accepted)> hand_over) {
   acceptors_.push_back({listener, {context_, listener.fd()}, std::move(hand_over)});
   wait_for_clients(acceptors_.back());
 }
@@ -167,30 +175,38 @@ bool Loop::accept_some(Acceptor& acceptor, int most) {
       }
       continue;  // that client is gone
     }
-    const std::size_t open = shared_.connections += 1;
-    if (open > shared_.config.max_connections) count(Refused::connections);
-    if (open > shared_.config.max_connections + kTurnedAwayAtOnce) {
-      // Told so, and closed without waiting until it is read: one that has sent something may not get to read it.
-      std::string text;
-      write_problem(text, date(), {false, false}, {503, kTooManyConnections});
-      (void)::send(fd, text.data(), text.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-      ::close(fd);
-      count(503);
-      shared_.connections -= 1;
-      continue;
-    }
-    acceptor.hand_over(fd, acceptor.listener.tcp(), open > shared_.config.max_connections);
+    accepted(acceptor, fd);
   }
   return true;
 }
 
-// Once at first, then at intervals: with clients that come and go this is a state, not an event.
-void Loop::complain(Acceptor& acceptor, int error) {
-  const Clock::time_point now = coarse_now();
-  if (!shared_.config.log || now < acceptor.silent_until) return;
-  acceptor.silent_until = now + kComplain;
-  shared_.config.log(sluice::LogLevel::warn, fmt::format("accept on {}: {}; connections wait", acceptor.listener.name(),
-                                                         std::generic_category().message(error)));
+void Loop::accepted(Acceptor& acceptor, int fd) {
+  Accepted newcomer{.fd = fd, .tcp = acceptor.listener.tcp()};
+  if (shared_.peers.counts()) newcomer.peer = peer_of(fd);
+  if (newcomer.peer && !shared_.peers.try_add(*newcomer.peer)) return turn_away_unheard(fd, kTooManyOfOne);
+  const std::size_t open = shared_.connections += 1;
+  if (open <= shared_.config.max_connections + kTurnedAwayAtOnce) return acceptor.hand_over(newcomer);
+  shared_.connections -= 1;
+  if (newcomer.peer) shared_.peers.remove(*newcomer.peer);
+  turn_away_unheard(fd, kTooManyConnections);
+}
+
+// Told so, and closed without waiting until it is read: one that has sent something may not get to read it.
+void Loop::turn_away_unheard(int fd, std::string_view why) {
+  std::string text;
+  write_problem(text, common({.keep_alive = false}), {503, why});
+  (void)::send(fd, text.data(), text.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+  ::close(fd);
+  count(503);
+  count(Refused::connections);
+}
+
+void Loop::complain(const Acceptor& acceptor, int error) {
+  const std::uint64_t times = shared_.config.log ? accept_failures_.tell() : 0;
+  if (times == 0) return;
+  shared_.config.log(sluice::LogLevel::warn,
+                     fmt::format("accept on {}: {}; connections wait times={}", acceptor.listener.name(),
+                                 std::generic_category().message(error), times));
 }
 
 void Loop::accept_waiting() {
@@ -209,15 +225,50 @@ void Loop::stop_listening() {
   }
 }
 
-void Loop::adopt(int fd, bool tcp, bool too_many) {
-  Connection& connection = connections_.emplace_front(*this, fd, tcp);
-  connection.self = connections_.begin();
+void Loop::adopt(const Accepted& accepted) {
+  const bool one_too_many = shared_.connections > shared_.config.max_connections && !try_let_one_go();
+  Connection& connection = connections_.emplace_back(*this, accepted);
+  connection.self = std::prev(connections_.end());
   arm_sweep();
-  if (too_many) {
-    connection.turn_away();
-  } else {
-    connection.begin();
+  connection.begin(one_too_many);
+}
+
+// The client that has been idle for longest loses its connection, as it would by its time-out. Of other loops' clients
+// this one knows nothing; sockets go round, so each has its share of the idle ones.
+bool Loop::try_let_one_go() {
+  int looked_at = 0;
+  for (Connection& connection : connections_) {
+    if (connection.try_let_go()) return true;  // and it is gone
+    if (++looked_at == kMostLookedAt) break;
   }
+  return false;
+}
+
+// A quarter is kept free for requests that make progress, and for small charges, such as an answer's.
+void Loop::relieve(const Connection& newcomer) noexcept {
+  const Budget& budget = shared_.budget;
+  if (budget.used() <= budget.limit() - budget.limit() / 4) return;
+  const Clock::time_point now = coarse_now();
+  if (now < no_relief_until_) return;
+  for (int relieved = 0; relieved < kMostRelieved && budget.used() > budget.limit() - budget.limit() / 4; ++relieved) {
+    Connection* heaviest = nullptr;
+    double most = 0;
+    for (Connection& connection : connections_) {
+      const double burden = &connection == &newcomer ? 0 : connection.burden(now);
+      if (burden <= most) continue;
+      most = burden;
+      heaviest = &connection;
+    }
+    if (heaviest == nullptr) {
+      no_relief_until_ = now + kNoRelief;  // all get on: a walk through all of them for nothing, and not again at once
+      return;
+    }
+    heaviest->lose_request();
+  }
+}
+
+void Loop::move_back(Connection& connection) noexcept {
+  connections_.splice(connections_.end(), connections_, connection.self);
 }
 
 void Loop::forget(Connection& connection) { connections_.erase(connection.self); }
@@ -238,7 +289,7 @@ void Loop::arm_sweep() {
 void Loop::sweep() {
   const Clock::time_point now = coarse_now();
   if (draining_ && !reading_over_ && now >= reading_) {
-    reading_over_ = true;
+    reading_over_ = quiet_over_ = true;
     each([](Connection& connection) { connection.end_reading(); });
   }
   each([now](Connection& connection) { connection.tick(now); });
@@ -254,9 +305,11 @@ void Loop::sweep() {
 // What many clients at a time have made the allocator take from the system goes back when they have gone: it lies in
 // pieces between others, where it would stay for good.
 void Loop::trim() {
-  const std::size_t held = shared_.budget.used();
+  const std::size_t held = shared_.budget.used() + connections_.size() * kOfAConnection;
   most_held_ = std::max(most_held_, held);
-  if (most_held_ - held < kWorthTrimming) return;
+  // Behind the last client there is no other sweep for a while.
+  const std::size_t worth = connections_.empty() ? kWorthTrimming / 8 : kWorthTrimming;
+  if (most_held_ - held < worth) return;
   most_held_ = held;
   ::malloc_trim(0);
 }
@@ -278,6 +331,12 @@ void Loop::begin_drain(Clock::time_point reading) {
   sweep_timer_.cancel();
   sweep_armed_ = false;
   arm_sweep();
+}
+
+void Loop::close_quiet() {
+  quiet_over_ = true;
+  each([](Connection& connection) { connection.drain(); });
+  add_busy(false);  // as Server::close_quiet() has counted it
 }
 
 void Loop::give_up() {
@@ -304,9 +363,15 @@ void Loop::publish() noexcept {
   const bool quiet = owed() == 0 && settling_ == 0;
   if (quiet == quiet_) return;
   quiet_ = quiet;
+  add_busy(!quiet);
+}
+
+void Loop::add_busy(bool busy) noexcept {
   const std::lock_guard lock(shared_.mutex);
-  shared_.busy_loops = quiet ? shared_.busy_loops - 1 : shared_.busy_loops + 1;
-  if (shared_.busy_loops == 0) shared_.changed.notify_all();
+  shared_.busy_loops = busy ? shared_.busy_loops + 1 : shared_.busy_loops - 1;
+  if (shared_.busy_loops > 0) return;
+  shared_.changed.notify_all();
+  if (shared_.on_drained) shared_.on_drained();
 }
 
 // ---- statistics

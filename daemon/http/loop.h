@@ -23,6 +23,7 @@
 #include "http/ready_set.h"
 #include "http/shared.h"
 #include "http/slots.h"
+#include "sluice/log_limit.h"
 
 namespace sluiced::http {
 
@@ -42,11 +43,12 @@ class Loop {
   void post(std::function<void()> job);  // any thread; runs on this one, in order
 
   // Accepts on it, handing the sockets to `hand_over`. Before run().
-  void accept_on(Listener& listener, std::function<void(int fd, bool tcp, bool too_many)> hand_over);
+  void accept_on(Listener& listener, std::function<void(const Accepted& accepted)> hand_over);
   void accept_waiting();  // takes what waits in the listen queues
 
-  void adopt(int fd, bool tcp, bool too_many);
+  void adopt(const Accepted& accepted);
   void begin_drain(Clock::time_point reading);  // closes the listeners, and lets no request begin
+  void close_quiet();                           // lets those go who have nothing to say
   void give_up();
 
   // For its connections.
@@ -54,19 +56,24 @@ class Loop {
   [[nodiscard]] Shared& shared() noexcept { return shared_; }
   [[nodiscard]] Intake& intake() noexcept { return intake_; }
   [[nodiscard]] Slots& slots() noexcept { return slots_; }
-  [[nodiscard]] std::string_view date() { return date_.now(); }
-  [[nodiscard]] std::string& out() noexcept { return out_; }  // answers of the turn at hand
+  [[nodiscard]] std::string_view common(Ending ending) { return common_.now(ending); }  // fields of each answer
+  [[nodiscard]] std::string& out() noexcept { return out_; }                            // answers of the turn at hand
   std::uint32_t answers_in_out = 0;
   static constexpr std::size_t kScratch = std::size_t{64} << 10U;
   [[nodiscard]] char* scratch() noexcept { return scratch_.get(); }  // what is read in the turn at hand
   [[nodiscard]] KnownHead& known_head() noexcept { return known_head_; }
   [[nodiscard]] bool draining() const noexcept { return draining_; }
+  [[nodiscard]] bool quiet_over() const noexcept { return quiet_over_; }         // of a drain: who is quiet is to go
   [[nodiscard]] Clock::time_point reading() const noexcept { return reading_; }  // of a drain: until when
   void count(int status) noexcept;
   void count(Refused why) noexcept;
   void owe(const Owed& before, const Owed& now) noexcept;  // by one connection
   void settling(bool begins) noexcept;                     // one connection's last answer is on its way, or there
   void forget(Connection& connection);
+  void move_back(Connection& connection) noexcept;  // it has just done something
+  // Before `newcomer` takes memory: if little is left, the requests with most bytes for longest without progress lose
+  // theirs.
+  void relieve(const Connection& newcomer) noexcept;
 
   // Statistics, any thread.
   [[nodiscard]] std::size_t owed() const noexcept { return owed_.load(std::memory_order_relaxed); }
@@ -80,9 +87,8 @@ class Loop {
   struct Acceptor {
     Listener& listener;
     Descriptor descriptor;
-    std::function<void(int fd, bool tcp, bool too_many)> hand_over;
-    bool paused = false;               // until the next sweep
-    Clock::time_point silent_until{};  // has complained
+    std::function<void(const Accepted& accepted)> hand_over;
+    bool paused = false;  // until the next sweep
   };
 
   void recover();
@@ -91,13 +97,17 @@ class Loop {
   void serve_told();
   void wait_for_clients(Acceptor& acceptor);
   [[nodiscard]] bool accept_some(Acceptor& acceptor, int most);
-  void complain(Acceptor& acceptor, int error);
+  void accepted(Acceptor& acceptor, int fd);
+  void turn_away_unheard(int fd, std::string_view why);
+  [[nodiscard]] bool try_let_one_go();
+  void complain(const Acceptor& acceptor, int error);
   void stop_listening();
   void arm_sweep();
   void sweep();
   void trim();
   void each(const std::function<void(Connection&)>& turn);
   void publish() noexcept;
+  void add_busy(bool busy) noexcept;
 
   Shared& shared_;
   boost::asio::io_context context_;
@@ -108,19 +118,23 @@ class Loop {
   Slots slots_;
   Intake intake_;
   KnownHead known_head_;
-  DateLine date_;
+  CommonFields common_;
   std::string out_;
   std::unique_ptr<char[]> scratch_;
-  std::list<Connection> connections_;
+  std::list<Connection> connections_;  // least recently active first, to within kMoved
   bool ready_waited_ = false;
   bool sweep_armed_ = false;
   bool draining_ = false;     // new requests are refused
   bool drain_begun_ = false;  // and every connection knows it
   bool reading_over_ = false;
+  bool quiet_over_ = false;
   bool quiet_ = false;  // as counted in Shared::busy_loops
   Clock::time_point reading_{};
-  std::size_t most_held_ = 0;  // of the budget, at sweeps, since the last trim
-  std::size_t settling_ = 0;   // connections whose last answer is on its way
+  Clock::time_point no_relief_until_{};
+  sluice::LogLimit accept_failures_{std::chrono::seconds{10}};  // with clients that come and go this is a state
+  sluice::LogLimit cut_short_{std::chrono::seconds{10}};        // turns
+  std::size_t most_held_ = 0;                                   // of the budget, at sweeps, since the last trim
+  std::size_t settling_ = 0;                                    // connections whose last answer is on its way
   std::atomic<std::size_t> owed_{0};
   std::atomic<std::size_t> with_committer_{0};  // of those
   std::atomic<std::uint64_t> wake_ups_{0};

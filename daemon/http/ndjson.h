@@ -1,5 +1,5 @@
-// Splits application/x-ndjson into its lines: LF or CRLF, the last with or without an end. Pure; any thread. It looks
-// for line ends only: what a line holds is checked line by line, so no value can reach over one.
+// Splits NDJSON into its lines: LF or CRLF, the last with or without an end. Pure; any thread. It looks for line ends
+// only: what a line holds is checked line by line, so no value can reach over one.
 #pragma once
 
 #include <cstddef>
@@ -27,11 +27,18 @@ class Lines {
   }
 
   [[nodiscard]] std::size_t number() const noexcept { return number_; }  // of the line last given, from 1
+  [[nodiscard]] std::string_view rest() const noexcept { return rest_; }
 
  private:
   std::string_view rest_;
   std::size_t number_ = 0;
 };
+
+// Nothing, or only blanks, which is no event. A carriage return counts as one: editors leave several.
+[[nodiscard]] inline bool is_blank_line(std::string_view line) noexcept {
+  return line.empty() ||
+         (static_cast<unsigned char>(line.front()) <= ' ' && line.find_first_not_of(" \t\r") == std::string_view::npos);
+}
 
 // How many lines there are, empty ones too. (std::count of the line ends took half as long as checking the JSON.)
 [[nodiscard]] inline std::size_t count_lines(std::string_view text) noexcept {

@@ -10,43 +10,62 @@
 
 #include "http/cloud_events.h"
 #include "http/connection.h"
+#include "http/guard.h"
 #include "http/loop.h"
 
 namespace sluiced::http {
 namespace {
 
 constexpr std::string_view kEvents = "/v1/events";
+// What each kind of path allows, as an answer says it.
+constexpr std::string_view kPosted = "Allow: POST, OPTIONS\r\n";
+constexpr std::string_view kRead = "Allow: GET, HEAD, OPTIONS\r\n";
+// To a browser that asks for a page of an allowed origin, also where the page is public and this machine is not.
+constexpr std::string_view kPreflight =
+    "Allow: POST, OPTIONS\r\nAccess-Control-Allow-Methods: POST\r\nAccess-Control-Allow-Headers: *\r\n"
+    "Access-Control-Allow-Private-Network: true\r\nAccess-Control-Max-Age: 600\r\n";
+constexpr std::string_view kAny = "Allow: GET, HEAD, POST, OPTIONS\r\n";
 constexpr std::size_t kFirstRoom = std::size_t{4} << 10U;     // for a body, or more if more has come; then by doubling
 constexpr std::size_t kMostSkipped = std::size_t{64} << 10U;  // of an unwanted body; for more, closing is cheaper
 constexpr std::size_t kMostContentType = 255;                 // what an event keeps of it
-constexpr std::size_t kRequestCharge = 512;                   // a Request and its content type
+constexpr std::size_t kRequestCharge = 768;                   // a Request, its content type and its decoder
+constexpr std::size_t kDecoded = std::size_t{256} << 10U;     // in one turn: a fraction of a millisecond, as a rule
+
+constexpr std::string_view kTooLarge = "the body is larger than this server takes";
+constexpr std::string_view kNoRoom = "no room to receive this now";
+constexpr std::string_view kCodings = "Accept-Encoding: gzip, deflate, zstd\r\n";
+
+// How long a body in a coding may be: one that gains nothing gets a little longer.
+std::size_t encoded_limit(std::size_t limit) noexcept { return limit + limit / 64 + 1024; }
 
 }  // namespace
 
 void Connection::read() {
   if (state_ == State::lingering) return discard();
   if (state_ != State::open) return;
-  if (request_ != nullptr && !request_->chunks) return fill_body();
+  if (request_ != nullptr && !request_->chunks && !request_->decoder) return fill_body();
 
   const ssize_t size = ::recv(socket_, loop_.scratch(), Loop::kScratch, MSG_DONTWAIT);
   if (size < 0 && !try_later(errno)) return close();
   if (size == 0) ended_ = true;
   if (size <= 0) return;
+  spoken_ = true;
   const std::string_view fresh(loop_.scratch(), static_cast<std::size_t>(size));
   if (held_.empty()) {
     keep(fresh.substr(consume(fresh)));
   } else if (held_.try_append(fresh)) {
     held_.drop_front(consume(held_.view()));
   } else {
-    refuse(429, "no room to receive this now");
+    refuse(429, kNoRoom);
   }
   // A body that has only begun: the kernel may hold more of it already.
-  if (request_ != nullptr && !request_->chunks && fresh.size() == Loop::kScratch) fill_body();
+  const bool direct = request_ != nullptr && !request_->chunks && !request_->decoder;
+  if (direct && fresh.size() == Loop::kScratch) fill_body();
 }
 
 void Connection::keep(std::string_view rest) {
   if (rest.empty() || !open()) return;
-  if (!held_.try_append(rest)) refuse(429, "no room to receive this now");
+  if (!held_.try_append(rest)) refuse(429, kNoRoom);
 }
 
 // Takes what was held back for want of room.
@@ -56,7 +75,7 @@ void Connection::go_on() {
 
 std::size_t Connection::consume(std::string_view input) {
   std::size_t used = 0;
-  while (open() && used < input.size() && has_room()) {
+  while (open() && used < input.size() && has_room() && !paused()) {
     const std::string_view rest = input.substr(used);
     std::size_t taken = 0;
     if (skip_ != 0) {
@@ -83,6 +102,7 @@ std::size_t Connection::take_head(std::string_view input) {
     refuse(503, "the server is stopping");
     return input.size();
   }
+  origin_ = 0;  // nobody's page, until the head says so
   KnownHead& known = loop_.known_head();
   if (!begun_) {
     if (const std::size_t size = known.match(input); size != 0)
@@ -121,17 +141,35 @@ std::size_t Connection::take_head(std::string_view input) {
 
 std::size_t Connection::dispatch(const Head& head, std::string_view rest) {
   const std::string_view path = path_of(head.target);
+  if (path == kEvents || is_tidy(path)) return dispatch_to(path, head, rest);
+  return dispatch_to(tidied(path), head, rest);
+}
+
+std::size_t Connection::dispatch_to(std::string_view path, const Head& head, std::string_view rest) {
   const bool is_head = head.method == "HEAD";
   const auto problem_at_once = [&](Problem what) {
     what.with_body = !is_head;
     return answer_at_once(head, rest, [&](Ending ending) { problem(what, ending); });
   };
 
-  if (head.expects_else) return problem_at_once({417, "nothing but 100-continue can be expected here"});
-  if (path == kEvents && loop_.shared().config.submit) {
-    if (head.method != "POST") return problem_at_once({405, "events are posted", 0, "POST"});
-    return receive_events(head, rest);
+  const auto allow = [&](std::string_view fields) {
+    return answer_at_once(head, rest, [&](Ending ending) { allowed(fields, ending); });
+  };
+
+  const Config& config = loop_.shared().config;
+  if (!head.origin.empty() && config.submit) origin_ = place_of(head.origin, config.allowed_origins);
+  if (const std::string_view why = why_forbidden(head, config); !why.empty()) return problem_at_once({403, why});
+  if (one_too_many_ && !config.pages.contains(path)) {
+    refuse_one_too_many();
+    return rest.size();
   }
+  if (head.expects_else) return problem_at_once({417, "nothing but 100-continue can be expected here"});
+  if (path == kEvents && config.submit) {
+    if (head.method == "POST") return receive_events(head, rest);
+    if (head.method == "OPTIONS") return allow(head.preflight && origin_ != 0 ? kPreflight : kPosted);
+    return problem_at_once({405, "events are posted", 0, kPosted});
+  }
+  if (head.target == "*" && head.method == "OPTIONS") return allow(kAny);
   const auto show = [&](const auto& make) {
     return answer_at_once(head, rest, [&](Ending ending) {
       Page shown;
@@ -143,13 +181,16 @@ std::size_t Connection::dispatch(const Head& head, std::string_view rest) {
       page(shown, ending, !is_head);
     });
   };
-  const Config& config = loop_.shared().config;
   if (const auto page = config.pages.find(path); page != config.pages.end()) {
-    if (head.method != "GET" && !is_head) return problem_at_once({405, "this is for reading", 0, "GET, HEAD"});
+    if (head.method == "OPTIONS") return allow(kRead);
+    if (head.method != "GET" && !is_head) return problem_at_once({405, "this is for reading", 0, kRead});
     return show(page->second);
   }
   if (const auto action = config.actions.find(path); action != config.actions.end()) {
-    if (head.method != "POST") return problem_at_once({405, "this is for posting", 0, "POST"});
+    if (head.method == "OPTIONS") return allow(kPosted);
+    if (head.method != "POST") return problem_at_once({405, "this is for posting", 0, kPosted});
+    if (tcp_) return problem_at_once({403, "actions are served on a unix socket alone"});
+    if (!head.for_admin) return problem_at_once({403, "actions want the field Sluice-Admin: 1"});
     return show([&] { return action->second(head.target); });
   }
   return problem_at_once({404, "there is nothing here"});
@@ -159,8 +200,8 @@ std::size_t Connection::dispatch(const Head& head, std::string_view rest) {
 // connection is closed.
 template <typename Write>
 std::size_t Connection::answer_at_once(const Head& head, std::string_view rest, Write write) {
-  Ending ending{head.http10, head.keep_alive};
-  if (head.chunked || head.content_length > kMostSkipped || head.expects_continue || loop_.draining())
+  Ending ending{head.keep_alive};
+  if (head.chunked || head.content_length > kMostSkipped || head.expects_continue || loop_.draining() || one_too_many_)
     ending.keep_alive = false;
   write(ending);
   if (!open()) return rest.size();
@@ -179,12 +220,20 @@ std::size_t Connection::receive_events(const Head& head, std::string_view rest) 
   };
 
   Intake& intake = loop_.intake();
-  const Content content = content_of(head.content_type, !head.cloud_event.empty());
+  Content content = content_of(head.content_type, !head.cloud_event.empty());
+  if (content == Content::json && head.target.size() != kEvents.size()) {
+    const auto asked = json_by_query(head.target);
+    if (!asked) return problem_at_once({400, "array is either event or batch"});
+    content = *asked;
+  }
   const std::size_t limit = intake.body_limit(content);
-  if (head.encoded) return problem_at_once({415, "bodies are taken as they are, without a Content-Encoding"});
+  if (head.coding == Coding::unknown)
+    return problem_at_once(
+        {.status = 415, .detail = "the Content-Encoding is none of those taken, or one too many", .fields = kCodings});
   if (!head.chunked && !head.has_length && content != Content::cloud_binary)  // which may do without data
     return refuse_all(411, "a Content-Length is wanted, or chunks");
-  if (head.content_length > limit) return refuse_all(413, "the body is larger than this server takes");
+  const bool encoded = head.coding != Coding::identity && (head.chunked || head.content_length != 0);
+  if (head.content_length > (encoded ? encoded_limit(limit) : limit)) return refuse_all(413, kTooLarge);
   if (head.content_type.size() > kMostContentType) return refuse_all(413, "the Content-Type is longer than 255 bytes");
 
   ChargedBytes attributes(loop_.shared().budget);
@@ -193,23 +242,26 @@ std::size_t Connection::receive_events(const Head& head, std::string_view rest) 
       return problem_at_once({fault.status, fault.detail});
   }
 
-  const Ending ending{head.http10, head.keep_alive};
-  if (!head.chunked && rest.size() >= head.content_length) {  // all there: taken from where it was read to
+  const Ending ending{head.keep_alive};
+  if (!head.chunked && !encoded && rest.size() >= head.content_length) {  // all there: taken from where it was read to
     submit(content, head.content_type, attributes, rest.substr(0, head.content_length), ending);
     return head.content_length;
   }
   request_ = std::make_unique<Request>(loop_.shared().budget, content, head.content_type, std::move(attributes));
   request_->ending = ending;
+  request_->begun_at = request_->marked_at = coarse_now();
   request_->limit = limit;
   request_->expected = head.content_length;
   if (head.chunked) request_->chunks.emplace();
+  if (encoded) request_->decoder = make_decoder(head.coding, loop_.shared().budget);
   progress_ = true;
-  if (!request_->own.try_add(kRequestCharge)) return refuse_all(429, "no room to receive this now");
+  loop_.relieve(*this);
+  if (!request_->own.try_add(kRequestCharge)) return refuse_all(429, kNoRoom);
   if (head.expects_continue && rest.empty()) {
     if (pending_.empty()) {
       loop_.out() += kContinue;
     } else if (!pending_.try_add(kContinue, 0)) {
-      return refuse_all(429, "no room to receive this now");
+      return refuse_all(429, kNoRoom);
     }
   }
   return 0;  // consume() goes on with the body
@@ -222,15 +274,29 @@ std::size_t Connection::receive_events(const Head& head, std::string_view rest) 
 bool Connection::make_room(std::size_t size) {
   ChargedBytes& body = request_->body;
   if (size <= body.capacity()) return true;
-  const std::size_t most = request_->chunks ? request_->limit : request_->expected;
+  const std::size_t most = request_->decoder  ? request_->limit + 1  // which shows that it is too large
+                           : request_->chunks ? request_->limit
+                                              : request_->expected;
+  loop_.relieve(*this);
   const std::size_t step = std::max({kFirstRoom, 2 * body.capacity(), size + unread()});
   // Near the end of the room the steps are small, but never a byte: each is a call and a copy of all that is there.
-  if (body.try_reserve(std::min(most, step)) || body.try_reserve(std::min(most, size + kFirstRoom))) return true;
-  refuse(429, "no room to receive this now");
+  const std::size_t least = std::min(most, size + kFirstRoom);
+  if (body.try_reserve(std::min(most, step)) || body.try_reserve(least)) return true;
+  // With what this client holds beside the body it may be more than there will ever be: then it need not come back.
+  const std::size_t beside = kRequestCharge + request_->attributes.capacity() + request_->undecoded.capacity() +
+                             held_.capacity() + unsent_.capacity() +
+                             (request_->decoder ? request_->decoder->memory() : 0);
+  refuse_body(least + beside > loop_.shared().budget.limit() ? DecodeStep::Fault::too_much
+                                                             : DecodeStep::Fault::no_room);
   return false;
 }
 
 std::size_t Connection::take_body(std::string_view input) {
+  if (request_->decoder) {
+    const std::size_t piece = std::min(input.size(), request_->expected - request_->received);
+    take_encoded(input.substr(0, piece), request_->received + piece == request_->expected);
+    return piece;
+  }
   const std::size_t size = std::min(input.size(), request_->expected - request_->body.size());
   if (!make_room(request_->body.size() + size)) return input.size();
   if (!request_->body.try_append(input.substr(0, size))) return input.size();  // cannot be: there is room
@@ -271,15 +337,104 @@ std::size_t Connection::take_chunks(std::string_view input) {
       case ChunkStep::State::starved:
         return used;
       case ChunkStep::State::done:
-        finish_request();
+        if (request_->decoder) {
+          take_encoded({}, true);
+        } else {
+          finish_request();
+        }
         return used;
       case ChunkStep::State::going:
         break;
     }
+    if (request_->decoder) {
+      take_encoded(step.data, false);
+      if (!open() || paused()) return used;
+      continue;
+    }
     const std::size_t size = request_->body.size() + step.data.size();
-    if (size > request_->limit) return refuse_all(413, "the body is larger than this server takes");
+    if (size > request_->limit) return refuse_all(413, kTooLarge);
     if (!make_room(size) || !request_->body.try_append(step.data)) return input.size();
   }
+}
+
+// ---- a body in a coding
+
+// The next piece; with the last one it is whole.
+void Connection::take_encoded(std::string_view piece, bool whole) {
+  Request& request = *request_;
+  request.whole = whole;
+  request.received += piece.size();
+  if (request.received > encoded_limit(request.limit)) return refuse(413, kTooLarge);
+  const std::size_t used = decode(piece);
+  if (!paused()) return;
+  if (!request.undecoded.try_append(piece.substr(used))) refuse(429, kNoRoom);
+}
+
+// Decodes a turn's worth at most, so that what is small outside and large inside keeps nobody else waiting; how much of
+// the input was used. A request that is whole and decoded is finished, and one that cannot be is refused: then there is
+// none any more.
+std::size_t Connection::decode(std::string_view input) {
+  ChargedBytes& body = request_->body;
+  std::size_t used = 0;
+  for (std::size_t left = kDecoded;;) {
+    if (body.room() == 0 && !make_room(body.size() + 1)) return used;
+    const std::size_t room = std::min(body.room(), left);
+    const DecodeStep step = request_->decoder->step(input.substr(used), {body.space(), room});
+    used += step.used;
+    left -= step.written;
+    body.commit(step.written);
+    if (body.size() > request_->limit) {
+      refuse_request(413, kTooLarge);
+      return used;
+    }
+    if (step.fault != DecodeStep::Fault::none) {
+      refuse_body(step.fault);
+      return used;
+    }
+    if (step.written < room) break;  // it wants more input
+    if (left == 0) {
+      request_->paused = true;
+      return used;
+    }
+  }
+  if (!request_->whole) return used;
+  if (request_->decoder->may_end()) {
+    finish_request();
+  } else {
+    refuse_request(400, "the body ends before its Content-Encoding does");
+  }
+  return used;
+}
+
+// The next turn.
+void Connection::go_on_decoding() {
+  request_->paused = false;
+  const std::size_t used = decode(request_->undecoded.view());
+  if (request_ != nullptr) request_->undecoded.drop_front(used);
+  go_on();
+}
+
+void Connection::refuse_body(DecodeStep::Fault fault) {
+  switch (fault) {
+    case DecodeStep::Fault::none:
+      return;
+    case DecodeStep::Fault::corrupt:
+      return refuse_request(400, "the body is not what its Content-Encoding says, or damaged");
+    case DecodeStep::Fault::window:
+      return refuse_request(400, "the window of the zstd frame is larger than 8 MiB");
+    case DecodeStep::Fault::no_room:
+      return refuse_request(429, kNoRoom);
+    case DecodeStep::Fault::too_much:
+      return refuse_request(413, "to receive this takes more memory than this server has for requests");
+  }
+}
+
+// Where the next request begins is known if this one has come whole; else the connection is closed.
+void Connection::refuse_request(int status, std::string_view detail) {
+  if (!request_->whole) return refuse(status, detail);
+  const Ending ending = request_->ending;
+  drop_request();
+  problem({status, detail}, ending);
 }
 
 void Connection::finish_request() {

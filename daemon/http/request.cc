@@ -55,6 +55,12 @@ bool names_a_version(std::string_view text) {
          is_digit(version[7]);
 }
 
+Coding coding_of(std::string_view name) {
+  if (equal_without_case(name, "gzip") || equal_without_case(name, "x-gzip")) return Coding::gzip;
+  if (equal_without_case(name, "deflate")) return Coding::deflate;
+  return equal_without_case(name, "zstd") ? Coding::zstd : Coding::unknown;
+}
+
 class Parser final : public beast::http::basic_parser<true> {
  public:
   Parser() {
@@ -101,7 +107,15 @@ class Parser final : public beast::http::basic_parser<true> {
     switch (field) {
       case beast::http::field::host:
         ++hosts_;
+        head_->host = value;
         if (!is_host(value)) refuse(400, "the Host is malformed", error);
+        return;
+      case beast::http::field::origin:
+        if (!head_->origin.empty()) return refuse(400, "more than one Origin", error);
+        head_->origin = value.empty() ? std::string_view("null") : value;
+        return;
+      case beast::http::field::access_control_request_method:
+        head_->preflight = true;
         return;
       case beast::http::field::content_length:
         if (head_->has_length || value.find_first_not_of("0123456789") != std::string_view::npos)
@@ -119,7 +133,7 @@ class Parser final : public beast::http::basic_parser<true> {
         head_->content_type = value;
         return;
       case beast::http::field::content_encoding:
-        head_->encoded = true;
+        add_codings(value);
         return;
       case beast::http::field::connection:
         each_member(value, [this](std::string_view member) {
@@ -134,9 +148,24 @@ class Parser final : public beast::http::basic_parser<true> {
         });
         return;
       default:
-        if (is_cloud_event_field(view(name))) head_->cloud_event.push_back({view(name), value});
+        if (is_cloud_event_field(view(name))) {
+          head_->cloud_event.push_back({view(name), value});
+        } else if (equal_without_case(view(name), "Sec-Fetch-Site")) {
+          head_->cross_site =
+              head_->cross_site || !(equal_without_case(value, "same-origin") || equal_without_case(value, "none"));
+        } else if (equal_without_case(view(name), "Sluice-Admin")) {
+          head_->for_admin = value == "1";
+        }
         return;
     }
+  }
+
+  // `identity` is none; of all others together there may be one.
+  void add_codings(std::string_view list) {
+    each_member(list, [this](std::string_view name) {
+      if (equal_without_case(name, "identity")) return;
+      head_->coding = head_->coding == Coding::identity ? coding_of(name) : Coding::unknown;
+    });
   }
 
   void on_header_impl(Error&) override {}
@@ -181,6 +210,19 @@ std::string_view path_of(std::string_view target) noexcept {
     if (!target.starts_with('/')) return "/";
   }
   return target.substr(0, target.find('?'));
+}
+
+bool is_tidy(std::string_view path) noexcept {
+  return path.size() < 2 || (!path.ends_with('/') && path.find("//") == std::string_view::npos);
+}
+
+std::string tidied(std::string_view path) {
+  std::string tidy;
+  for (const char c : path) {
+    if (c != '/' || !tidy.ends_with('/')) tidy += c;
+  }
+  if (tidy.size() > 1 && tidy.ends_with('/')) tidy.pop_back();
+  return tidy;
 }
 
 }  // namespace sluiced::http

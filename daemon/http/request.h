@@ -5,8 +5,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <vector>
+
+#include "http/coding.h"
 
 namespace sluiced::http {
 
@@ -28,13 +31,17 @@ struct Field {
 
 struct Head {
   std::string_view method, target, content_type;
+  std::string_view host, origin;  // as the fields have them; empty: none
   bool http10 = false;
   bool keep_alive = true;
   bool chunked = false;
   bool has_length = false;
-  bool encoded = false;           // has a Content-Encoding
+  Coding coding = Coding::identity;
   bool expects_continue = false;  // may wait for a 100 before it sends the body
   bool expects_else = false;      // or for what this server cannot do
+  bool cross_site = false;        // a browser says that a page of another site asks
+  bool for_admin = false;         // Sluice-Admin: 1, which no page can send without being asked about first
+  bool preflight = false;         // a browser asks what a page may send
   std::uint64_t content_length = 0;
   std::string_view length_digits;  // as they stand there
   std::vector<Field> cloud_event;  // the fields that carry attributes of a CloudEvent, as they came
@@ -50,5 +57,9 @@ struct HeadFault {
 
 // The path of a target: without the query, and without what a proxy's absolute form puts before it.
 [[nodiscard]] std::string_view path_of(std::string_view target) noexcept;
+
+// A path without what joining a base URL to it leaves: slashes in a row count once, and one at the end not at all.
+[[nodiscard]] bool is_tidy(std::string_view path) noexcept;
+[[nodiscard]] std::string tidied(std::string_view path);
 
 }  // namespace sluiced::http

@@ -16,12 +16,13 @@
 namespace sluiced::http {
 
 struct Server::Impl {
-  explicit Impl(Config config) : shared(std::move(config)) {
-    for (const Address& address : shared.config.listen) addresses.push_back(listeners.emplace_back(address).name());
+  explicit Impl(Config config)
+      : shared(std::move(config)), listeners(listen_on(shared.config.listen, shared.config.log)) {
+    for (const Listener& listener : listeners) addresses.push_back(listener.name());
     for (std::size_t i = 0; i < std::max<std::size_t>(shared.config.threads, 1); ++i) loops.emplace_back(shared);
     want_a_descriptor();
     for (Listener& listener : listeners) {
-      loops.front().accept_on(listener, [this](int fd, bool tcp, bool too_many) { hand_over(fd, tcp, too_many); });
+      loops.front().accept_on(listener, [this](const Accepted& accepted) { hand_over(accepted); });
     }
     try {
       // Who accepts comes last: if a thread is not to be had, nothing was taken yet.
@@ -53,11 +54,11 @@ struct Server::Impl {
   }
 
   // On the first loop's thread: sockets go round.
-  void hand_over(int fd, bool tcp, bool too_many) {
+  void hand_over(const Accepted& accepted) {
     Loop& loop = loops[next];
     next = (next + 1) % loops.size();
-    if (&loop == &loops.front()) return loop.adopt(fd, tcp, too_many);
-    loop.post([&loop, fd, tcp, too_many] { loop.adopt(fd, tcp, too_many); });
+    if (&loop == &loops.front()) return loop.adopt(accepted);
+    loop.post([&loop, accepted] { loop.adopt(accepted); });
   }
 
   // To each loop by way of the first, behind whatever it has handed over.
@@ -69,7 +70,7 @@ struct Server::Impl {
 
   // Dies from below: threads first, then what they use.
   Shared shared;
-  std::deque<Listener> listeners;
+  std::vector<Listener> listeners;
   std::vector<std::string> addresses;
   std::deque<Loop> loops;
   std::size_t next = 0;  // the first loop's thread alone
@@ -83,8 +84,12 @@ Server::~Server() = default;
 
 const std::vector<std::string>& Server::addresses() const noexcept { return impl_->addresses; }
 
-void Server::drain(Clock::time_point reading) {
+void Server::drain(Clock::time_point reading, std::function<void()> drained) {
   if (impl_->draining.exchange(true)) return;
+  {
+    const std::lock_guard lock(impl_->shared.mutex);
+    impl_->shared.on_drained = std::move(drained);
+  }
   impl_->loops.front().post([impl = impl_.get(), reading] {
     Loop& first = impl->loops.front();
     first.accept_waiting();
@@ -93,6 +98,14 @@ void Server::drain(Clock::time_point reading) {
       if (&loop != &first) loop.post([&loop, reading] { loop.begin_drain(reading); });
     }
   });
+}
+
+void Server::close_quiet() {
+  {
+    const std::lock_guard lock(impl_->shared.mutex);
+    impl_->shared.busy_loops += impl_->loops.size();  // until each has done so
+  }
+  impl_->tell_all([](Loop& loop) { loop.close_quiet(); });
 }
 
 bool Server::wait_drained(Clock::time_point deadline) {
@@ -119,6 +132,8 @@ std::string_view to_string(Refused why) noexcept {
       return "full";
     case Refused::closed:
       return "closed";
+    case Refused::forbidden:
+      return "forbidden";
     case Refused::connections:
       return "connections";
   }

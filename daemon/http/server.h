@@ -28,6 +28,10 @@ struct Address {
   std::string host;  // name or number, without brackets; empty for a unix socket
   std::uint16_t port = 0;
   std::string path;  // of a unix socket; empty for TCP
+  // Of a unix socket's file, whatever the umask.
+  unsigned mode = 0600;
+  std::string group = {};  // its name or number; empty: the one that the file gets by itself
+  bool optional = false;   // if it cannot be had, that is logged, and the others serve
 };
 
 // Throws sluice::StartError (usage) with one line that says what is wrong and what is allowed.
@@ -42,6 +46,7 @@ struct Page {
 using Pages = std::map<std::string, std::function<Page()>, std::less<>>;
 
 // What a POST to an action is answered with; the target is the client's, with its query, the body is not looked at.
+// Only on a unix socket, which is protected by its file's mode, and with `Sluice-Admin: 1`; else the answer is 403.
 // Called on a server's thread, which serves nobody else meanwhile.
 using Actions = std::map<std::string, std::function<Page(std::string_view target)>, std::less<>>;
 
@@ -59,12 +64,24 @@ struct Config {
   std::size_t max_event_bytes = 256U << 10U;
   std::size_t max_request_bytes = std::size_t{8} << 20U;
   std::size_t receive_bytes = std::size_t{16} << 20U;  // for all that is being received, and answers owed or unsent
-  std::size_t max_connections = 1024;                  // more are answered 503
+  // With these reached the one that is idle for longest goes for a newcomer; where none is idle, a newcomer may read a
+  // page, or is answered 503.
+  std::size_t max_connections = 1024;
+  std::size_t max_connections_per_client = 0;  // by IPv4 address or IPv6 network of 64 bits; 0: no limit
   // No socket is accepted while no descriptor below this is free: those above are for the rest of the process.
   std::size_t max_descriptors = std::numeric_limits<std::size_t>::max();
-  std::chrono::nanoseconds request_timeout = std::chrono::seconds{10};
+  std::chrono::nanoseconds request_timeout = std::chrono::seconds{10};  // without progress
+  std::chrono::nanoseconds idle_timeout = std::chrono::seconds{75};     // between requests, and before the first
+  // Origins of web pages that may send requests, besides this machine's own, as browsers write them:
+  // "https://app.example".
+  std::vector<std::string> allowed_origins = {};  // at most kMaxOrigin bytes each
+  bool checks_host = false;                       // the Host is a number, localhost or one of the next
+  std::vector<std::string> allowed_hosts = {};    // without ports
   sluice::LogHook log;
 };
+
+// The scheme, a name of DNS (253 bytes at most) and a port.
+inline constexpr std::size_t kMaxOrigin = 280;
 
 // Why events were refused before the tracker saw them.
 enum class Refused : std::uint8_t {
@@ -74,7 +91,8 @@ enum class Refused : std::uint8_t {
   timeout,      // the request came too slowly
   full,         // no room to receive it
   closed,       // the stop has begun
-  connections,  // --max-connections were there already
+  forbidden,    // a web page of another site asked
+  connections,  // --max-connections were there already, or as many of that client as there may be
 };
 inline constexpr std::size_t kRefused = static_cast<std::size_t>(Refused::connections) + 1;  // how many there are
 [[nodiscard]] std::string_view to_string(Refused why) noexcept;
@@ -91,8 +109,8 @@ struct Counters {
 
 class Server {
  public:
-  // Throws StartError: in_use for an address that is taken, unusable for one that cannot be listened on, or if there is
-  // no descriptor for a single connection.
+  // Throws StartError: in_use for an address that is taken, unavailable for one that is not there yet, unusable for one
+  // that cannot be listened on, or if there is no descriptor for a single connection.
   explicit Server(Config config);
   // Closes what is still open, without lingering, and joins its threads. Never blocks on a client. Every receipt of
   // what was accepted must have come by then: a tracker that is shut down calls no more. Where that cannot be had (a
@@ -101,15 +119,23 @@ class Server {
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
-  // As bound, in the order of Config::listen: "127.0.0.1:34127", "unix:/run/x.sock" (port 0 resolved).
+  // As bound, in the order of Config::listen, a name's addresses in the resolver's: "127.0.0.1:34127",
+  // "unix:/run/x.sock" (port 0 resolved).
   [[nodiscard]] const std::vector<std::string>& addresses() const noexcept;
 
-  // Begins the stop and returns at once: takes what waits in the listen queues, then stops listening; closes idle
-  // connections; finishes requests being read, but gives them no longer than until `reading`; answers new ones with
-  // 503 and `Connection: close`, behind those that the committer still owes. Closes linger (see README). Idempotent.
-  void drain(Clock::time_point reading);
+  // Begins the stop and returns at once: takes what waits in the listen queues, then stops listening; finishes requests
+  // being read, but gives them no longer than until `reading`; answers new ones with 503 and `Connection: close`,
+  // behind those that the committer still owes. Quiet connections stay open for that until `reading` or close_quiet().
+  // Closes linger (see README). Idempotent. `drained`: called on a server's thread whenever wait_drained() would say
+  // true; must not block or throw, outlives the server.
+  void drain(Clock::time_point reading, std::function<void()> drained = {});
 
-  // Waits until no request is in hand and no answer is owed, or the deadline. True if so. A drained server stays so.
+  // Of a drain: closes the connections of clients that say nothing, once what they have sent by now is answered.
+  // Returns at once; wait_drained() waits for it.
+  void close_quiet();
+
+  // Waits until no request is in hand and no answer is owed, or the deadline. True if so. A drained server stays so,
+  // but for 503s on their way to quiet clients that have spoken.
   [[nodiscard]] bool wait_drained(Clock::time_point deadline);
 
   // Gives up clients that have not read their answers, and those whose answers the committer still owes (what becomes

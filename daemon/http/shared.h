@@ -6,25 +6,33 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstddef>
+#include <functional>
 #include <mutex>
 #include <utility>
 
 #include "http/budget.h"
+#include "http/peers.h"
 #include "http/server.h"
 
 namespace sluiced::http {
 
 struct Shared {
   explicit Shared(Config from)
-      : config(std::move(from)), budget(config.receive_bytes), busy_loops(std::max<std::size_t>(config.threads, 1)) {}
+      : config(std::move(from)),
+        budget(config.receive_bytes),
+        peers(config.max_connections_per_client),
+        busy_loops(std::max<std::size_t>(config.threads, 1)) {}
 
   const Config config;
   Budget budget;
+  Peers peers;
   std::atomic<std::size_t> connections{0};  // open now, lingering ones too
 
   std::mutex mutex;
   std::condition_variable changed;  // busy_loops fell to 0
-  std::size_t busy_loops;           // guarded by mutex; loops that do not drain yet, or still owe something
+  // Loops that do not drain yet, or still owe something, or have not let the quiet ones go yet. Guarded by mutex.
+  std::size_t busy_loops;
+  std::function<void()> on_drained;  // guarded by mutex, also while it runs: it only rings a bell
 };
 
 }  // namespace sluiced::http

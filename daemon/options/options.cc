@@ -12,6 +12,7 @@
 #include <string_view>
 #include <utility>
 
+#include "options/origin.h"
 #include "options/quantity.h"
 #include "sluice/sinks.h"
 #include "sluice/version.h"
@@ -159,24 +160,89 @@ Flag listen() {
           .repeatable = true};
 }
 
+Flag socket_mode() {
+  return {.name = "socket-mode",
+          .argument = "OCTAL",
+          .meaning = "of unix:PATH: 0666 is all users, 0660 the group",
+          .fallback = "0666, or 0660",
+          .set = [](Options& options, std::string_view text) {
+            const bool octal = std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '7'; });
+            if (!octal || text.size() < 3 || text.size() > 4 || (text.size() == 4 && text.front() != '0')) {
+              return wrong("three octal digits, perhaps behind a 0: 0600, 0660, 0666");
+            }
+            options.socket_mode = 0;
+            for (const char digit : text)
+              options.socket_mode = options.socket_mode * 8 + static_cast<unsigned>(digit - '0');
+            return Answer{};
+          }};
+}
+
+Flag socket_group() {
+  return {.name = "socket-group",
+          .argument = "NAME",
+          .meaning = "of unix:PATH: the group that may send events",
+          .fallback = {},
+          .set = [](Options& options, std::string_view text) {
+            if (text.empty()) return wrong("a group's name or number");
+            options.socket_group = text;
+            return Answer{};
+          }};
+}
+
+constexpr std::string_view kNone = "none";
+
 Flag admin() {
   return {.name = "admin",
           .letter = 'a',
           .argument = "ADDR",
-          .meaning = "health and status: one ADDR, or none",
-          .fallback = Options{}.admin.value_or("none"),
-          .set = [](Options& options, std::string_view text) {
-            if (text.empty()) return wrong("HOST:PORT, [::1]:PORT, unix:PATH or none");
-            options.admin.reset();
-            if (text != "none") options.admin = text;
-            return Answer{};
-          }};
+          .meaning = "health, status, metrics; repeatable; or none",
+          .fallback = "127.0.0.1:7071",
+          .set =
+              [](Options& options, std::string_view text) {
+                if (text.empty()) return wrong("HOST:PORT, [::1]:PORT, unix:PATH or none");
+                // `none` beside an address: one of the two is a leftover.
+                if (!options.admin.empty() && (text == kNone) != (options.admin.front() == kNone))
+                  return wrong("none alone");
+                options.admin.emplace_back(text);
+                return Answer{};
+              },
+          .repeatable = true};
+}
+
+Flag allow_origin() {
+  return {.name = "allow-origin",
+          .argument = "ORIGIN",
+          .meaning = "whose web pages may send events; repeatable",
+          .fallback = {},
+          .set =
+              [](Options& options, std::string_view text) {
+                auto origin = parse_origin(text);
+                if (!origin) return wrong("an origin as browsers send it: https://NAME or http://NAME:PORT");
+                options.allow_origin.push_back(*std::move(origin));
+                return Answer{};
+              },
+          .repeatable = true};
+}
+
+Flag allow_host() {
+  return {.name = "allow-host",
+          .argument = "NAME",
+          .meaning = "a name that --admin is asked by; repeatable",
+          .fallback = {},
+          .set =
+              [](Options& options, std::string_view text) {
+                auto name = parse_host_name(text);
+                if (!name) return wrong("a host's name, without a port");
+                options.allow_host.push_back(*std::move(name));
+                return Answer{};
+              },
+          .repeatable = true};
 }
 
 // What the sinks have against a URL, without the URL itself, which our line has already.
 std::optional<std::string> complaint_about_sink(std::string_view url) {
   std::optional<std::string> complaint = sluice::complaint_about(url);
-  const std::string itself = fmt::format("sink {}: ", url);
+  const std::string itself = fmt::format("sink {}: ", sluice::redacted(url));
   if (complaint && complaint->starts_with(itself)) complaint->erase(0, itself.size());
   return complaint;
 }
@@ -214,7 +280,11 @@ std::vector<Group> table() {
       {"Intake",
        {
            listen(),
+           socket_mode(),
+           socket_group(),
            admin(),
+           allow_host(),
+           allow_origin(),
            // More threads than this only fight over the queue: one takes hundreds of thousands of events a second.
            count("io-threads", "intake threads", &Options::io_threads, 1, 64),
            // The parser counts a document's bytes in 32 bits; 1 GiB is well inside, and no event any more.
@@ -223,8 +293,12 @@ std::vector<Group> table() {
                 kGiB),
            // A million descriptors is what a kernel gives a process at the very most (fs.nr_open).
            count("max-connections", "clients at a time", &Options::max_connections, 1, 1'000'000),
+           count("max-connections-per-client", "of them from one IP address; 0: no limit",
+                 &Options::max_connections_per_client, 0, 1'000'000),
            // Less than 10 ms would cut off clients that merely waited for their turn on a busy machine.
-           duration("request-timeout", "longest time without progress", &Options::request_timeout, 10ms, 24h),
+           duration("request-timeout", "of a request: longest time without progress", &Options::request_timeout, 10ms,
+                    24h),
+           duration("idle-timeout", "longest time between requests", &Options::idle_timeout, 10ms, 24h),
        }},
       {"Memory",
        {
@@ -243,7 +317,7 @@ std::vector<Group> table() {
        {
            sink(),
            // 1024 threads: beyond it, a machine does nothing but switch between them.
-           with_fallback("number of CPUs",
+           with_fallback("usable CPUs",
                          with_letter('w', count("workers", "worker threads", &Options::workers, 1, 1024))),
            // 65536: a batch's events are taken and answered as one piece, also by a stop that waits for it.
            count("batch-events", "most events that a worker takes at once", &Options::batch_events, 1, 65536),
@@ -265,6 +339,8 @@ std::vector<Group> table() {
            // 24 h: somebody wants the machine back by then. 0: what is left over is counted at once.
            with_letter('t',
                        duration("drain-timeout", "the hard deadline of a stop", &Options::drain_timeout, 0ns, 24h)),
+           // 1 h: nobody looks at readiness more rarely.
+           duration("unready-delay", "before that, not ready but serving", &Options::unready_delay, 0ns, 1h),
            choice<sluice::LogLevel>("log-level", "error, warn, info or debug", &Options::log_level,
                                     {{"error", sluice::LogLevel::error},
                                      {"warn", sluice::LogLevel::warn},
@@ -294,7 +370,10 @@ std::string help_text(const std::vector<Group>& groups) {
     }
   }
   text +=
-      "\nDUR is 0 or an integer with us ms s min h; SIZE an integer, bare or with B KiB MiB GiB.\n"
+      "\nA unix socket is open to all users here, as 127.0.0.1 is; with --socket-group to the group.\n"
+      "Dead letters are moved by --admin unix:PATH alone; if none is named, and unless --admin none:\n"
+      "$RUNTIME_DIRECTORY/admin.sock or STATE/admin.sock, which is open to its owner (and root).\n"
+      "DUR is 0 or an integer with us ms s min h; SIZE an integer, bare or with B KiB MiB GiB.\n"
       "Without --state-dir: $STATE_DIRECTORY, else $XDG_STATE_HOME/sluice, else ~/.local/state/sluice.\n";
   return text;
 }
@@ -317,11 +396,16 @@ std::string shown(std::string_view word) {
 
 Exit refusal(int code, std::string_view what) { return {code, fmt::format("sluiced: {}\n", on_one_line(what)), true}; }
 
-Exit refusal(std::string_view flag, std::string_view value, const Complaint& complaint) {
-  return refusal(complaint.code, fmt::format("--{} {}: {}", flag, shown(value), complaint.text));
+// What a flag was given, without a secret: only a sink's URL can hold one.
+std::string value_shown(std::string_view flag, std::string_view value) {
+  return shown(flag == "sink" ? sluice::redacted(value) : std::string(value));
 }
 
-// Values as given, by flag; of --listen the last one.
+Exit refusal(std::string_view flag, std::string_view value, const Complaint& complaint) {
+  return refusal(complaint.code, fmt::format("--{} {}: {}", flag, value_shown(flag, value), complaint.text));
+}
+
+// Values as given, by flag; of a list the first one.
 using Given = std::map<std::string, std::string, std::less<>>;
 
 // STATE when no flag names it.
@@ -364,8 +448,9 @@ std::optional<Exit> settle_state_and_sink(Options& options, const Given& given, 
   options.sink = "sqlite:" + (*options.state_dir / "events.db").string();
   // A directory whose name means something else within a URL.
   if (const auto complaint = complaint_about_sink(options.sink)) {
-    return refusal(kUnusable, fmt::format("--state-dir {}: not with the default sink {}: {}; allowed: with --sink URL",
-                                          shown(options.state_dir->string()), shown(options.sink), *complaint));
+    return refusal(kUnusable,
+                   fmt::format("--state-dir {}: not with the default sink {}: {}; allowed: with --sink URL",
+                               shown(options.state_dir->string()), value_shown("sink", options.sink), *complaint));
   }
   return std::nullopt;
 }
@@ -375,7 +460,7 @@ std::optional<Exit> settle_state_and_sink(Options& options, const Given& given, 
 void share_descriptors(Options& options, const Environment& environment) {
   constexpr std::size_t kAdmin = 8;  // somebody looks what is the matter
   // Listeners, signals, the log, what is there of the journal; a database has three, an event loop five.
-  const std::size_t own = 16 + 3 * options.workers + 5 * (options.io_threads + 1);
+  const std::size_t own = 18 + 3 * options.workers + 5 * (options.io_threads + 1);
   constexpr std::size_t kLeastConnections = 12;
   const std::size_t all = environment.descriptors;
   const std::size_t journal = options.state_dir ? sluice::descriptors_of_journal(options.journal_bytes) : 0;
@@ -396,9 +481,26 @@ void share_descriptors(Options& options, const Environment& environment) {
   }
 }
 
+// Without a unix socket in --admin there is a default one, in a directory that is private already.
+void settle_admin(Options& options, const Environment& environment) {
+  if (options.admin.empty()) options.admin.push_back(admin().fallback);
+  if (options.admin.front() == kNone) {
+    options.admin.clear();
+    return;
+  }
+  const auto is_unix = [](const std::string& text) { return text.starts_with("unix:"); };
+  if (std::any_of(options.admin.begin(), options.admin.end(), is_unix)) return;
+  const std::string& systemd = environment.runtime_directory;
+  std::filesystem::path directory = systemd.substr(0, systemd.find(':'));
+  if (directory.empty() && options.state_dir) directory = *options.state_dir;
+  if (!directory.empty()) options.admin_socket = (directory / "admin.sock").string();
+}
+
 // What no flag can be told alone.
 std::optional<Exit> settle(Options& options, const Given& given, const Environment& environment) {
   if (options.listen.empty()) options.listen.push_back(listen().fallback);
+  // Who names a group means it and nobody else.
+  if (!options.socket_group.empty() && !given.contains("socket-mode")) options.socket_mode = 0660;
   if (options.retry_min > options.retry_max) {
     const auto at_fault = given.find("retry-min");
     if (at_fault != given.end()) {
@@ -410,6 +512,7 @@ std::optional<Exit> settle(Options& options, const Given& given, const Environme
   }
   if (auto exit = settle_state_and_sink(options, given, environment)) return exit;
   options.max_request_bytes = std::min(options.max_request_bytes, options.receive_bytes());
+  settle_admin(options, environment);
   share_descriptors(options, environment);
   return std::nullopt;
 }
@@ -461,8 +564,9 @@ std::variant<Options, Exit> parse(std::span<const char* const> args, const Envir
     const Flag& flag = flag_named(groups, word.key());
     const auto [earlier, is_first] = given.emplace(word.key(), word.value());
     if (!is_first && !flag.repeatable) {
-      return refusal(word.key(), word.value(),
-                     {kUsage, fmt::format("given before as {}; allowed: once", shown(earlier->second))});
+      return refusal(
+          word.key(), word.value(),
+          {kUsage, fmt::format("given before as {}; allowed: once", value_shown(word.key(), earlier->second))});
     }
     const Answer complaint = flag.set(options, word.value());
     if (!complaint) continue;
@@ -471,7 +575,7 @@ std::variant<Options, Exit> parse(std::span<const char* const> args, const Envir
     if (!unusable) unusable = std::move(exit);
   }
   if (!words.unmatched().empty()) {
-    const std::string& word = words.unmatched().front();
+    const std::string word = sluice::redacted(words.unmatched().front());  // a URL behind a flag that is misspelt
     const bool is_flag = word.size() > 1 && word.front() == '-';
     return refusal(kUsage, fmt::format("{}: {}; allowed: flags that --help lists", shown(word),
                                        is_flag ? "no such flag" : "belongs to no flag"));

@@ -1,7 +1,7 @@
 // The command line of sluiced: every flag as a typed value, checked, or the one line that says what is wrong.
 // Plain values and one pure function: it reads no environment, no file and no address; called once, by main.
 // It refuses: unknown flags, leftover words, values out of their range (exit code 64, whatever else is given), and what
-// is well formed but of no use here (78). A flag given twice is refused as well, but for --listen: that of two
+// is well formed but of no use here (78). A flag given twice is refused as well, but for lists: that of two
 // contradicting values in a SLUICED_OPTS that has grown one is silently dropped would be found out at the wrong time.
 #pragma once
 
@@ -25,9 +25,16 @@ enum class LogFormat : std::uint8_t { text, json };
 // The defaults stand here; `listen`, `workers`, `sink` and `state_dir` get theirs from parse(), which knows the
 // environment.
 struct Options {
-  std::vector<std::string> listen;                      // never empty after parse(); main has the HTTP room check them
-  std::optional<std::string> admin = "127.0.0.1:7071";  // nothing: `none`
-  std::string sink;                                     // a URL that sluice::complaint_about() has nothing against
+  std::vector<std::string> listen;  // never empty after parse(); main has the HTTP room check them
+  std::vector<std::string> admin;   // empty after parse(): `none`
+  // Where the actions are served if no --admin names a unix socket: a path, which a start can do without. Empty:
+  // nowhere.
+  std::string admin_socket;
+  std::vector<std::string> allow_origin;  // in lower case
+  std::vector<std::string> allow_host;
+  unsigned socket_mode = 0666;  // of --listen's unix sockets; with a group: 0660
+  std::string socket_group;     // theirs; empty: the process's own
+  std::string sink;             // a URL that sluice::complaint_about() has nothing against
   std::size_t workers = 1;
   std::size_t io_threads = 1;
   std::size_t queue_events = 65536;
@@ -37,6 +44,7 @@ struct Options {
   std::optional<std::filesystem::path> state_dir;      // nothing: `none`
   std::uint64_t journal_bytes = std::uint64_t{1} << 30U;
   std::chrono::nanoseconds drain_timeout = std::chrono::seconds{5};
+  std::chrono::nanoseconds unready_delay{0};  // before it
   std::size_t batch_events = 512;
   std::chrono::nanoseconds batch_linger{0};
   std::chrono::nanoseconds retry_min = std::chrono::milliseconds{100};
@@ -45,7 +53,9 @@ struct Options {
   std::size_t max_event_bytes = 256U << 10U;
   std::size_t max_request_bytes = std::size_t{8} << 20U;  // after parse(): not more than receive_bytes()
   std::size_t max_connections = 1024;
+  std::size_t max_connections_per_client = 0;  // 0: no limit
   std::chrono::nanoseconds request_timeout = std::chrono::seconds{10};
+  std::chrono::nanoseconds idle_timeout = std::chrono::seconds{75};  // longer than the pools of proxies keep theirs
   sluice::LogLevel log_level = sluice::LogLevel::info;
   LogFormat log_format = LogFormat::text;
   bool check_config = false;
@@ -66,6 +76,7 @@ struct Environment {
   std::string home;             // HOME
   std::size_t cpus = 1;         // that this process may use
   std::size_t descriptors = std::numeric_limits<std::size_t>::max();  // that it may have open
+  std::string runtime_directory = {};                                 // RUNTIME_DIRECTORY: systemd's
 };
 
 // There is nothing to run: the process ends with this code after writing the text, which has its line end.

@@ -10,7 +10,25 @@ namespace sluice {
 // it counts it after that; all counters only grow; so with what is finished read first, `accepted` covers it. Nor is
 // `kept` more than was ever kept: if nothing was finished while `accepted` was read, both are of that one instant. A
 // few looks find such an instant even under load; if not, what came between counts as kept, and the sum still holds.
-Books Tracker::Engine::books() const noexcept {
+Books Tracker::Engine::books() const noexcept { return less(finished_books(), written_off_.load()); }
+
+// Whichever is more: what a stop has written off is no longer in `unrecorded_` once its blocks are gone, and what it
+// has not written off yet is only there. So it counts once at every instant, also during the account.
+Books Tracker::Engine::books_at_exit() const noexcept {
+  const Books books = finished_books();
+  return less(books, std::max(written_off_.load(), on_no_disk(books)));
+}
+
+// So many of the kept are lost.
+Books Tracker::Engine::less(Books books, std::uint64_t lost) noexcept {
+  lost = std::min(lost, books.kept);
+  books.lost += lost;
+  books.kept -= lost;
+  return books;
+}
+
+// But for what a stop has written off.
+Books Tracker::Engine::finished_books() const noexcept {
   constexpr int kLooks = 32;
   Ledger::Finished finished = ledger_.finished();
   for (int look = 1;; ++look) {
@@ -21,17 +39,10 @@ Books Tracker::Engine::books() const noexcept {
   }
 }
 
-Books Tracker::Engine::books_at_exit() const noexcept {
-  Books books = this->books();
-  const std::uint64_t lost = on_no_disk(books);
-  books.lost += lost;
-  books.kept -= lost;
-  return books;
-}
-
 // Of what is kept, that which no disk holds.
 std::uint64_t Tracker::Engine::on_no_disk(const Books& books) const noexcept {
-  return disked_ ? std::min(books.kept, unrecorded_.events()) : books.kept;
+  if (!disked_) return books.kept;
+  return std::min(books.kept, unrecorded_.events() + disked_->committer.nameless());
 }
 
 Refused Tracker::Engine::refusals() const noexcept {
@@ -57,10 +68,11 @@ Status Tracker::Engine::status() const {
   status.refused_closed = refused.closed;
   if (disked_) {
     status.journal_bytes = disked_->journal.bytes();
+    status.journal_unreadable = disked_->journal.unreadable_bytes();
     status.disk_failed = disked_->journal.failed();
     if (status.disk_failed) status.disk_cause = disked_->journal.cause();
   }
-  status.workers = pool_->status();
+  pool_->show(status);
   for (const WorkerStatus& worker : status.workers) {
     if (worker.state == WorkerState::in_sink) status.in_flight += worker.events;
   }
@@ -73,7 +85,10 @@ Metrics Tracker::Engine::metrics() const {
   metrics.refused = refusals();
   metrics.queue_events = door_.events_out();
   metrics.queue_bytes = door_.bytes_out();
-  if (disked_) metrics.journal_bytes = disked_->journal.bytes();
+  if (disked_) {
+    metrics.journal_bytes = disked_->journal.bytes();
+    metrics.journal_unreadable = disked_->journal.unreadable_bytes();
+  }
   pool_->show(metrics);
   commit_time_.show(metrics.commit_seconds);
   return metrics;

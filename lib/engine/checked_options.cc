@@ -2,7 +2,6 @@
 #include "engine/checked_options.h"
 
 #include <fmt/core.h>
-#include <sched.h>
 
 #include <algorithm>
 #include <chrono>
@@ -19,13 +18,6 @@ namespace {
 
 using std::chrono::nanoseconds;
 
-std::size_t usable_cpus() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (::sched_getaffinity(0, sizeof set, &set) != 0) return 1;
-  return static_cast<std::size_t>(std::max(1, CPU_COUNT(&set)));
-}
-
 }  // namespace
 
 Options checked(Options options, bool other_disk) {
@@ -33,7 +25,7 @@ Options checked(Options options, bool other_disk) {
   const auto require = [](bool holds, const char* what) {
     if (!holds) throw StartError(StartError::Kind::usage, what);
   };
-  if (options.workers == 0) options.workers = usable_cpus();
+  if (options.workers == 0) options.workers = std::min<std::size_t>(usable_cpus(), 1024);
   require(options.workers <= 1024, "workers: 0 to 1024");
   require(options.queue_events >= 1 && options.queue_events <= std::size_t{1} << 30U, "queue_events: 1 to 2^30");
   require(options.queue_bytes >= 1, "queue_bytes: at least 1");
@@ -48,7 +40,8 @@ Options checked(Options options, bool other_disk) {
   if (!options.log) {
     options.log = [](LogLevel level, std::string_view line) {
       if (level == LogLevel::error || level == LogLevel::warn) {
-        fmt::print(stderr, "sluice: {}\n", line);
+        // fmt::print would throw where stderr cannot be written.
+        static_cast<void>(std::fputs(fmt::format("sluice: {}\n", line).c_str(), stderr));
       }
     };
   }

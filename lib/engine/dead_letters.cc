@@ -8,7 +8,7 @@
 namespace sluice {
 
 std::error_code Tracker::Engine::bury(std::span<const DeadEvent> dead) {
-  if (!dead_letters_) return {};  // no place to keep them: the log line is all there is
+  if (!dead_letters_) return {};  // no place to keep them: they are counted, and named in the log one a second
   std::vector<DeadLetter> letters;
   letters.reserve(dead.size());
   for (const DeadEvent& event : dead) letters.push_back({*event.event, event.reason});

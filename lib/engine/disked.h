@@ -3,7 +3,11 @@
 // It refuses what the journal refuses (StartError).
 #pragma once
 
+#include <chrono>
+#include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
 
 #include "journal/committer.h"
 #include "journal/disk.h"
@@ -11,6 +15,7 @@
 #include "journal/journal.h"
 #include "journal/pace.h"
 #include "journal/unrecorded.h"
+#include "journal/withheld.h"
 #include "lifecycle/admission.h"
 #include "queue/block_memory.h"
 #include "queue/event_queue.h"
@@ -20,15 +25,19 @@
 namespace sluice {
 
 struct Disked {
-  // Recovers what an earlier run left. Queue, door, memory and unrecorded outlive it.
+  // Recovers what an earlier run left; what that is, `taken_over` hears (journal.h). Queue, door, memory and unrecorded
+  // outlive it.
   Disked(const Options& options, const RunId& run, std::shared_ptr<Disk> on, const journal::Pace& pace,
          EventQueue& queue, Admission& door, BlockMemory& memory, journal::Unrecorded& unrecorded,
-         journal::Feeder::Hooks feeder_hooks, journal::Committer::Hooks committer_hooks);
+         std::function<void(std::uint64_t events)> taken_over, journal::Feeder::Hooks feeder_hooks,
+         journal::Committer::Hooks committer_hooks);
 
   const std::shared_ptr<Disk> disk;  // owners: we, and the test that has made it
   journal::Journal journal;
   journal::Feeder feeder;
   journal::Committer committer;
+  std::optional<journal::Withheld> withheld;        // Ack::written
+  const std::chrono::milliseconds checkpoint_time;  // as the pace has it
 };
 
 }  // namespace sluice

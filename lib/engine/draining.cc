@@ -19,37 +19,38 @@ constexpr nanoseconds kLeastDrain = milliseconds{100};
 constexpr nanoseconds kDrainPerMiB = milliseconds{2};
 // Past the deadline a sink that heeds its stop token may come back within this, and be joined instead of let go.
 constexpr nanoseconds kGrace = milliseconds{10};
-// And behind the deadline a disk has this long for the checkpoint; what it does not settle by then comes once more.
-constexpr nanoseconds kCheckpoint = milliseconds{30};
+// A worker that was left behind may be in the log hook when the tracker goes; a hook must not block for longer.
+constexpr nanoseconds kLastLine = milliseconds{1000};
 
 }  // namespace
 
 Report Tracker::Engine::shutdown(Deadline deadline) {
-  const Deadline end = at_least(deadline);
-  const bool first = stop_.begin(end);
-  door_.hasten(end);
-  if (!first) return stop_.wait_report();
+  const Deadline least = deadline_in(least_drain());
+  const bool first = stop_.begin(std::max(deadline, least), least);
+  door_.hasten(stop_.deadline());
+  if (!first) {
+    pool_->hurry(stop_.deadline());
+    return stop_.wait_report();
+  }
   Report report = drain();
   stop_.finish(report);
   return report;
 }
 
 void Tracker::Engine::hasten(Deadline deadline) {
-  const Deadline end = at_least(deadline);
-  stop_.hasten(end);
+  const Deadline end = std::max(deadline, deadline_in(least_drain()));
+  if (!stop_.hasten(end)) return;  // shutdown() will know of it
   door_.hasten(end);
-  if (disked_ && options_.ack == Ack::queued && door_.closed()) disked_->committer.want_spill();
+  pool_->hurry(end);
+  if (door_.closed()) spill();
 }
 
 void Tracker::Engine::retire() {
   const bool was_stopped = stop_.phase() == Phase::stopped;
   const Report report = shutdown(std::chrono::steady_clock::now());
   if (!was_stopped && report.timed_out()) log(LogLevel::warn, to_string(report));
-  muted_.store(true);
-}
-
-Deadline Tracker::Engine::at_least(Deadline deadline) const noexcept {
-  return std::max(deadline, std::chrono::steady_clock::now() + least_drain());
+  hook_.close();
+  static_cast<void>(hook_.wait_empty(kLastLine));
 }
 
 nanoseconds Tracker::Engine::least_drain() const noexcept {
@@ -65,6 +66,7 @@ Report Tracker::Engine::drain() {
   door_.close();
   if (disked_) disked_->feeder.stop();
   queue_.hurry();
+  pool_->hurry(stop_.deadline());
   static_cast<void>(stop_.on(Happening::door_closed));
 
   // 2 Wait until no ticket is out, or the deadline.
@@ -74,20 +76,25 @@ Report Tracker::Engine::drain() {
   queue_.close();
   static_cast<void>(stop_.on(drained ? Happening::drained : Happening::deadline));
 
-  // 4 Past the deadline, take what is in sinks away from the workers, ask them to stop and wait no longer.
-  if (!drained) pool_->expire();
+  // 4 Before the deadline, have the sinks make durable what they were given. Past it, take what is in sinks away from
+  //   the workers, ask them to stop and wait no longer.
   const auto grace = [&] {  // what is drained may take its time to go
     const Deadline soon = std::chrono::steady_clock::now() + kGrace;
     return drained ? std::max(stop_.deadline(), soon) : soon;
   };
+  if (drained) {
+    wait_synced();
+  } else {
+    pool_->expire(grace());
+  }
   Report report;
   report.held_up_by = pool_->join(grace());
 
   // 5 Checkpoint the journal: what was delivered is settled, what was not is kept.
   if (disked_) {
     const bool fed = disked_->feeder.join(grace());
-    const bool ended =
-        disked_->committer.stop(std::max(stop_.deadline(), std::chrono::steady_clock::now()) + kCheckpoint);
+    const Deadline end = std::max(stop_.deadline(), std::chrono::steady_clock::now());
+    const bool ended = disked_->committer.stop(later(end, disked_->checkpoint_time));
     report.disk_stuck = !fed || !ended;
     report.disk_failed = disked_->journal.failed() || (ended && !disked_->committer.checkpointed());
     if (!ended) abandoned_.store(true);
@@ -95,7 +102,7 @@ Report Tracker::Engine::drain() {
 
   // 6 The account. What no disk holds is lost.
   const std::uint64_t left = on_no_disk(books());
-  ledger_.add_lost(left);
+  written_off_.store(left);
   if (left > 0) log(LogLevel::error, fmt::format("events are lost, the deadline has cut them off events={}", left));
   report.books = books();
   report.reason = reason_for(drained, report);
@@ -104,20 +111,43 @@ Report Tracker::Engine::drain() {
   return report;
 }
 
-// Until no ticket is out, or the deadline. Half way, what has no record is written down; a while before the end it is
-// said who holds it up, and what the disk refused is tried again while the workers still have it.
+// Until no ticket is out, or the deadline, or at once if the sink is gone. Half way, what has no record is written
+// down; a while before the end it is said who holds it up, and what the disk refused is tried again while the workers
+// still have it.
 bool Tracker::Engine::wait_drained() {
   const Deadline begin = std::chrono::steady_clock::now();
   const Deadline end = stop_.deadline();
-  const auto spill = [this] {
-    if (disked_ && options_.ack == Ack::queued) disked_->committer.want_spill();
-  };
-  if (door_.wait_empty(begin + (end - begin) / 2)) return true;
-  spill();
-  if (door_.wait_empty(end - (end - begin) / 10)) return true;
-  spill();
-  name_who_holds_it_up();
-  return door_.wait_empty(stop_.deadline());
+  bool drained = door_.wait_empty(begin + (end - begin) / 2);
+  if (!drained) {
+    spill();
+    drained = door_.wait_empty(end - (end - begin) / 10);
+  }
+  if (!drained) {
+    spill();
+    if (!pool_->gone()) name_who_holds_it_up();
+    drained = door_.wait_empty(stop_.deadline());
+  }
+  if (pool_->kept() > 0) spill();
+  return drained;
+}
+
+// What is in memory and has no record is written down, as soon as the committer comes to it.
+void Tracker::Engine::spill() {
+  if (disked_ && options_.ack == Ack::queued) disked_->committer.want_spill();
+}
+
+// Until the workers have gone, or the deadline, which may come nearer meanwhile.
+void Tracker::Engine::wait_synced() {
+  constexpr nanoseconds kLook = milliseconds{10};
+  const Deadline begin = std::chrono::steady_clock::now();
+  bool named = false;
+  for (Deadline now = begin; now < stop_.deadline(); now = std::chrono::steady_clock::now()) {
+    if (pool_->wait_gone(std::min(stop_.deadline(), now + kLook))) return;
+    if (!named && now - begin > (stop_.deadline() - begin) / 10 * 9) {
+      named = true;
+      name_who_holds_it_up();
+    }
+  }
 }
 
 void Tracker::Engine::name_who_holds_it_up() {
@@ -131,8 +161,10 @@ void Tracker::Engine::name_who_holds_it_up() {
 
 Reason Tracker::Engine::reason_for(bool drained, const Report& report) const {
   if (drained && report.held_up_by.empty()) {
-    return report.disk_stuck || report.disk_failed ? Reason::fault : Reason::drained;
+    if (report.disk_stuck || report.disk_failed) return Reason::fault;
+    return pool_->kept() > 0 ? Reason::sink : Reason::drained;
   }
+  if (!drained && pool_->gone()) return Reason::sink;
   return stop_.hastened() ? Reason::signal : Reason::deadline;
 }
 

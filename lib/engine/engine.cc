@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "engine/checked_options.h"
 #include "journal/posix_disk.h"
@@ -27,9 +28,10 @@ Tracker::Engine::Engine(Options options, std::shared_ptr<Disk> disk, const journ
     : options_(checked(std::move(options), disk != nullptr)),
       run_(RunId::draw()),
       door_(options_.queue_events, options_.queue_bytes,
-            options_.overflow == Overflow::disk ? options_.queue_bytes / 4 : 0),
+            disk != nullptr || options_.state_dir ? options_.queue_bytes / 4 : 0),
       memory_(std::min(options_.queue_bytes / 8, kMostIdle)),
-      queue_(run_, std::max<std::size_t>(1, std::min(kLot, options_.queue_events / 4)), options_.batch_events) {
+      queue_(run_, std::max<std::size_t>(1, std::min(kLot, options_.queue_events / 4)), options_.batch_events,
+             options_.workers) {
   if (options_.state_dir) {
     state_dir_.emplace(*options_.state_dir);
     dead_letters_.emplace(*options_.state_dir);
@@ -40,20 +42,20 @@ Tracker::Engine::Engine(Options options, std::shared_ptr<Disk> disk, const journ
 
 void Tracker::Engine::begin_journal(std::shared_ptr<Disk> disk, const journal::Pace& pace) {
   const LogHook hook = [this](LogLevel level, std::string_view line) { log(level, line); };
-  try {
-    disked_.emplace(options_, run_, std::move(disk), pace, queue_, door_, memory_, unrecorded_,
-                    journal::Feeder::Hooks{.lost = [this](std::uint64_t n) { ledger_.add_lost(n); }, .log = hook},
-                    journal::Committer::Hooks{.accepted = [this](std::uint64_t n) { ledger_.add_accepted(n); },
-                                              .took = [this](std::chrono::nanoseconds time) { commit_time_.add(time); },
-                                              .turned = [this] { door_.nudge(); },
-                                              .log = hook});
-  } catch (const StartError& error) {
-    if (error.kind() != StartError::Kind::io || !options_.state_dir) throw;
-    // The journal knows its files by name; whoever starts us wants to know where they are.
-    throw StartError(error.kind(),
-                     fmt::format("{}: {}", journal_directory(*options_.state_dir).string(), error.what()));
+  disked_.emplace(
+      options_, run_, std::move(disk), pace, queue_, door_, memory_, unrecorded_,
+      [this](std::uint64_t n) { ledger_.add_replayed(n); },
+      journal::Feeder::Hooks{.lost = [this](std::uint64_t n) { ledger_.add_lost(n); }, .log = hook},
+      journal::Committer::Hooks{.accepted = [this](std::uint64_t n) { ledger_.add_accepted(n); },
+                                .took = [this](std::chrono::nanoseconds time) { commit_time_.add(time); },
+                                .turned = [this] { door_.nudge(); },
+                                .log = hook});
+  if (disked_->journal.failed()) {
+    // The journal knows its files by name; whoever has started us wants to know where they are.
+    log(LogLevel::warn, fmt::format("started on a disk that has failed, what can be read is delivered and the disk "
+                                    "tried again state_dir={} events={}",
+                                    options_.state_dir.value_or("none").string(), disked_->journal.replayed()));
   }
-  ledger_.add_replayed(disked_->journal.replayed());
   charge_dead_letters();
 }
 
@@ -81,20 +83,43 @@ Flow Tracker::Engine::flow() {
             .options = options_,
             .log = [this](LogLevel level, std::string_view line) { log(level, line); },
             .settle = {},
+            .sink_synced = {},
+            .sync_every = {},
+            .sync_soonest = {},
             .bury = [this](std::span<const DeadEvent> dead) { return bury(dead); }};
   if (disked_) {
-    flow.settle = [this](Block& block, std::uint64_t first, std::uint32_t count) { settle(block, first, count); };
+    flow.settle = [this](std::size_t worker, Block& block, std::uint64_t first, std::uint32_t count) {
+      return settle(worker, block, first, count);
+    };
+    if (disked_->withheld) {
+      flow.sink_synced = [this](std::size_t worker, bool durable) { return sink_synced(worker, durable); };
+      flow.sync_every = disked_->committer.pace().sync_every;
+      flow.sync_soonest = disked_->committer.pace().settle_every;
+    }
   }
   return flow;
 }
 
 // A worker has finished these: on disk they are settled, in memory they need no record any more.
-void Tracker::Engine::settle(Block& block, std::uint64_t first_sequence, std::uint32_t count) {
+bool Tracker::Engine::settle(std::size_t worker, Block& block, std::uint64_t first_sequence, std::uint32_t count) {
   std::uint64_t home = block.home();
   if (home == 0) {
     home = unrecorded_.finish(block, static_cast<std::uint32_t>(first_sequence - block.first_sequence()), count);
   }
-  if (home != 0) disked_->committer.settle(home, first_sequence, count);
+  if (home == 0) return false;
+  const journal::Settle one{home, first_sequence, count};
+  if (disked_->withheld) return disked_->withheld->add(worker, one);
+  disked_->committer.settle({&one, 1});
+  return false;
+}
+
+// What that worker's sink had not synced before is settled now, or, if that has failed, comes again in the next run.
+std::uint64_t Tracker::Engine::sink_synced(std::size_t worker, bool durable) {
+  const std::vector<journal::Settle> settles = disked_->withheld->take(worker);
+  if (durable) disked_->committer.settle(settles);
+  std::uint64_t events = 0;
+  for (const journal::Settle& one : settles) events += one.count;
+  return events;
 }
 
 }  // namespace sluice

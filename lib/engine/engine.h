@@ -33,6 +33,7 @@
 #include "queue/block_memory.h"
 #include "queue/event_queue.h"
 #include "sinks/dead_letter_file.h"
+#include "sluice/gate.h"
 #include "sluice/tracker.h"
 #include "workers/ledger.h"
 #include "workers/pool.h"
@@ -75,13 +76,14 @@ struct SLUICE_INTERNAL Tracker::Engine {
   [[nodiscard]] DeadLettersMoved drop_dead_letters(std::size_t at_most);
 
  private:
-  void log(LogLevel level, std::string_view line) const {
+  void log(LogLevel level, std::string_view line) {
     // A worker that was let go may come back to a world without its hook.
-    if (!muted_.load()) options_.log(level, line);
+    if (const auto pass = hook_.try_enter()) options_.log(level, line);
   }
   void begin_journal(std::shared_ptr<Disk> disk, const journal::Pace& pace);
   [[nodiscard]] Flow flow();
-  void settle(Block& block, std::uint64_t first_sequence, std::uint32_t count);
+  [[nodiscard]] bool settle(std::size_t worker, Block& block, std::uint64_t first_sequence, std::uint32_t count);
+  std::uint64_t sink_synced(std::size_t worker, bool durable);
 
   // What the door says to who asks.
   using Answer = std::variant<Ticket, Admit>;
@@ -94,16 +96,18 @@ struct SLUICE_INTERNAL Tracker::Engine {
   [[nodiscard]] Admit commit(Block::Owner block, const Receipt& receipt);
   [[nodiscard]] Admit take_and_wait(std::span<const Event> events, Deadline deadline);
   [[nodiscard]] bool may_take_by_disk(std::span<const Event> events);
-  [[nodiscard]] bool may_enter_window();
   [[nodiscard]] Block::Layout disk_layout() const noexcept;
   Admit counted(Admit answer, std::size_t events) noexcept;
 
-  [[nodiscard]] Deadline at_least(Deadline deadline) const noexcept;
   [[nodiscard]] Report drain();
   [[nodiscard]] bool wait_drained();
+  void spill();
+  void wait_synced();
   void name_who_holds_it_up();
   [[nodiscard]] Reason reason_for(bool drained, const Report& report) const;
 
+  [[nodiscard]] Books finished_books() const noexcept;
+  [[nodiscard]] static Books less(Books books, std::uint64_t lost) noexcept;
   [[nodiscard]] std::uint64_t on_no_disk(const Books& books) const noexcept;
   [[nodiscard]] Refused refusals() const noexcept;
 
@@ -123,10 +127,11 @@ struct SLUICE_INTERNAL Tracker::Engine {
   ShutdownCoordinator stop_;
   Ledger ledger_;
   std::array<std::atomic<std::uint64_t>, static_cast<std::size_t>(Admit::failed) + 1> refused_{};  // events, by answer
-  std::atomic<std::uint64_t> unknown_{0};  // of requests under which the disk failed
-  Tally commit_time_{kTimeBuckets};        // the committer's
-  std::atomic<bool> muted_{false};
-  std::atomic<bool> abandoned_{false};  // the committer was let go: it answers nobody any more
+  std::atomic<std::uint64_t> unknown_{0};      // of requests under which the disk failed
+  Tally commit_time_{kTimeBuckets};            // the committer's
+  Gate hook_;                                  // whoever is inside calls options_.log; closed once the tracker goes
+  std::atomic<std::uint64_t> written_off_{0};  // what the account of a stop has called lost
+  std::atomic<bool> abandoned_{false};         // the committer was let go: it answers nobody any more
   std::optional<Disked> disked_;
   std::unique_ptr<Pool> pool_;
 };

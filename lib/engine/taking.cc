@@ -124,19 +124,18 @@ Block::Layout Tracker::Engine::disk_layout() const noexcept {
   return {.frame = journal::kEventFrame, .own_marks = false, .watched = options_.ack == Ack::queued};
 }
 
-// Into the window if there is room and it is his turn; else, where the disk takes what memory does not, past it.
+// Into the window, unless a backlog is to be fed to it first: what comes behind a backlog joins it on disk, and must
+// not take the room that the feeder needs. Where the disk takes what memory does not, so does what finds no room there.
 Tracker::Engine::Answer Tracker::Engine::admit_by_disk(std::size_t events, std::size_t bytes) {
-  if (may_enter_window()) {
+  const bool rejects = options_.overflow == Overflow::reject;
+  // Also while there is a backlog: what is too large for the window stays too large.
+  if (rejects && (events > door_.event_limit() || bytes > door_.window_bytes())) return Admit::too_large;
+  if (disked_->journal.caught_up()) {
     auto answer = door_.try_admit(events, bytes);
     const Admit* const refusal = std::get_if<Admit>(&answer);
-    if (refusal == nullptr || *refusal == Admit::closed || options_.overflow == Overflow::reject) return answer;
+    if (refusal == nullptr || *refusal == Admit::closed || rejects) return answer;
   }
   return door_.try_pass(events, bytes);
-}
-
-// Where the disk takes what memory does not, nobody overtakes those who wait there.
-bool Tracker::Engine::may_enter_window() {
-  return options_.overflow == Overflow::reject || disked_->journal.caught_up();
 }
 
 // No answer: others are on disk before him, and he is expected at the committer.
@@ -167,11 +166,18 @@ Admit Tracker::Engine::commit(Block::Owner block, const Receipt& receipt) {
     if (disked_->journal.failed()) return Admit::failed;
     return room == journal::Journal::Room::never ? Admit::too_large : Admit::full;
   }
-  journal::Committer::Told told = [this, receipt, events](bool committed, const EventId& first, const EventId& last) {
-    if (!committed) unknown_.fetch_add(events);
-    if (receipt) receipt({committed ? Admit::accepted : Admit::failed, first, last});
-  };
-  disked_->committer.submit({.block = std::move(block), .reserved = cost, .told = std::move(told)});
+  try {
+    journal::Committer::Told told = [this, receipt, events](bool committed, const EventId& first, const EventId& last) {
+      if (!committed) unknown_.fetch_add(events);
+      if (receipt) receipt({committed ? Admit::accepted : Admit::failed, first, last});
+    };
+    disked_->committer.submit({.block = std::move(block), .reserved = cost, .told = std::move(told)});
+  } catch (...) {  // no memory: nothing was handed over
+    block.reset();
+    disked_->journal.give_back(cost);
+    disked_->feeder.gave_up(1);
+    throw;
+  }
   return Admit::accepted;
 }
 
@@ -206,9 +212,10 @@ bool Tracker::Engine::may_take_by_disk(std::span<const Event> events) {
   const bool failed = disked_->journal.failed();
   if (door_.closed() || (failed && !is_queued)) return true;
   const std::size_t bytes = Block::bytes_for(events, disk_layout());
-  const bool window = may_enter_window() && door_.has_room(events.size(), bytes);
+  const bool caught_up = disked_->journal.caught_up();
+  const bool window = caught_up && door_.has_room(events.size(), bytes);
   if (window && is_queued && !disked_->feeder.is_behind()) return true;
-  const bool passage = options_.overflow == Overflow::disk && door_.has_passage(bytes);
+  const bool passage = (!caught_up || options_.overflow == Overflow::disk) && door_.has_passage(bytes);
   if (!window && !passage) return false;
   if (failed) return true;
   const std::size_t body = Block::body_bytes_for(events, disk_layout());

@@ -22,14 +22,20 @@ Committer::Committer(Journal& journal, Feeder& feeder, EventQueue& queue, Unreco
       queue_(queue),
       unrecorded_(unrecorded),
       config_(config),
-      hooks_(std::move(hooks)) {}
+      hooks_(std::move(hooks)) {
+  if (journal_.failed()) plan_recovery();  // it may have begun so
+}
 
 Committer::~Committer() {
-  if (thread_.joinable()) thread_.detach();
+  if (thread_.joinable()) thread_.detach();  // it is the last owner, or never ran
   let_go_unsynced();
 }
 
 void Committer::run(std::shared_ptr<const void> keeps_alive) {
+  settler_ = std::jthread([this](const std::stop_token& stop) {
+    ::pthread_setname_np(::pthread_self(), "settler");
+    sync_settles(stop);
+  });
   thread_ = std::jthread([this, alive = std::move(keeps_alive)] {
     ::pthread_setname_np(::pthread_self(), "committer");
     // A batch thread, so that waking up does not push aside the very thread that hands requests over: it runs when that
@@ -37,6 +43,8 @@ void Committer::run(std::shared_ptr<const void> keeps_alive) {
     const sched_param usual{};
     static_cast<void>(::pthread_setschedparam(::pthread_self(), SCHED_BATCH, &usual));
     work();
+    settler_.request_stop();
+    settler_.join();
     end();
   });
 }
@@ -53,15 +61,11 @@ void Committer::submit(Request request) {
   give_up(request);  // its ticket was out when the deadline passed
 }
 
-void Committer::settle(std::uint64_t segment, std::uint64_t first, std::uint64_t count) {
+void Committer::settle(std::span<const Settle> settles) {
   const std::lock_guard lock(mutex_);
-  if (!settles_.empty() && settles_.back().segment == segment &&
-      settles_.back().first + settles_.back().count == first) {
-    settles_.back().count += count;
-    return;
-  }
-  settles_.push_back({segment, first, count});
-  if (settles_.size() == 1 && asleep_) wanted_.notify_one();
+  const bool none_before = settles_.empty();
+  for (const Settle& one : settles) add_settle(settles_, one);
+  if (none_before && asleep_) wanted_.notify_one();
 }
 
 void Committer::want_spill() {
@@ -91,11 +95,12 @@ Committer::Clock::time_point Committer::next_due() const {
 
 void Committer::work() {
   std::vector<Request> requests;
+  names_due_ = Clock::now() + config_.pace.sync_every;  // a start has seen them all
   for (;;) {
     {
       std::unique_lock lock(mutex_);
       const auto something = [&] {
-        return !waiting_.empty() || stopping_ || spill_wanted_ ||
+        return !waiting_.empty() || stopping_ || spill_wanted_ || settle_syncing_ == SettleSyncing::done ||
                (!settles_.empty() && settle_due_ == Clock::time_point::max());
       };
       asleep_ = true;
@@ -111,8 +116,10 @@ void Committer::work() {
     spill_if_wanted();
     const auto now = Clock::now();
     if (journal_.failed() && now >= recover_due_) static_cast<void>(try_recover());
+    end_settle_sync();
     if (now >= settle_due_ || now >= settle_sync_due_) flush_settles();
     if (now >= sync_due_ || unsynced_bytes_ > config_.most_unsynced) sync_now();
+    if (now >= names_due_) look_for_names();
     journal_.maintain();
     if (hooks_.turned) hooks_.turned();
   }
@@ -167,7 +174,7 @@ void Committer::commit_some(std::span<Request> requests) {
     if (hold) {
       request.block->hold();
       unsynced_.push_back(request.block.get());
-      unsynced_bytes_ += request.block->body().size();
+      unsynced_bytes_ += request.block->ticket().bytes();
     }
     blocks.push_back(std::move(request.block));
   }
@@ -232,16 +239,64 @@ void Committer::flush_settles() {
   for (const Settle& one : settles) journal_.settle(one.segment, one.first, one.count);
   settle_due_ = Clock::time_point::max();
   const auto now = Clock::now();
-  std::error_code error;
   if (now >= settle_sync_due_) {
-    error = journal_.sync_settles();
-    settle_sync_due_ = Clock::time_point::max();
-  } else {
-    error = journal_.write_settles();
-    if (settle_sync_due_ == Clock::time_point::max()) settle_sync_due_ = now + config_.pace.sync_every;
+    begin_settle_sync(now);
+    return;
   }
+  const std::error_code error = journal_.write_settles();
+  if (settle_sync_due_ == Clock::time_point::max()) settle_sync_due_ = now + config_.pace.sync_every;
   if (error) settle_sync_due_ = now + config_.pace.sync_every;  // delivery goes on meanwhile
   tell_of_settles(error, now);
+}
+
+// The settler's turn, unless it has not come back from the last one: then a little later.
+void Committer::begin_settle_sync(Clock::time_point now) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (settle_syncing_ != SettleSyncing::idle) {
+      settle_sync_due_ = now + config_.pace.settle_every;
+      return;
+    }
+  }
+  settle_sync_due_ = Clock::time_point::max();
+  const std::error_code error = journal_.begin_settle_sync(settle_sync_);
+  if (error) {
+    settle_sync_due_ = now + config_.pace.sync_every;  // delivery goes on meanwhile
+    tell_of_settles(error, now);
+  }
+  if (settle_sync_.empty()) {
+    if (!error) tell_of_settles({}, now);
+    return;
+  }
+  const std::lock_guard lock(mutex_);
+  settle_syncing_ = SettleSyncing::wanted;
+  settler_wanted_.notify_one();
+}
+
+void Committer::end_settle_sync() {
+  {
+    const std::lock_guard lock(mutex_);
+    if (settle_syncing_ != SettleSyncing::done) return;
+    settle_syncing_ = SettleSyncing::idle;
+  }
+  const auto now = Clock::now();
+  const std::error_code error = journal_.end_settle_sync(settle_sync_);
+  settle_sync_.clear();
+  if (error) settle_sync_due_ = now + config_.pace.sync_every;
+  tell_of_settles(error, now);
+}
+
+// The settler's.
+void Committer::sync_settles(const std::stop_token& stop) {
+  std::unique_lock lock(mutex_);
+  while (settler_wanted_.wait(lock, stop, [this] { return settle_syncing_ == SettleSyncing::wanted; })) {
+    lock.unlock();
+    for (Journal::SettleSync& one : settle_sync_) Journal::sync_settled(one);
+    lock.lock();
+    settle_syncing_ = SettleSyncing::done;
+    wanted_.notify_one();
+    changed_.notify_all();
+  }
 }
 
 // Once, and not of what a second try mends, nor of a disk of which the journal says so already.
@@ -257,6 +312,15 @@ void Committer::tell_of_settles(std::error_code error, Clock::time_point now) {
   hooks_.log(LogLevel::warn, fmt::format("settles cannot be written, kept in memory: {}", error.message()));
 }
 
+// Also of a journal that is idle: nobody else would see it before the stop.
+void Committer::look_for_names() {
+  names_due_ = Clock::now() + config_.pace.sync_every;
+  const bool failed_before = journal_.failed();
+  static_cast<void>(journal_.look_for_names());  // where a file cannot be looked at, the next look may see it
+  if (journal_.failed() && !failed_before) plan_recovery();
+  if (!journal_.caught_up()) feeder_.wake();  // what was written anew may be backlog
+}
+
 // It has failed, or failed once more. The waits grow until a sync has shown that the disk takes events again: one that
 // takes a new segment and then nothing in it would be green twenty times a second.
 void Committer::plan_recovery() {
@@ -266,10 +330,11 @@ void Committer::plan_recovery() {
 
 bool Committer::try_recover() {
   flush_settles();
-  if (!journal_.recover(unsynced_)) {
+  const std::error_code error = journal_.recover(unsynced_);
+  feeder_.wake();  // it may have brought back a backlog, and then found no room for more
+  if (!error) {
     let_go_unsynced();
     recover_due_ = Clock::time_point::max();
-    feeder_.wake();
     return true;
   }
   plan_recovery();
@@ -303,7 +368,10 @@ void Committer::spill() {
       // What was finished before has no record there, and must not count as one that is settled.
       unrecorded_.recorded(*block, segment, [&](std::uint32_t i) {
         const std::uint64_t sequence = block->first_sequence() + i;
-        if (std::ranges::binary_search(loose, sequence, {}, &Journal::Loose::sequence)) settle(segment, sequence, 1);
+        if (std::ranges::binary_search(loose, sequence, {}, &Journal::Loose::sequence)) {
+          const Settle one{segment, sequence, 1};
+          settle({&one, 1});
+        }
       });
     }
     block->release(1);
@@ -318,12 +386,21 @@ void Committer::spill() {
 }
 
 void Committer::checkpoint() {
+  {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return settle_syncing_ != SettleSyncing::wanted; });
+  }
+  end_settle_sync();
   if (journal_.failed()) static_cast<void>(try_recover());
-  settle_sync_due_ = Clock::time_point::min();
+  settle_sync_due_ = Clock::time_point::max();
   flush_settles();
-  std::error_code error = journal_.close();
+  std::error_code error = journal_.close();  // syncs them, too
   // It failed just now: what that may have taken away is written anew, and the rest is closed like any other.
   if (error && journal_.failed() && try_recover()) error = journal_.close();
+  nameless_.store(journal_.nameless());
+  if (journal_.has_unwritten_settles()) {
+    hooks_.log(LogLevel::warn, "what was delivered and could not be settled on disk comes once more at the next start");
+  }
   if (error) {
     hooks_.log(LogLevel::error, fmt::format("the journal was not closed well: {}",
                                             journal_.failed() ? journal_.cause() : error.message()));

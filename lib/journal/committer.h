@@ -1,7 +1,8 @@
 // The committer: the one thread that writes the journal. Whoever has a request hands it over; it takes all that wait,
 // makes them one commit, waits for the disk once, and answers each by its receipt. Between commits it writes settles
 // (every 50 ms), syncs (every second, or when much is not synced), removes what is finished, and, while the journal has
-// failed, tries to get it going again by itself.
+// failed, tries to get it going again by itself. Settles are synced by a second thread, the settler: on a slow disk a
+// commit would wait for each of their files.
 // It refuses nothing that was handed over: a request is answered `accepted` or `failed`, behind the end too, unless a
 // dead disk holds this thread; then it is never answered.
 #pragma once
@@ -12,6 +13,8 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <span>
+#include <stop_token>
 #include <system_error>
 #include <thread>
 #include <vector>
@@ -20,6 +23,7 @@
 #include "journal/journal.h"
 #include "journal/pace.h"
 #include "journal/unrecorded.h"
+#include "journal/withheld.h"
 #include "queue/block.h"
 #include "queue/event_queue.h"
 #include "sluice/event.h"
@@ -32,7 +36,7 @@ class Committer {
   struct Config {
     RunId run;
     bool sync_each = true;          // Ack::synced
-    std::size_t most_unsynced = 0;  // bytes after which a sync does not wait for its second
+    std::size_t most_unsynced = 0;  // bytes of memory that may wait for a sync; more, and it does not wait its second
     Pace pace;
   };
   struct Hooks {
@@ -57,8 +61,8 @@ class Committer {
   void run(std::shared_ptr<const void> keeps_alive);  // as the feeder's
 
   void submit(Request request);
-  // These events are finished, their tickets not back yet. Any thread; never waits for the disk.
-  void settle(std::uint64_t segment, std::uint64_t first, std::uint64_t count);
+  // These events are finished, for good: under `written` their sink was synced. Any thread; never waits for the disk.
+  void settle(std::span<const Settle> settles);
 
   // What has no record is written down as soon as the thread comes to it. Asked again, it writes what the disk has
   // refused meanwhile; and once more at its end, by when workers may have let go what was in their hands.
@@ -67,14 +71,15 @@ class Committer {
   // The door is closed and nothing is on its way any more: checkpoint, then end. False: not in time; the thread is let
   // go, and owns what it touches.
   [[nodiscard]] bool stop(std::chrono::steady_clock::time_point until);
+  [[nodiscard]] const Pace& pace() const noexcept { return config_.pace; }
   // Whether everything that was said to be on disk is. Without it what was delivered comes once more.
   [[nodiscard]] bool checkpointed() const noexcept { return checkpointed_.load(); }
+  // Once it has ended: events that are on disk by their count, and that no next start will find, since somebody has
+  // removed their files and they could not be written anew.
+  [[nodiscard]] std::uint64_t nameless() const noexcept { return nameless_.load(); }
 
  private:
   using Clock = std::chrono::steady_clock;
-  struct Settle {
-    std::uint64_t segment, first, count;
-  };
 
   void work();
   void commit(std::vector<Request>& requests);
@@ -82,8 +87,12 @@ class Committer {
   [[nodiscard]] std::error_code write(std::span<Block* const> blocks, std::uint64_t reserved, Journal::Place& place);
   void give_up(Request& request);
   void flush_settles();
+  void begin_settle_sync(Clock::time_point now);
+  void end_settle_sync();
+  void sync_settles(const std::stop_token& stop);
   void tell_of_settles(std::error_code error, Clock::time_point now);
   void sync_now();
+  void look_for_names();
   void plan_recovery();
   bool try_recover();  // true: it has not failed any more
   void spill_if_wanted();
@@ -108,7 +117,12 @@ class Committer {
   bool spill_wanted_ = false;
   bool stopping_ = false, ended_ = false;
   bool asleep_ = false;
+  // From the thread to the settler, and back; touched by the one that has it.
+  std::vector<Journal::SettleSync> settle_sync_;
+  enum class SettleSyncing : std::uint8_t { idle, wanted, done } settle_syncing_ = SettleSyncing::idle;
+  std::condition_variable_any settler_wanted_;
   std::atomic<bool> checkpointed_{false};
+  std::atomic<std::uint64_t> nameless_{0};
 
   // The thread's.
   std::vector<Block*> unsynced_;  // held
@@ -117,10 +131,12 @@ class Committer {
   Clock::time_point settle_due_ = Clock::time_point::max();
   Clock::time_point settle_sync_due_ = Clock::time_point::max();
   Clock::time_point recover_due_ = Clock::time_point::max();
+  Clock::time_point names_due_ = Clock::time_point::min();
   std::chrono::milliseconds backoff_{0};
   Clock::time_point settles_failed_at_ = Clock::time_point::max();  // since when without a success
   bool settles_told_ = false;
   bool spill_refused_ = false;  // by the disk, the last time
+  std::jthread settler_;        // ended by the thread, which waits for it
   std::jthread thread_;
 };
 

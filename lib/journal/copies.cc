@@ -1,116 +1,22 @@
-// Events that are written as a segment of their own, whole and synced: those that had no record yet (spill), and those
-// that have to leave the segment in which they stand: it failed (recover), somebody removed it (rescue), a power cut
-// could still take them (rewrite_tail), or they are the few that hold it (copy_forward). The committer's thread.
-// However many there are, no more than a piece of them is in memory.
+// Events that are written as a segment of their own, whole and synced: those that had no record yet (spill), the few
+// that hold their segment (copy_forward), and whatever rescue.cc and tails.cc have to bring to safety. The committer's
+// thread. However many events there are, one piece of them is in memory at a time.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
-#include <cassert>
+#include <unordered_set>
 #include <utility>
 
+#include "journal/event_reader.h"
 #include "journal/journal.h"
 #include "sluice/error.h"
 
 namespace sluice::journal {
 
-namespace {
-
-constexpr std::uint64_t kPieceBytes = std::uint64_t{4} << 20U;  // written at once, but for an event that is larger
-
-std::uint64_t record_bytes(const Journal::Loose& event) {
-  return aligned(kEventFrame + event.content_type.size() + event.payload.size());
-}
-
-Journal::Loose loose(const EventView& event) {
-  return {event.sequence, event.received, event.content_type, event.payload};
-}
-
-// The events of a stretch of a segment, one by one: those that the caller wants.
-class Reading {
- public:
-  Reading(DiskFile& file, std::uint64_t seed, std::uint64_t from, std::uint64_t to) : reader_(file, seed, from, to) {}
-
-  // `wants(sequence, offset)`. Nothing: no more of them, or error(). The view is valid until the next call.
-  template <typename Wants>
-  std::optional<Journal::Loose> next(const Wants& wants) {
-    for (auto item = reader_.next(); item.what != RecordReader::What::end; item = reader_.next()) {
-      if (item.what == RecordReader::What::error) {
-        error_ = reader_.error();
-        return std::nullopt;
-      }
-      holes_ = holes_ || item.what == RecordReader::What::hole;
-      if (item.what != RecordReader::What::record || item.head.kind != RecordKind::event) continue;
-      const EventView event = event_in(item.record);
-      if (wants(event.sequence, item.offset)) return loose(event);
-    }
-    return std::nullopt;
-  }
-  [[nodiscard]] std::error_code error() const { return error_; }
-  [[nodiscard]] bool holes() const { return holes_; }
-
- private:
-  RecordReader reader_;
-  std::error_code error_;
-  bool holes_ = false;
-};
-
-// The same by requests: of one that is not whole any more nothing comes out. A page that was there a moment ago may be
-// what an older disk had when it is read again: a failed sync calls such pages clean, and the kernel drops them.
-class WholeRequests {
- public:
-  WholeRequests(DiskFile& file, std::uint64_t seed, std::uint64_t from, std::uint64_t to, const IntervalSet& wanted)
-      : reader_(file, seed, from, to), wanted_(wanted) {}
-
-  std::optional<Journal::Loose> next() {
-    if (given_ == request_.size() && !read_request()) return std::nullopt;
-    return loose(event_in(request_[given_++]));
-  }
-  [[nodiscard]] std::error_code error() const { return error_; }
-
- private:
-  bool read_request() {
-    begin_anew(false);
-    for (auto item = reader_.next(); item.what != RecordReader::What::end; item = reader_.next()) {
-      if (item.what == RecordReader::What::error) {
-        error_ = reader_.error();
-        return false;
-      }
-      if (item.what != RecordReader::What::record || item.head.kind != RecordKind::event) {
-        begin_anew(false);
-        continue;
-      }
-      if (item.head.begins_request) begin_anew(true);
-      if (open_ && !item.head.begins_request && item.offset != end_) begin_anew(false);
-      end_ = item.offset + item.size;
-      if (open_ && wanted_.contains(event_in(item.record).sequence)) {
-        request_.emplace_back(item.record.begin(), item.record.end());
-      }
-      if (item.head.ends_request && open_ && !request_.empty()) return true;
-    }
-    begin_anew(false);
-    return false;
-  }
-  void begin_anew(bool open) {
-    request_.clear();
-    given_ = 0;
-    open_ = open;
-  }
-
-  RecordReader reader_;
-  const IntervalSet& wanted_;
-  std::vector<std::vector<std::byte>> request_;
-  std::size_t given_ = 0;
-  bool open_ = false;
-  std::uint64_t end_ = 0;
-  std::error_code error_;
-};
-
-}  // namespace
-
 // What a successor's header would say of it stands in its own: all of it was synced before it has a name.
 std::error_code Journal::write_own_extent(Segment& segment) {
-  Header header = segment.header;
+  Header& header = segment.header;
   header.predecessor_end = header.predecessor_synced = segment.acknowledged_end + kFooterSize;
   header.predecessor_events = segment.events;
   header.predecessor_last = segment.last_sequence;
@@ -118,6 +24,11 @@ std::error_code Journal::write_own_extent(Segment& segment) {
   const std::array<std::span<const std::byte>, 1> piece{std::span<const std::byte>(bytes)};
   if (const auto error = segment.file->write(0, piece)) return error;
   return segment.file->write(kSecondHeader, piece);
+}
+
+// What a segment of its own takes for them.
+std::uint64_t Journal::room_of_copies(const Extent& most) {
+  return kFirstCommit + most.bytes + (most.bytes / kPieceBytes + 2) * 2 * kCommitFrame + kFooterSize;
 }
 
 // Nothing is made of no events. On an error nothing counts that is left of it. Copies get their name when all of them
@@ -130,10 +41,9 @@ std::error_code Journal::write_closed(SegmentKind kind, const RunId& run, std::u
   // One such name at a time, or a disk that stays bad would leave more and more of them.
   if (kind == SegmentKind::copies) error = remove_unmade();
   if (error) return error;
-  const std::uint64_t room =
-      kFirstCommit + most.bytes + (most.bytes / kPieceBytes + 2) * 2 * kCommitFrame + kFooterSize;
+  const std::uint64_t room = room_of_copies(most);
   SegmentPtr segment;
-  error = create(kind, run, ordinal, event->sequence, room, most.events, nullptr, segment);
+  error = create(kind, run, ordinal, event->sequence, room, room, most.events, nullptr, segment);
   if (error) return error;
 
   std::uint64_t bytes = 0;
@@ -181,6 +91,10 @@ std::error_code Journal::write_closed(SegmentKind kind, const RunId& run, std::u
   const FooterBytes footer_bytes = encode(footer, segment->header.seed);
   const std::array<std::span<const std::byte>, 1> pieces{std::span<const std::byte>(footer_bytes)};
   if (!error) error = segment->file->sync();  // before the footer says that it was
+  if (!error && kind == SegmentKind::copies) {
+    error = write_header_copy(*segment->settled, *segment);
+    if (!error) error = segment->settled->sync();
+  }
   if (!error) error = segment->file->write(segment->acknowledged_end, pieces);
   segment->size = segment->acknowledged_end + kFooterSize;
   if (!error) error = segment->file->truncate(segment->size);
@@ -191,16 +105,15 @@ std::error_code Journal::write_closed(SegmentKind kind, const RunId& run, std::u
     if (!error) error = disk_.sync_directory();
   }
   if (error) {
-    taken_.fetch_sub(segment->charged);
+    charge(*segment, 0);
     static_cast<void>(disk_.unlink(draft_name(name)));
     static_cast<void>(disk_.unlink(settled_name(segment->number)));
     unmade_.push_back(name);
     static_cast<void>(remove_unmade());
     return error;
   }
-  const std::uint64_t charge = bytes + segment->events * kSettleBytes;
-  taken_.fetch_add(charge);
-  segment->charged += charge;
+  charge(*segment, segment->charged + bytes + segment->events * kSettleBytes);
+  charge_physical(*segment);
   segment->sealed = true;
   segment->synced = segment->end = segment->acknowledged_end;
   segment->recorded = segment->synced_events = segment->events;
@@ -224,7 +137,7 @@ std::error_code Journal::remove_unmade() {
 
 // The events count in `copies` from here, no longer in `from`. Under mutex_.
 void Journal::copy_of(Segment& from, const IntervalSet& events, const SegmentPtr& copies) {
-  segments_[copies->number] = copies;
+  enter(copies);
   from.events -= std::min(from.events, events.size());
   from.absent.add(events);
   from.skip.add(events);
@@ -243,10 +156,9 @@ void Journal::copy_of(Segment& from, const IntervalSet& events, const SegmentPtr
   if (from.is_home) redirects_[from.number].push_back({events, copies->number});
 }
 
-// ---- spilling
-
 std::error_code Journal::spill(std::span<const Loose> events, std::uint64_t& number) {
   number = 0;
+  if (!taken_over_) return std::make_error_code(std::errc::io_error);  // who knows what it would come to stand beside
   if (const auto error = disk_.hold()) return error;  // where nothing is ever committed nobody has seen it removed
   Extent most;
   for (const Loose& event : events) most.add(record_bytes(event));
@@ -258,227 +170,127 @@ std::error_code Journal::spill(std::span<const Loose> events, std::uint64_t& num
   if (!segment) return {};
   number = segment->number;
   const std::lock_guard lock(mutex_);
-  segments_[number] = std::move(segment);  // not in the order of feeding: its events are in memory
+  enter(segment);  // not in the order of feeding: its events are in memory
   return {};
 }
 
-// ---- failure and what follows
+// ---- copying forward
 
-std::error_code Journal::recover(std::span<Block* const> unsynced) {
-  assert(failed());
-  if (const auto error = disk_.hold()) return error;
-  const SegmentPtr old = active_;
-  if (const auto error = move_unsynced(unsynced, old)) return error;
-  // Somebody removed the directory: what the files held is still to be read through their descriptors, and nowhere
-  // else.
-  std::vector<SegmentPtr> removed;
-  for (const auto& [number, segment] : segments_) {
-    DiskFile::Stat stat;
-    if (!segment->file->stat(stat) && stat.links == 0) removed.push_back(segment);
-  }
-  for (const SegmentPtr& segment : removed) {
-    if (const auto error = rescue(segment)) return error;
-  }
-  if (const auto error = begin_segment(0, next_sequence_, old.get())) return error;
-  failed_.store(false);
-  log(LogLevel::warn, "the journal works again");
-  return {};
-}
-
-// What was committed and not synced, and is not finished, goes from the segment that failed into one of its own.
-std::error_code Journal::move_unsynced(std::span<Block* const> unsynced, const SegmentPtr& old) {
-  std::vector<Loose> events;
-  Extent most;
-  IntervalSet moved;
-  for (Block* const block : unsynced) {
-    if (block->home() != old->number) continue;  // moved by an earlier attempt, or synced with its segment
-    for (std::uint32_t i = 0; i < block->count(); ++i) {
-      if (old->finished.contains(block->sequence(i))) continue;
-      const Delivery event = block->delivery(i);
-      events.push_back({event.id.sequence, event.received, event.content_type, event.payload});
-      most.add(record_bytes(events.back()));
-      moved.add(event.id.sequence, 1);
-    }
-  }
-  std::ranges::sort(events, {}, &Loose::sequence);
-  SegmentPtr copies;
-  const Source source = [&, next = events.begin()](std::error_code&) mutable {
-    return next == events.end() ? std::nullopt : std::optional(*next++);
-  };
-  if (const auto error = write_closed(SegmentKind::copies, config_.run, ordinal_, most, source, copies)) return error;
-  if (!copies) return {};
-  disk_.pass(Instant::after_copy);
+// The disk that the journal may have has room for so many bytes of copies, and for what comes with them.
+bool Journal::room_for_copies(std::uint64_t bytes, std::uint64_t events) const {
   const std::lock_guard lock(mutex_);
-  copy_of(*old, moved, copies);
-  moved.each([&](std::uint64_t first, std::uint64_t count) {
-    const std::uint64_t fed_to = std::min(first + count, fed_sequence_ + 1);
-    if (fed_to > first) copies->skip.add(first, fed_to - first);
-  });
-  copies->unfed = moved.size() - copies->skip.size();
-  old->unfed -= std::min(old->unfed, copies->unfed);
-  order_.push_back(copies);
-  // At once: if what follows fails, the next attempt must not copy them a second time.
-  for (Block* const block : unsynced) {
-    if (block->home() == old->number) block->settle_in(copies->number);
-  }
-  return {};
+  const std::uint64_t used = physical_bytes() + config_.spill_bytes + room_of_copies({bytes, events}) +
+                             kHeaderCopySize + events * kSettleBytes + kSettledStep;
+  // A new segment has to begin beside them.
+  return used + least_segment(0) + kSettledStep <= config_.limit_bytes;
 }
 
-// Writes what is unfinished in a segment that has no name any more into one that has, which takes its turn as well.
-std::error_code Journal::rescue(const SegmentPtr& from) {
-  std::uint64_t fed_to = UINT64_MAX;  // events before this offset were fed
-  {
-    const std::lock_guard lock(mutex_);
-    normalize_cursor();
-    const auto place = std::ranges::find(order_, from);
-    if (place != order_.end()) fed_to = place == order_.begin() ? cursor_ : 0;
-  }
-  IntervalSet moved;
-  IntervalSet fed;
-  Reading reading(*from->file, from->header.seed, kFirstCommit, from->acknowledged_end);
-  const Source source = [&](std::error_code& error) {
-    std::uint64_t at = 0;
-    const auto event = reading.next([&](std::uint64_t sequence, std::uint64_t offset) {
-      at = offset;
-      return !from->finished.contains(sequence) && !from->absent.contains(sequence);
-    });
-    error = reading.error();
-    if (event) {
-      moved.add(event->sequence, 1);
-      const std::lock_guard lock(mutex_);
-      if (at < fed_to || from->skip.contains(event->sequence)) fed.add(event->sequence, 1);
-    }
-    return event;
-  };
-  SegmentPtr copies;
-  if (const auto error = write_closed(SegmentKind::copies, from->header.run, from->header.ordinal,
-                                      {from->acknowledged_end - kFirstCommit, from->events}, source, copies)) {
-    return error;
-  }
-  if (!copies) return {};
+// The oldest segments that few events hold. They are neighbours: of two that are copied around a third the younger
+// one's events would come before that one's at the next start.
+std::vector<Journal::Held> Journal::find_held() const {
+  std::vector<Held> held;
   const std::lock_guard lock(mutex_);
-  fed.add(moved.common(from->skip));  // the feeder went on meanwhile
-  copies->skip = std::move(fed);
-  copies->unfed = moved.size() - copies->skip.size();
-  from->unfed -= std::min(from->unfed, copies->unfed);
-  copy_of(*from, moved, copies);
-  const auto place = std::ranges::find(order_, from);
-  if (place == order_.end()) return {};
-  const bool at_cursor = place == order_.begin();
-  if (from == active_) {
-    order_.push_back(copies);  // the active one stays until another is: what is behind the cursor in it is skipped
-    if (at_cursor) cursor_ = active_->end;
-  } else {
-    if (at_cursor) cursor_ = kFirstCommit;
-    *place = copies;
-  }
-  return {};
-}
-
-// ---- what a power cut could still take
-
-// See the top of recovery.cc. `tail` is what counts behind the offset that was synced last.
-void Journal::rewrite_tail(const SegmentPtr& from, const IntervalSet& tail) {
-  Segment& segment = *from;
-  const IntervalSet wanted = tail.without(segment.finished).without(segment.absent);
-  if (wanted.empty()) return;
-  WholeRequests requests(*segment.file, segment.header.seed, segment.synced, segment.acknowledged_end, wanted);
-  IntervalSet moved;
-  const Source source = [&](std::error_code& error) {
-    const auto event = requests.next();
-    error = requests.error();
-    if (event) moved.add(event->sequence, 1);
-    return event;
-  };
-  SegmentPtr copies;
-  if (const auto error = write_closed(SegmentKind::copies, segment.header.run, segment.header.ordinal,
-                                      {segment.acknowledged_end - segment.synced, wanted.size()}, source, copies)) {
-    throw StartError(StartError::Kind::io,
-                     fmt::format("write {}: {}", segment_name(next_number_ - 1), error.message()));
-  }
-  if (copies) {
-    disk_.pass(Instant::after_copy);
-    segment.unfed -= std::min(segment.unfed, moved.size());
-    copies->unfed = copies->events;
-    copy_of(segment, moved, copies);
-  }
-  const IntervalSet gone = wanted.without(moved);
-  if (gone.empty()) return;
-  log(LogLevel::error, fmt::format("what was written and not synced cannot be read again segment={} events={}",
-                                   segment_name(segment.number), gone.size()));
-  segment.events -= std::min(segment.events, gone.size());
-  segment.unfed -= std::min(segment.unfed, gone.size());
-  segment.absent.add(gone);
-  segment.skip.add(gone);
-}
-
-// ---- what holds a segment
-
-// The oldest segments are held by a few events: these are written once more, and the segments can go. True if any did.
-bool Journal::copy_forward() {
-  std::vector<SegmentPtr> held;
-  {
-    const std::lock_guard lock(mutex_);
-    std::uint64_t bytes = 0;
-    for (const auto& [number, segment] : segments_) {
-      if (segment == active_ || segment->damaged || std::ranges::find(order_, segment) != order_.end()) continue;
-      if (!held.empty() && !(segment->header.run == held.front()->header.run)) continue;
-      const std::uint64_t left = segment->events - std::min(segment->events, segment->finished.size());
-      const std::uint64_t content = segment->acknowledged_end - kFirstCommit;
-      const std::uint64_t estimate = segment->events == 0 ? 0 : content / segment->events * left;
-      if (left == 0 || estimate > content / 4 || bytes + estimate > segment_bytes_ / 2) continue;
+  std::unordered_set<const Segment*> unfed;
+  for (const SegmentPtr& segment : order_) unfed.insert(segment.get());
+  std::vector<SegmentPtr> all;
+  for (const auto& [number, segment] : segments_) all.push_back(segment);
+  std::ranges::sort(all, [](const SegmentPtr& a, const SegmentPtr& b) { return turn_of(*a) < turn_of(*b); });
+  std::uint64_t bytes = 0;
+  for (const SegmentPtr& segment : all) {
+    const std::uint64_t left = segment->events - std::min(segment->events, segment->finished.size());
+    const std::uint64_t content = segment->acknowledged_end - kFirstCommit;
+    const std::uint64_t estimate = segment->events == 0 ? 0 : content / segment->events * left;
+    const bool eligible = segment != active_ && !segment->damaged && !unfed.contains(segment.get()) && left > 0 &&
+                          (segment->not_worth == 0 || left < segment->not_worth) && estimate <= content / 4 &&
+                          bytes + estimate <= segment_bytes_ / 2;
+    const bool neighbour = held.empty() || segment->header.run == held.front().segment->header.run;
+    if (eligible && neighbour) {
       bytes += estimate;
-      held.push_back(segment);
+      held.push_back({segment, left, {}});
+    } else if (!held.empty()) {
+      break;
     }
   }
-  if (held.empty()) return false;
-  std::ranges::sort(held, {}, [](const SegmentPtr& segment) { return segment->header.first_sequence; });
+  return held;
+}
 
-  // Read twice: how much it is, and whether all of it is intact, has to be known before the first byte is written.
-  std::vector<IntervalSet> moved(held.size());
+// How much it is, and whether all of it is intact, has to be known before the first byte is written. Those that are
+// found unfit are dropped, with all behind them; an error where none is left.
+std::error_code Journal::measure(std::vector<Held>& held, Extent& extent) {
+  std::error_code error;
+  for (std::size_t at = 0; at < held.size(); ++at) {
+    Segment& segment = *held[at].segment;
+    Extent of_it;
+    EventReader reading(segment, kFirstCommit, segment.acknowledged_end);
+    while (const auto event = reading.next([&](std::uint64_t sequence, std::uint64_t) {
+      return !segment.finished.contains(sequence) && !segment.absent.contains(sequence);
+    })) {
+      of_it.add(record_bytes(*event));
+    }
+    error = reading.error();
+    if (!error && reading.holes()) {
+      error = std::make_error_code(std::errc::io_error);
+      const std::lock_guard lock(mutex_);
+      segment.damaged = true;
+    }
+    const std::uint64_t content = segment.acknowledged_end - kFirstCommit;
+    const Extent all{extent.bytes + of_it.bytes, extent.events + of_it.events};
+    const bool fits = of_it.bytes <= content / 2 && (at == 0 || all.bytes <= segment_bytes_ / 2) &&
+                      room_for_copies(all.bytes, all.events);
+    if (!error && !fits) error = std::make_error_code(std::errc::file_too_large);
+    if (error) {
+      if (at == 0) segment.not_worth = held[at].left;  // others are tried first
+      held.resize(at);
+      break;
+    }
+    extent = all;
+  }
+  return held.empty() ? error : std::error_code();
+}
+
+// The oldest segments are held by a few events: these are written once more, and the segments can go. Nothing was to be
+// copied: no error, and none are.
+std::error_code Journal::copy_forward(bool& copied) {
+  std::vector<Held> held = find_held();
+  if (held.empty()) return {};
+  // What is finished is left behind. Were that not on disk, it would come once more at the next start, out of its
+  // order.
+  if (const auto error = sync_settles()) return error;
+  Extent extent;
+  if (const auto error = measure(held, extent)) return error;
   std::size_t at = 0;
-  std::optional<Reading> reading;
+  std::optional<EventReader> reading;
   const auto unfinished = [&](std::uint64_t sequence, std::uint64_t) {
-    return !held[at]->finished.contains(sequence) && !held[at]->absent.contains(sequence);
+    return !held[at].segment->finished.contains(sequence) && !held[at].segment->absent.contains(sequence);
   };
   const Source source = [&](std::error_code& error) -> std::optional<Loose> {
     for (; at < held.size(); ++at, reading.reset()) {
-      const Segment& segment = *held[at];
-      if (!reading) reading.emplace(*segment.file, segment.header.seed, kFirstCommit, segment.acknowledged_end);
+      const Segment& segment = *held[at].segment;
+      if (!reading) reading.emplace(segment, kFirstCommit, segment.acknowledged_end);
       const auto event = reading->next(unfinished);
       error = reading->error();
       if (!error && reading->holes()) error = std::make_error_code(std::errc::io_error);
       if (error) return std::nullopt;
       if (!event) continue;
-      moved[at].add(event->sequence, 1);
+      held[at].moved.add(event->sequence, 1);
       return event;
     }
     return std::nullopt;
   };
-  Extent extent;
-  std::error_code error;
-  for (auto event = source(error); event; event = source(error)) extent.add(record_bytes(*event));
-  if (error) {
-    if (reading && reading->holes()) held[at]->damaged = true;
-    return false;
-  }
-  at = 0;
-  for (IntervalSet& events : moved) events.clear();
+  const Header& oldest = held.front().segment->header;
   SegmentPtr copies;
-  error =
-      write_closed(SegmentKind::copies, held.front()->header.run, held.front()->header.ordinal, extent, source, copies);
-  if (error) {
-    log(LogLevel::warn, fmt::format("unfinished events could not be copied forward: {}", error.message()));
-    return false;
+  if (const auto error = write_closed(SegmentKind::copies, oldest.run, oldest.ordinal, extent, source, copies)) {
+    return error;
   }
-  if (!copies) return false;
+  if (!copies) return {};
   disk_.pass(Instant::after_copy);
   copies->is_home = false;
   const std::lock_guard lock(mutex_);
-  for (std::size_t i = 0; i < held.size(); ++i) {
-    if (!moved[i].empty()) copy_of(*held[i], moved[i], copies);
+  for (const Held& one : held) {
+    if (!one.moved.empty()) copy_of(*one.segment, one.moved, copies);
   }
-  return true;
+  copied = true;
+  return {};
 }
 
 }  // namespace sluice::journal

@@ -1,9 +1,10 @@
 // The seam through which the journal touches files, all of it: what is not here it does not do. PosixDisk is the real
 // one; tests have a twin in memory that loses what was not synced. Names are relative to the journal's directory.
-// Any thread, but one writer a file; every call may block as long as the disk does.
-// Errors are values, with the system's code; a call that failed may have done a part of its work.
+// Any thread, but one writer a file, which another thread may sync meanwhile; every call may block as long as the disk
+// does. Errors are values, with the system's code; a call that failed may have done a part of its work.
 #pragma once
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -31,6 +32,16 @@ enum class Instant : std::uint8_t {
   at_recovery,    // segments were read, nothing was changed yet
 };
 inline constexpr std::size_t kInstants = static_cast<std::size_t>(Instant::at_recovery) + 1;
+
+// The disk takes no more bytes; what stands on it already may still be changed.
+[[nodiscard]] inline bool is_full(std::error_code error) noexcept {
+  return error == std::errc::no_space_on_device || error == std::error_code(EDQUOT, std::generic_category());
+}
+// It takes no change at all, and may still be read.
+[[nodiscard]] inline bool is_read_only(std::error_code error) noexcept {
+  return error == std::errc::read_only_file_system || error == std::errc::permission_denied ||
+         error == std::errc::operation_not_permitted;
+}
 
 class DiskFile {
  public:
@@ -81,7 +92,7 @@ class Disk {
   [[nodiscard]] virtual std::error_code list(std::vector<std::string>& names) = 0;
 
   // For tests: the journal passes this moment.
-  virtual void pass(Instant /*now*/) noexcept {}
+  virtual void pass(Instant now) noexcept;
 };
 
 }  // namespace sluice

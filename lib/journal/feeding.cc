@@ -10,6 +10,12 @@
 
 namespace sluice::journal {
 
+namespace {
+
+constexpr int kTries = 3;  // to read, with a rest between them, before what cannot be read is a hole
+
+}  // namespace
+
 // Segments that are fed to their end leave the order. Under mutex_.
 void Journal::normalize_cursor() {
   while (!order_.empty() && order_.front() != active_ && cursor_ >= order_.front()->end) {
@@ -34,7 +40,9 @@ bool Journal::caught_up() {
 bool Journal::cursor_at(std::uint64_t segment, std::uint64_t offset) {
   const std::lock_guard lock(mutex_);
   normalize_cursor();
-  return !order_.empty() && order_.front()->number == segment && cursor_ == offset;
+  if (order_.empty() || order_.front()->number != segment) return false;
+  // Zeros may stand before what was committed just now, and behind all that was shown.
+  return cursor_ == offset || (cursor_ == order_.front()->end && next_block(cursor_) == offset);
 }
 
 void Journal::show(const Place& place) {
@@ -79,6 +87,9 @@ void Journal::read_backlog(std::size_t most_events, std::size_t most_bytes, Bloc
     if (reading_ != segment) {
       reading_ = segment;
       reader_ = std::make_unique<RecordReader>(*segment->file, segment->header.seed, from, to, &memory);
+      reader_->ends_at_footer();
+      if (segment->unreadable) reader_->read_around();
+      unread_ = 0;
     }
     reader_->seek(from);
     reader_->extend(to);
@@ -90,16 +101,32 @@ void Journal::read_backlog(std::size_t most_events, std::size_t most_bytes, Bloc
     RecordReader::Item item = reader_->next();
     for (;;) {
       if (item.what == RecordReader::What::error) {
-        backlog.error = reader_->error();
-        return;
+        // Where nothing can be written either, the disk is away, and may come back.
+        if (segment->unreadable || failed() || ++unread_ < kTries) {
+          backlog.error = reader_->error();
+          return;
+        }
+        segment->unreadable.store(true);
+        reader_->read_around();
+        reader_->seek(item.offset);
+        item = reader_->next();
+        continue;
       }
+      unread_ = 0;
       if (item.what == RecordReader::What::end) break;
       if (item.what == RecordReader::What::hole) {
-        if (!segment->scanned) {
-          log(LogLevel::error, fmt::format("the journal is damaged segment={} offset={} bytes={}",
-                                           segment_name(segment->number), item.offset, item.size));
-          const std::lock_guard lock(mutex_);
-          segment->damaged = true;
+        if (!segment->scanned || item.unreadable) {
+          bool known = false;
+          {
+            const std::lock_guard lock(mutex_);
+            known = std::exchange(segment->damaged, true) && segment->scanned;
+          }
+          if (!known) {
+            log(LogLevel::error,
+                fmt::format("the journal is damaged segment={} offset={} bytes={}{}", segment_name(segment->number),
+                            item.offset, item.size, item.unreadable ? " reason=\"it cannot be read\"" : ""));
+            if (item.unreadable) unreadable_.fetch_add(item.size);
+          }
         }
       } else if (item.head.kind == RecordKind::event) {
         const EventView event = event_in(item.record);

@@ -95,6 +95,11 @@ std::optional<Header> decode_header(std::span<const std::byte> bytes) noexcept {
   return header;
 }
 
+std::optional<std::uint32_t> version_named(std::span<const std::byte> bytes) noexcept {
+  if (bytes.size() < kHeaderSize || std::memcmp(bytes.data(), kMagic.data(), kMagic.size()) != 0) return std::nullopt;
+  return get<std::uint32_t>(bytes.data(), 8);
+}
+
 std::optional<Head> peek(std::span<const std::byte> bytes) noexcept {
   if (bytes.size() < kHeadSize || get<std::uint16_t>(bytes.data(), 0) != kRecordMagic) return std::nullopt;
   const auto kind = get<std::uint8_t>(bytes.data(), 2);
@@ -114,6 +119,12 @@ std::optional<Head> peek(std::span<const std::byte> bytes) noexcept {
       return head;
     case RecordKind::footer:
       if (head.size != kFooterSize) return std::nullopt;
+      return head;
+    case RecordKind::header_copy:
+      if (head.size != kHeaderCopySize) return std::nullopt;
+      return head;
+    case RecordKind::tail:
+      if (head.size <= kTailFrame || head.size > kBlock) return std::nullopt;
       return head;
     case RecordKind::settles:
       if (head.size <= kHeadSize || (head.size - kHeadSize) % kRangeSize != 0) return std::nullopt;
@@ -187,6 +198,38 @@ std::string encode(std::span<const Range> ranges, std::uint64_t seed, std::uint6
   }
   put_head(to, static_cast<std::uint8_t>(RecordKind::settles), 0, text.size(), seed, offset);
   return text;
+}
+
+HeaderCopyBytes encode(const HeaderCopy& copy) noexcept {
+  HeaderCopyBytes bytes{};
+  const HeaderBytes header = encode(copy.header);
+  std::memcpy(bytes.data() + kHeadSize, header.data(), header.size());
+  put(bytes.data(), kHeadSize + kHeaderSize, copy.size);
+  put_head(bytes.data(), static_cast<std::uint8_t>(RecordKind::header_copy), 0, bytes.size(),
+           settled_seed(copy.header.seed), 0);
+  return bytes;
+}
+
+std::optional<HeaderCopy> decode_header_copy(std::span<const std::byte> bytes) noexcept {
+  const std::optional<Head> head = peek(bytes);
+  if (!head || head->kind != RecordKind::header_copy || bytes.size() < kHeaderCopySize) return std::nullopt;
+  const std::optional<Header> header = decode_header(bytes.subspan(kHeadSize));
+  if (!header) return std::nullopt;
+  if (!is_read(header->version)) return HeaderCopy{*header, 0};
+  if (!fits(bytes.first(kHeaderCopySize), settled_seed(header->seed), 0)) return std::nullopt;
+  return HeaderCopy{*header, get<std::uint64_t>(bytes.data(), kHeadSize + kHeaderSize)};
+}
+
+std::vector<std::byte> encode(const TailView& tail, std::uint64_t seed, std::uint64_t at) {
+  std::vector<std::byte> bytes(kTailFrame + tail.bytes.size());
+  put(bytes.data(), kHeadSize, tail.offset);
+  std::memcpy(bytes.data() + kTailFrame, tail.bytes.data(), tail.bytes.size());
+  put_head(bytes.data(), static_cast<std::uint8_t>(RecordKind::tail), 0, bytes.size(), seed, at);
+  return bytes;
+}
+
+TailView tail_in(std::span<const std::byte> record) noexcept {
+  return {get<std::uint64_t>(record.data(), kHeadSize), record.subspan(kTailFrame)};
 }
 
 EventView event_in(std::span<const std::byte> record) noexcept {

@@ -1,5 +1,6 @@
-// The format of the journal on disk, version 1: this page is the format, and the code below it is this page again.
-// Values only: any thread. It refuses what does not fit its checksum.
+// The format of the journal on disk, version 2: this page is the format, and the code below it is this page again.
+// Version 1 (Sluice 0.1) is read as well: it has no `tail`, and nothing in it begins in a block of its own. Values
+// only: any thread. It refuses what does not fit its checksum.
 //
 // STATE/journal/ holds pairs of files, NNNNNN counting up from 000001:
 //   segment-NNNNNN          events, in commits; never changed but at its end
@@ -10,11 +11,22 @@
 //
 // segment  = header ... header ... commit* [footer] zeros*         headers at 0 and 4096, the first commit at 8192
 // commit   = begin event+ end                                      one write; a request never spans two
-// settled  = settles*                                              from offset 0, zeros behind
+// settled  = [header copy] settles*                                from offset 0, zeros behind
+//
+// A disk writes a block of 4096 bytes whole, and a write or a sync that fails may destroy what stood in it before. So
+// nothing that was synced is the only copy of itself while its block is written again. What comes behind a sync, a
+// commit or the footer, begins at the next multiple of 4096, with zeros between: these are no damage before a commit
+// whose begin says that it was synced up to where they begin, nor before a footer. But small commits that are synced
+// one by one may follow each other in one block: then the file ends in two blocks that take turns, each with a record
+// `tail`, a copy of what that block held up to the end of a commit. One is written with each commit, the other is left
+// alone. Where what the segment has is no longer what a copy has, the copy is right. Sealing cuts them off. What is
+// left is assumed of the disk: that a sync which succeeds has put the data there; that a failure destroys nothing but
+// blocks that were being written; and, where a start finds the disk full, that it can write once more what stands
+// behind the last sync that is known of.
 //
 // header (112 bytes, written twice)            of the segment before this one:
 //    0  8  "SLUICEJ\n"                         56  8  its number; 0: there is none
-//    8  4  version, 1                          64  8  its seed, by which it is known
+//    8  4  version, 2                          64  8  its seed, by which it is known
 //   12  4  kind: 0 as taken, 1 copies          72  8  offset where what it has acknowledged ends: behind it is what was
 //   16  8  seed, random                               answered "unknown", and does not count
 //   24 16  run                                 80  8  offset before which everything was synced
@@ -22,6 +34,12 @@
 //          count up, older ones first          96  8  sequence of the last of them
 //   48  8  sequence of the first event,       104  8  XXH3-64 of bytes 0..103
 //          or of what comes next
+// Of these, three things are the same in every version, so that each knows a journal that is not its own: both copies
+// begin with the magic and the version at these offsets, and have the checksum of bytes 0..103 at 104. The bytes
+// between are the version's own, and so are any that it adds behind 112, with a checksum of its own. A journal in which
+// a header that fits, or both copies whether they fit or not, names another version is refused, and not a byte of it is
+// changed. What a build of another version may overlook (a kind of record in the settled file) needs no new version.
+//
 // `copies` are events that stand in an older segment of the same run too, or stood there: the copy counts, the older
 // record does not. Such a segment is named segment-NNNNNN.draft until all of it is synced; a draft never counts. Its
 // header has no segment before it, and says of its own what others say of theirs; its footer counts as synced too.
@@ -41,6 +59,12 @@
 //           body: 8 first sequence, 8 last sequence, 8 events, 8 commits, 8 its own offset
 //   settles kind 5, in settled files, whose seed is the segment's + 1
 //           body: ranges, each 8 first sequence, 8 how many
+//   tail    kind 7, in the last two blocks of a segment that is not sealed
+//           body: 8 offset, then the bytes that stand there
+//   header  kind 6, a third copy of it, first in the settled file, where it does not share the fate of the other two
+//   copy    body: the 112 bytes of the header, 8 size of the segment when it was made; 0: not known
+//           Written when both headers, and that size, are synced. So where they are missing, or the file is shorter and
+//           has no footer, no crash did it: that is damage. Builds before it have written none, and overlook it.
 //
 // Example: event 7, "hi" of type "text/plain", alone in its request, the first of a segment with seed 1, so at 8240
 // (8192 + 48 for the begin of its commit), received 2026-11-24T00:00:00Z. 44 bytes, padded to 48:
@@ -60,6 +84,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "sluice/event.h"
 
@@ -67,7 +92,8 @@ namespace sluice::journal {
 
 static_assert(std::endian::native == std::endian::little, "the format is the memory of a little endian machine");
 
-constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kVersion = 2;  // is written
+[[nodiscard]] constexpr bool is_read(std::uint32_t version) noexcept { return version == 1 || version == kVersion; }
 constexpr std::size_t kHeaderSize = 112;
 constexpr std::uint64_t kSecondHeader = 4096;
 constexpr std::uint64_t kFirstCommit = 8192;
@@ -76,12 +102,22 @@ constexpr std::size_t kEventFrame = kHeadSize + 8 + 8;               // what sta
 constexpr std::size_t kCommitFrame = kHeadSize + 8 + 4 + 4 + 8 + 8;  // begin and end, each
 constexpr std::size_t kFooterSize = kHeadSize + 8 + 8 + 8 + 8 + 8;
 constexpr std::size_t kRangeSize = 16;
+constexpr std::size_t kHeaderCopySize = kHeadSize + kHeaderSize + 8;
+constexpr std::size_t kTailFrame = kHeadSize + 8;  // what stands before the bytes in a copy of a tail
 constexpr std::size_t kAlign = 8;
 // What an event may cost in a settled file: a record of its own with one range.
 constexpr std::uint64_t kSettleBytes = kHeadSize + kRangeSize;
 
 [[nodiscard]] constexpr std::uint64_t aligned(std::uint64_t size) noexcept {
   return (size + kAlign - 1) & ~(kAlign - 1);
+}
+// What a disk writes as one, at most; larger ones would call for larger steps.
+constexpr std::uint64_t kBlock = 4096;
+// At the end of a segment that is not sealed: two copies of its last block.
+constexpr std::uint64_t kTailRoom = 2 * kBlock;
+// The first offset from here on at which nothing shares a block with what stands before.
+[[nodiscard]] constexpr std::uint64_t next_block(std::uint64_t offset) noexcept {
+  return (offset + kBlock - 1) & ~(kBlock - 1);
 }
 
 enum class SegmentKind : std::uint32_t { taken = 0, copies = 1 };
@@ -102,10 +138,20 @@ struct Header {
 };
 using HeaderBytes = std::array<std::byte, kHeaderSize>;
 [[nodiscard]] HeaderBytes encode(const Header& header) noexcept;
-// Nothing if the checksum does not fit. A newer version is told by `version`; then nothing else may be believed.
+// Nothing if the checksum does not fit. Another version is told by `version`; then nothing else may be believed.
 [[nodiscard]] std::optional<Header> decode_header(std::span<const std::byte> bytes) noexcept;
+// The version that this names, if it begins as a header does; nobody has looked at its checksum.
+[[nodiscard]] std::optional<std::uint32_t> version_named(std::span<const std::byte> bytes) noexcept;
 
-enum class RecordKind : std::uint8_t { event = 1, begin = 2, end = 3, footer = 4, settles = 5 };
+enum class RecordKind : std::uint8_t {
+  event = 1,
+  begin = 2,
+  end = 3,
+  footer = 4,
+  settles = 5,
+  header_copy = 6,
+  tail = 7
+};
 constexpr std::uint8_t kBeginsRequest = 0x10;
 constexpr std::uint8_t kEndsRequest = 0x20;
 
@@ -170,6 +216,24 @@ struct Range {
 // A record of settles, with its padding.
 [[nodiscard]] std::string encode(std::span<const Range> ranges, std::uint64_t seed, std::uint64_t offset);
 [[nodiscard]] constexpr std::uint64_t settled_seed(std::uint64_t segment_seed) noexcept { return segment_seed + 1; }
+
+// The third copy of a segment's header, at the begin of its settled file.
+struct HeaderCopy {
+  Header header;
+  std::uint64_t size = 0;  // of the segment when it was made, as far as is known
+};
+using HeaderCopyBytes = std::array<std::byte, kHeaderCopySize>;
+[[nodiscard]] HeaderCopyBytes encode(const HeaderCopy& copy) noexcept;
+// `bytes`: the beginning of a settled file. Nothing if there is no copy; another version as decode_header().
+[[nodiscard]] std::optional<HeaderCopy> decode_header_copy(std::span<const std::byte> bytes) noexcept;
+
+// A copy of a tail, which is to stand at `at`. `bytes`: one at least, kBlock - kTailFrame at most.
+struct TailView {
+  std::uint64_t offset = 0;
+  std::span<const std::byte> bytes;
+};
+[[nodiscard]] std::vector<std::byte> encode(const TailView& tail, std::uint64_t seed, std::uint64_t at);
+[[nodiscard]] TailView tail_in(std::span<const std::byte> record) noexcept;
 
 // What is in a record that fits.
 struct EventView {

@@ -92,7 +92,7 @@ struct SLUICE_INTERNAL JournalView::Impl {
     one.bytes = stat.size;
     if (const journal::FoundHeader header = journal::read_header(*file, stat.size); header.header) {
       one.version = header.header->version;
-      if (one.version <= journal::kVersion) one.run = header.header->run;
+      if (journal::is_read(one.version)) one.run = header.header->run;
     }
     shown.push_back(one);
   }
@@ -141,8 +141,8 @@ struct SLUICE_INTERNAL JournalView::Impl {
   }
 
   void show_holes(const Surveyed& from) {
-    if (from.found.broken_at) {
-      holes.push_back({.segment = from.number, .offset = *from.found.broken_at, .bytes = journal::kHeaderSize});
+    for (const std::uint64_t offset : from.found.broken) {
+      holes.push_back({.segment = from.number, .offset = offset, .bytes = journal::kHeaderSize});
     }
     for (const journal::Hole& hole : from.scan.holes) {
       holes.push_back({.segment = from.number, .offset = hole.offset, .bytes = hole.size, .torn = hole.torn});
@@ -177,6 +177,7 @@ class Cursor {
     if (!reader_) {
       reader_ =
           std::make_unique<RecordReader>(*segment_->file, segment_->header.seed, journal::kFirstCommit, segment_->end);
+      reader_->read_around();
     }
     for (;;) {
       const RecordReader::Item item = reader_->next();

@@ -2,11 +2,13 @@
 // without threads: one thread, the committer, changes it; another, the feeder, reads the backlog; any may reserve room.
 // What it promises, crash by crash, is in format.h and beside each function here. Not durable before sync: a commit
 // says whether it is.
-// It refuses: a directory that another process holds, a journal of a newer version (StartError); once a write or a
-// sync has failed every further one, until recover() has succeeded.
+// It refuses: a directory that another process holds, a journal of another version (StartError); once a write or a
+// sync has failed every further one, until recover() has succeeded. A disk that is full, read-only, unreadable or away
+// refuses no start: the journal begins as failed, what can be read is fed, and recover() does the rest.
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -19,10 +21,12 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <unordered_set>
 #include <vector>
 
 #include "journal/disk.h"
 #include "journal/format.h"
+#include "journal/pace.h"
 #include "journal/record_reader.h"
 #include "journal/segment.h"
 #include "queue/block.h"
@@ -35,14 +39,22 @@ struct Surveyed;
 
 class Journal {
  public:
+  static constexpr std::size_t kMostLeft = 200;  // by a hundred runs
   struct Config {
     RunId run;
     std::uint64_t limit_bytes = std::uint64_t{1} << 30U;  // all files together; at least 1 MiB
     std::uint64_t spill_bytes = 0;                        // of those, kept free for spill()
     LogHook log;
+    std::size_t most_left = kMostLeft;  // segments, see most_segments()
+    Pace pace = {};
+    std::function<std::chrono::steady_clock::time_point()> now = [] { return std::chrono::steady_clock::now(); };
+    // So many events are taken over: called once, before any of them can be read; by recover(), if the disk could not
+    // be read at the start.
+    std::function<void(std::uint64_t events)> taken_over = {};
   };
 
-  // Recovers what is there and begins a segment. Throws StartError. `disk` outlives it.
+  // Recovers what is there and begins a segment; if the disk does not let it, failed(). Throws StartError (in_use,
+  // unusable). `disk` outlives it.
   Journal(Disk& disk, Config config);
   ~Journal();  // closes files; close() is what ends a run well
   Journal(const Journal&) = delete;
@@ -79,7 +91,8 @@ class Journal {
 
   [[nodiscard]] bool failed() const noexcept { return failed_.load(); }
   // Tries to begin a new segment: all that `unsynced` hold and nobody has finished is written there first, under its
-  // own ids, since the kernel may have thrown away what the failed one had. On success the journal has not failed.
+  // own ids, since the kernel may have thrown away what the failed one had; and what a start could not do is done. On
+  // success the journal has not failed.
   [[nodiscard]] std::error_code recover(std::span<Block* const> unsynced);
 
   // These events are finished: known from here, on disk after write_settles(), for good after sync_settles().
@@ -87,10 +100,29 @@ class Journal {
   [[nodiscard]] bool has_unwritten_settles() const noexcept { return unwritten_settles_; }
   [[nodiscard]] std::error_code write_settles();
   [[nodiscard]] std::error_code sync_settles();
+  // The same in three steps, so that no commit waits for the disk: begin writes what was settled and names the files to
+  // sync; any thread syncs them, one after the other; end counts them as synced, or has them written anew. Between
+  // begin and end nothing is copied forward: what is finished and not on disk for good must not be left behind.
+  struct SettleSync {
+    std::shared_ptr<Segment> segment;
+    std::shared_ptr<DiskFile> file;
+    std::error_code error;
+  };
+  [[nodiscard]] std::error_code begin_settle_sync(std::vector<SettleSync>& dirty);
+  static void sync_settled(SettleSync& one) { one.error = sync_named(*one.file); }
+  [[nodiscard]] std::error_code end_settle_sync(std::span<const SettleSync> synced);
 
   // Removes segments that are finished, sets aside damaged ones that are; if room is wanted, copies the few unfinished
-  // events of the oldest ones forward.
+  // events of the oldest ones forward. What fails at that is tried again more and more rarely.
   void maintain();
+
+  // What somebody has removed while it is open has no name any more, and is gone with the process: its unfinished
+  // events are written anew, under their own ids; the segment that is written to fails. An error if they cannot be:
+  // then the journal has failed, and recover() tries again. Or a file could not be looked at, and nothing has failed.
+  [[nodiscard]] std::error_code look_for_names();
+  // The next start will not have so many of the unfinished events: their files have no name any more, or they are
+  // broken on the disk and no feeder has told of it.
+  [[nodiscard]] std::uint64_t nameless() const;
 
   // Events that have no record yet, of one run, in the order of their ids, as a segment of their own. Which one, or 0.
   struct Loose {
@@ -135,8 +167,12 @@ class Journal {
   // Of bytes(), what belongs to no segment: reserved by those that are on their way. For who changes nothing meanwhile.
   [[nodiscard]] std::uint64_t reserved() const;
   [[nodiscard]] std::uint64_t segment_bytes() const noexcept { return segment_bytes_; }
-  // Which such a journal has at a time: more than full ones, since one that is begun in a corner is small.
+  // Which such a journal has at a time: more than full ones, since one that is begun in a corner is small. Runs that
+  // end as soon as each has taken a little leave small ones, two each: beside those, Config::most_left may be there,
+  // and then nothing is taken until one is gone. A start that finds so many begins one more.
   [[nodiscard]] static std::size_t most_segments(std::uint64_t limit_bytes) noexcept;
+  // What the disk would not read, so far in this run: the holes in which it lies.
+  [[nodiscard]] std::uint64_t unreadable_bytes() const noexcept { return unreadable_.load(); }
   // Why it has failed: `append segment-000012: No space left on device`.
   [[nodiscard]] std::string cause() const;
 
@@ -147,19 +183,34 @@ class Journal {
     std::uint64_t to = 0;
   };
 
-  void take_over();
-  void clear_away(const Survey& found);
+  [[nodiscard]] bool has_room_for(std::uint64_t taken, std::uint64_t bytes) const noexcept;
+  void charge(Segment& segment, std::uint64_t bytes) noexcept;
+  void charge_physical(Segment& segment) noexcept;
+  void enter(const SegmentPtr& segment);
+  [[nodiscard]] std::error_code take_over();
+  [[nodiscard]] std::error_code take_over_late();
+  [[nodiscard]] std::uint64_t clear_away(const Survey& found);
   void report(const Surveyed& one) const;
   [[nodiscard]] SegmentPtr adopt(Surveyed& one);
+  [[nodiscard]] static bool may_be_sealed(const Surveyed& one);
+  void seal_earlier();
+  [[nodiscard]] std::error_code seal_earlier(Segment& segment);
+  void cut_failed(Segment& segment);
+  [[nodiscard]] static std::error_code preallocate(DiskFile& file, std::uint64_t& size, std::uint64_t least);
   [[nodiscard]] std::error_code create(SegmentKind kind, const RunId& run, std::uint64_t ordinal,
-                                       std::uint64_t first_sequence, std::uint64_t size, std::uint64_t events,
-                                       const Segment* predecessor, SegmentPtr& made);
+                                       std::uint64_t first_sequence, std::uint64_t size, std::uint64_t least,
+                                       std::uint64_t events, const Segment* predecessor, SegmentPtr& made);
   [[nodiscard]] std::error_code begin_segment(std::uint64_t need, std::uint64_t first_sequence,
                                               const Segment* predecessor);
+  [[nodiscard]] SegmentPtr last_of_earlier_runs() const;
   [[nodiscard]] std::error_code seal(Segment& segment);
+  [[nodiscard]] static std::uint64_t next_place(const Segment& segment, std::uint64_t length = UINT64_MAX) noexcept;
+  [[nodiscard]] static std::error_code write_tail(Segment& segment, std::uint64_t end, std::span<const std::byte> tail);
   [[nodiscard]] static std::error_code sync_named(DiskFile& file);
   [[nodiscard]] static std::error_code look_for_name(DiskFile& file);
   [[nodiscard]] std::error_code sync_file(Segment& segment);
+
+  static constexpr std::uint64_t kPieceBytes = std::uint64_t{4} << 20U;  // written at once, but for a larger event
 
   // Events of one run, one by one, and the most that will come.
   using Source = std::function<std::optional<Loose>(std::error_code& error)>;
@@ -170,23 +221,48 @@ class Journal {
       events += 1;
     }
   };
+  [[nodiscard]] static std::uint64_t least_segment(std::uint64_t need) noexcept;
+  [[nodiscard]] static std::uint64_t room_of_copies(const Extent& most);
+  [[nodiscard]] bool room_for_copies(std::uint64_t bytes, std::uint64_t events) const;
   [[nodiscard]] std::error_code write_closed(SegmentKind kind, const RunId& run, std::uint64_t ordinal,
                                              const Extent& most, const Source& source, SegmentPtr& made);
   [[nodiscard]] std::error_code remove_unmade();
   [[nodiscard]] static std::error_code write_own_extent(Segment& segment);
+  [[nodiscard]] static std::error_code write_header_copy(DiskFile& settled, const Segment& segment);
   [[nodiscard]] std::error_code move_unsynced(std::span<Block* const> unsynced, const SegmentPtr& old);
   [[nodiscard]] std::error_code rescue(const SegmentPtr& from);
-  void rewrite_tail(const SegmentPtr& from, const IntervalSet& tail);
-  [[nodiscard]] bool copy_forward();
+  [[nodiscard]] std::error_code find_removed(std::vector<SegmentPtr>& removed) const;
+  static void withhold_tail(Segment& segment, const IntervalSet& tail);
+  [[nodiscard]] std::error_code secure_tails();
+  [[nodiscard]] std::error_code copy_tail(const SegmentPtr& from);
+  [[nodiscard]] std::error_code rewrite_tail(const SegmentPtr& from);
+  void tail_is_gone(Segment& segment, const IntervalSet& gone);
+  void take_turn(const SegmentPtr& segment);
+  struct Held {
+    SegmentPtr segment;
+    std::uint64_t left = 0;  // events, unfinished
+    IntervalSet moved;
+  };
+  [[nodiscard]] std::vector<Held> find_held() const;
+  [[nodiscard]] std::error_code measure(std::vector<Held>& held, Extent& extent);
+  [[nodiscard]] std::error_code copy_forward(bool& copied);
   void copy_of(Segment& from, const IntervalSet& events, const SegmentPtr& copies);
   [[nodiscard]] std::uint64_t home_of(std::uint64_t segment, std::uint64_t sequence) const;
 
   [[nodiscard]] std::error_code room_for_settles(Segment& segment, std::uint64_t events);
   [[nodiscard]] std::error_code rewrite_settled(Segment& segment);
   [[nodiscard]] std::error_code write_settles(Segment& segment);
-  std::error_code fail(std::string what, std::error_code error);
+  std::error_code fail(const std::string& what, std::error_code error);
+  void fail_because(std::string cause);
   [[nodiscard]] std::vector<SegmentPtr> find_finished();
-  [[nodiscard]] bool is_needed(const Segment& segment) const;
+  // What could come back to life without others, looked up once for all of them.
+  struct Dependants {
+    std::unordered_set<std::uint64_t> unsealed;  // seeds of segments
+    std::vector<const Segment*> moved_from;      // some of their events count elsewhere
+  };
+  [[nodiscard]] Dependants find_dependants() const;
+  [[nodiscard]] static bool is_needed(const Segment& segment, const Dependants& dependants);
+  bool remove_finished();
   [[nodiscard]] bool remove(const std::vector<SegmentPtr>& finished);
   [[nodiscard]] bool is_finished(const Segment& segment) const;
   void normalize_cursor();
@@ -199,12 +275,16 @@ class Journal {
   const Config config_;
   const std::uint64_t segment_bytes_;
   const std::uint64_t usable_bytes_;
+  const std::size_t most_segments_;
   std::uint64_t ordinal_ = 1;
+  bool taken_over_ = false;  // what earlier runs left is known
   std::uint64_t replayed_ = 0;
-  std::atomic<std::uint64_t> taken_{0};  // bytes of segments and reservations
+  std::atomic<std::uint64_t> taken_{0};  // bytes of segments, the larger of charged and physical, and reservations
+  std::atomic<std::size_t> count_{0};    // of segments
   std::atomic<std::uint64_t> others_{0};
   std::atomic<bool> pressed_{false};  // somebody was refused for want of room
   std::atomic<bool> failed_{false};
+  std::atomic<std::uint64_t> unreadable_{0};
 
   mutable std::mutex mutex_;
   std::map<std::uint64_t, SegmentPtr> segments_;  // by number; guarded by mutex_, changed by the committer
@@ -217,16 +297,20 @@ class Journal {
   std::map<std::uint64_t, std::vector<Redirect>> redirects_;
 
   // The committer's.
-  SegmentPtr active_;
+  SegmentPtr active_;  // none if none could be begun since the start
   std::uint64_t next_number_ = 1;
   std::uint64_t next_sequence_ = 1;  // at least: behind all that were tried
   bool unwritten_settles_ = false;
   bool settles_dirty_ = false;
+  bool settles_syncing_ = false;     // begun, and not ended
   std::vector<std::string> unmade_;  // segments that could not be made whole, and may still have their names
+  std::chrono::steady_clock::time_point copy_due_{};  // not before is copied forward
+  std::chrono::milliseconds copy_backoff_{0};
 
   // The feeder's.
   std::unique_ptr<RecordReader> reader_;
   SegmentPtr reading_;
+  int unread_ = 0;  // so often in a row it could not be read
 };
 
 }  // namespace sluice::journal

@@ -102,10 +102,15 @@ class PosixFile final : public DiskFile {
   const int descriptor_;
 };
 
+// Of a directory, on a file system that may know no such thing.
+std::error_code sync_descriptor(int directory) {
+  return ::fsync(directory) == 0 || errno == EINVAL ? std::error_code{} : failure();
+}
+
 std::error_code sync_path(const std::filesystem::path& directory) {
   const int descriptor = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (descriptor < 0) return failure();
-  const std::error_code error = ::fsync(descriptor) == 0 || errno == EINVAL ? std::error_code{} : failure();
+  const std::error_code error = sync_descriptor(descriptor);
   ::close(descriptor);
   return error;
 }
@@ -162,13 +167,37 @@ PosixDisk::PosixDisk(StateDir& state_dir) : state_dir_(state_dir), directory_(jo
 
 std::error_code PosixDisk::hold() {
   if (const std::error_code error = state_dir_.hold()) return error;
-  if (::mkdir(directory_.c_str(), 0700) != 0) return errno == EEXIST ? std::error_code{} : failure();
-  // It is new, and perhaps the directory above it too: their names have to survive as well.
-  if (const std::error_code error = sync_path(state_dir_.path())) return error;
-  const auto above = state_dir_.path().parent_path();
-  // One that may be entered but not read cannot be synced by us, nor is there another way.
-  const std::error_code error = sync_path(above.empty() ? "." : above);
-  return error == std::errc::permission_denied ? std::error_code{} : error;
+  if (::mkdir(directory_.c_str(), 0700) != 0 && errno != EEXIST) return failure();
+  if (lock_.holds(directory_)) return {};
+  names_synced_ = false;
+  const int opened = ::open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (opened < 0) return failure();
+  // Where a directory cannot be locked, the state directory's file is.
+  const std::error_code error = lock_.take(opened);
+  return is_taken(error) ? error : std::error_code();
+}
+
+// From the journal's parent up to the root of the file system. An earlier start may have made them and failed before it
+// synced their names, so they are synced whether they look new or not.
+std::error_code PosixDisk::sync_names_above() const {
+  int at = ::open(directory_.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
+  std::error_code error = at < 0 ? failure() : std::error_code();
+  while (!error) {
+    struct ::stat below {
+    }, above{};
+    const int parent = ::openat(at, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (parent < 0 || ::fstat(at, &below) != 0 || ::fstat(parent, &above) != 0) error = failure();
+    ::close(at);
+    at = parent;
+    if (error || above.st_dev != below.st_dev || above.st_ino == below.st_ino) break;
+    const int readable = ::openat(parent, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    // A directory that we may enter but not read cannot be synced by us; its maker could.
+    if (readable < 0 && errno == EACCES) continue;
+    error = readable < 0 ? failure() : sync_descriptor(readable);
+    if (readable >= 0) ::close(readable);
+  }
+  if (at >= 0) ::close(at);
+  return error;
 }
 
 std::error_code PosixDisk::open(const std::string& name, Open how, std::unique_ptr<DiskFile>& file) {
@@ -183,7 +212,13 @@ std::error_code PosixDisk::unlink(const std::string& name) {
   return ::unlink((directory_ / name).c_str()) == 0 ? std::error_code{} : failure();
 }
 
-std::error_code PosixDisk::sync_directory() { return sync_path(directory_); }
+std::error_code PosixDisk::sync_directory() {
+  if (!names_synced_) {
+    if (const std::error_code error = sync_names_above()) return error;
+    names_synced_ = true;
+  }
+  return sync_path(directory_);
+}
 
 std::error_code PosixDisk::list(std::vector<std::string>& names) { return list_path(directory_, names); }
 

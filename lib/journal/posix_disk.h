@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "journal/disk.h"
+#include "journal/named_lock.h"
 
 namespace sluice {
 
@@ -24,8 +25,13 @@ class PosixDisk final : public Disk {
   [[nodiscard]] std::error_code list(std::vector<std::string>& names) override;
 
  private:
+  [[nodiscard]] std::error_code sync_names_above() const;
+
   StateDir& state_dir_;
   const std::filesystem::path directory_;
+  // Of the journal's directory itself: the state directory's are no help where two of them lead to one journal.
+  NamedLock lock_;
+  bool names_synced_ = false;  // of the directory, and of all above it
 };
 
 // Only for reading what is there, without holding it: every change is refused. For who looks into a journal from

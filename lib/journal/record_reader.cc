@@ -2,6 +2,7 @@
 #include "journal/record_reader.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <utility>
 
@@ -13,11 +14,22 @@ namespace {
 // kernel then copies whole lines, which is twice as fast.
 constexpr std::size_t kLine = 64;
 constexpr std::size_t kLongest = RecordReader::kBuffer - kLine;
+// So little may be all that is left of a file; where so much cannot be read at once, it is the disk that is away.
+constexpr std::size_t kLittle = std::size_t{64} << 10U;
 
 // Each byte is as its neighbour, and the first is 0: much is preallocated, and looked at at every start.
 bool is_zero(std::span<const std::byte> bytes) noexcept {
   return bytes.empty() ||
          (bytes[0] == std::byte{0} && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
+}
+
+// Whether a writer put this at the begin of a block of its own, and nothing between that and `end`, where what was
+// synced ended.
+bool follows(const RecordReader::Item& item, std::uint64_t end) noexcept {
+  if (item.head.kind == RecordKind::footer) return true;  // its counts tell if anything is missing
+  if (item.head.kind != RecordKind::begin) return false;
+  const std::optional<CommitFrame> frame = commit_frame_in(item.record);
+  return frame && frame->synced == end;
 }
 
 }  // namespace
@@ -55,12 +67,54 @@ void RecordReader::read_from(std::uint64_t offset, std::size_t size) {
     std::memmove(begin, begin_ + (offset - buffer_at_), kept);
   }
   std::size_t got = 0;
-  if (const std::error_code error = file_.read(offset + kept, std::span(begin + kept, want - kept), got)) {
-    error_ = error;
+  std::error_code error = file_.read(offset + kept, std::span(begin + kept, want - kept), got);
+  if (error && around_) {
+    std::size_t more = 0;
+    const auto rest = std::span(begin + kept + got, want - kept - got);
+    const std::error_code away = read_by_blocks(offset + kept + got, rest, more);
+    if (got > 0 || !away) {
+      error.clear();
+      got += more;
+    }
   }
+  if (error) error_ = error;
   begin_ = begin;
   buffer_at_ = offset;
   filled_ = kept + got;
+}
+
+// What cannot be read is zeros, and remembered. An error if nothing can be read here, nor where a look is taken behind
+// it: then it is the disk that is away.
+std::error_code RecordReader::read_by_blocks(std::uint64_t from, std::span<std::byte> to, std::size_t& got) {
+  std::error_code first;
+  bool any = false;
+  while (got < to.size()) {
+    const std::uint64_t at = from + got;
+    const auto piece = to.subspan(got, std::min(to.size() - got, kBlock - at % kBlock));
+    std::size_t here = 0;
+    if (const std::error_code error = file_.read(at, piece, here)) {
+      first = error;
+      std::ranges::fill(piece, std::byte{0});
+      here = piece.size();
+      if (!is_unreadable(at)) unreadable_.push_back(at / kBlock * kBlock);
+    } else {
+      any = any || here > 0;
+    }
+    got += here;
+    if (here < piece.size()) break;  // the end of the file
+  }
+  if (any || !first) return {};
+  std::array<std::byte, kAlign> word{};
+  std::size_t there = 0;
+  const std::uint64_t behind = from + to.size();
+  for (std::uint64_t at = behind, step = kBlock; at < to_; at += step, step *= 2) {
+    if (!file_.read(at, word, there) && there > 0) return {};
+  }
+  return behind >= to_ && to.size() <= kLittle && !file_.read(0, word, there) ? std::error_code() : first;
+}
+
+bool RecordReader::is_unreadable(std::uint64_t offset) const noexcept {
+  return std::ranges::find(unreadable_, offset / kBlock * kBlock) != unreadable_.end();
 }
 
 bool RecordReader::long_record_fits(const Head& head, std::span<const std::byte> head_bytes) {
@@ -86,15 +140,41 @@ std::optional<RecordReader::Item> RecordReader::record_here() {
   return Item{.what = What::record, .offset = at_, .size = aligned(head->size), .head = *head, .record = record};
 }
 
+// The first record of the next block, if zeros are all that stands before it, and it says so; or the end.
+std::optional<RecordReader::Item> RecordReader::behind_padding() {
+  const std::uint64_t begin = at_;
+  const std::uint64_t end = next_block(begin);
+  if (end == begin || end > to_) return std::nullopt;
+  const auto padding = view(begin, static_cast<std::size_t>(end - begin));
+  if (padding.size() != end - begin || !is_zero(padding)) return std::nullopt;
+  if (end == to_) return at_footer_ ? std::optional(Item{.what = What::end, .offset = end}) : std::nullopt;
+  at_ = end;
+  std::optional<Item> item = record_here();
+  at_ = begin;
+  return item && follows(*item, begin) ? item : std::nullopt;
+}
+
 bool RecordReader::next_in_buffer(Item& item) {
   const std::uint64_t filled_to = std::min(to_, buffer_at_ + filled_);
   if (at_ < buffer_at_ || at_ >= filled_to) return false;
-  const auto rest = view(at_, static_cast<std::size_t>(filled_to - at_));
-  const std::optional<Head> head = peek(rest);
+  auto rest = view(at_, static_cast<std::size_t>(filled_to - at_));
+  std::optional<Head> head = peek(rest);
+  const std::uint64_t padding = next_block(at_) - at_;
+  const bool padded =
+      !head && padding > 0 && padding < rest.size() && is_zero(rest.first(static_cast<std::size_t>(padding)));
+  if (padded) {
+    rest = rest.subspan(static_cast<std::size_t>(padding));
+    head = peek(rest);
+  }
   if (!head || head->size > rest.size()) return false;
   const auto record = rest.first(head->size);
   __builtin_prefetch(record.data() + aligned(head->size));  // the next one's head, while this one is checked
-  if (!fits(record, seed_, at_)) return false;
+  const std::uint64_t offset = padded ? at_ + padding : at_;
+  if (!fits(record, seed_, offset)) return false;
+  if (padded) {
+    if (!follows({.what = What::record, .head = *head, .record = record}, at_)) return false;
+    at_ = offset;
+  }
   item = {.what = What::record, .offset = at_, .size = aligned(head->size), .head = *head, .record = record};
   at_ += item.size;
   return true;
@@ -103,6 +183,8 @@ bool RecordReader::next_in_buffer(Item& item) {
 RecordReader::Item RecordReader::next() {
   const std::uint64_t begin = at_;
   std::uint64_t used = 0;
+  bool unreadable = false;
+  bool ends = false;  // in zeros that could be read: behind these nothing was written
   while (at_ < to_) {
     const std::optional<Item> item = record_here();
     if (error_) return {.what = What::error, .offset = at_};
@@ -111,20 +193,38 @@ RecordReader::Item RecordReader::next() {
       at_ += item->size;
       return *item;
     }
+    if (at_ == begin) {
+      const std::optional<Item> next = behind_padding();
+      if (error_) return {.what = What::error, .offset = at_};
+      if (next) {
+        at_ = next->offset + next->size;
+        return *next;
+      }
+    }
     const auto word = view(at_, kAlign);
     if (word.empty()) {  // the file ends before `to_`
       to_ = at_;
       break;
     }
-    const bool zero = is_zero(word);
+    const bool gone = !unreadable_.empty() && is_unreadable(at_);
+    const bool zero = !gone && is_zero(word);
+    ends = at_ == begin ? zero : ends;
+    unreadable = unreadable || (gone && !ends);
     at_ += kAlign;
-    if (!zero) used = at_ - begin;
+    if (!zero && !(gone && ends)) used = at_ - begin;
     // Long stretches of zeros, the preallocated rest of a segment, in larger steps.
-    for (auto more = view(at_, 4096); zero && more.size() == 4096 && is_zero(more); more = view(at_, 4096)) at_ += 4096;
+    for (auto more = view(at_, kBlock); zero && more.size() == kBlock && is_zero(more); more = view(at_, kBlock)) {
+      if (!unreadable_.empty() && (is_unreadable(at_) || is_unreadable(at_ + kBlock - 1))) break;
+      at_ += kBlock;
+    }
   }
   if (at_ == begin) return {.what = What::end, .offset = at_};
   at_ = std::min(at_, to_);
-  return {.what = What::hole, .offset = begin, .size = at_ - begin, .used = std::min(used, at_ - begin)};
+  return {.what = What::hole,
+          .offset = begin,
+          .size = at_ - begin,
+          .used = std::min(used, at_ - begin),
+          .unreadable = unreadable};
 }
 
 }  // namespace sluice::journal

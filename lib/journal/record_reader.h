@@ -1,6 +1,8 @@
 // Reads a file of records from one offset to another. Where a record does not fit it looks for the next one that does,
-// 8 bytes at a time: what lies between is a hole. One thread; holds a buffer of 256 KiB, more only for a record that is
-// longer and fits.
+// 8 bytes at a time: what lies between is a hole. What the disk will not read is an error; to a reader that reads
+// around it, it is a hole as well, by blocks, unless nothing near it can be read: then it is the disk that is away. One
+// thread; holds a buffer of 256 KiB, more only for a record that is longer and fits. The zeros before a commit that
+// begins in a block of its own (format.h) are nothing, no hole.
 #pragma once
 
 #include <cstddef>
@@ -8,6 +10,7 @@
 #include <optional>
 #include <span>
 #include <system_error>
+#include <vector>
 
 #include "journal/disk.h"
 #include "journal/format.h"
@@ -22,7 +25,8 @@ class RecordReader {
     What what = What::end;
     std::uint64_t offset = 0;
     std::uint64_t size = 0;               // with padding
-    std::uint64_t used = 0;               // of a hole: up to its last word that is not zero
+    std::uint64_t used = 0;               // of a hole: up to its last word that is not zero, or cannot be read
+    bool unreadable = false;              // a hole, and something of it cannot be read
     Head head{};                          // of a record
     std::span<const std::byte> record{};  // without padding; valid until the next call
   };
@@ -44,6 +48,10 @@ class RecordReader {
     error_.clear();
   }
   void extend(std::uint64_t to) noexcept { to_ = to; }
+  // `to` is where what was acknowledged ends, a footer perhaps: zeros up to there that fill a block are its end.
+  void ends_at_footer() noexcept { at_footer_ = true; }
+  // From here it reads around what cannot be read.
+  void read_around() noexcept { around_ = true; }
   // Why the last item was an error.
   [[nodiscard]] std::error_code error() const noexcept { return error_; }
   [[nodiscard]] std::uint64_t at() const noexcept { return at_; }
@@ -51,8 +59,11 @@ class RecordReader {
  private:
   [[nodiscard]] std::span<const std::byte> view(std::uint64_t offset, std::size_t size);
   void read_from(std::uint64_t offset, std::size_t size);
+  [[nodiscard]] std::error_code read_by_blocks(std::uint64_t from, std::span<std::byte> to, std::size_t& got);
+  [[nodiscard]] bool is_unreadable(std::uint64_t offset) const noexcept;
   [[nodiscard]] bool long_record_fits(const Head& head, std::span<const std::byte> head_bytes);
   [[nodiscard]] std::optional<Item> record_here();
+  [[nodiscard]] std::optional<Item> behind_padding();
 
   DiskFile& file_;
   const std::uint64_t seed_;
@@ -64,6 +75,8 @@ class RecordReader {
   std::uint64_t buffer_at_ = 0;
   std::size_t filled_ = 0;
   std::error_code error_;
+  bool around_ = false, at_footer_ = false;
+  std::vector<std::uint64_t> unreadable_;  // blocks that were met, by where they begin
 };
 
 }  // namespace sluice::journal

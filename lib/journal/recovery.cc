@@ -1,30 +1,22 @@
-// How a run takes over what earlier ones left, as the survey has judged it. What it finds behind the offset that was
-// synced last it writes anew, synced, before anybody gets to see it: the kernel may hold pages that no disk has, and
-// half of a request that was handed out must not vanish in the next power cut. A journal of a newer version is refused
-// before anything is changed.
+// How a run takes over what earlier ones left, as the survey has judged it. A journal of another version is refused
+// before anything is changed. How unsealed segments end is in tails.cc. What is delivered on a disk that takes no
+// settles comes once more at the next start.
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "journal/journal.h"
+#include "journal/named_lock.h"
 #include "journal/survey.h"
 #include "sluice/error.h"
 
 namespace sluice::journal {
 
-namespace {
-
-[[noreturn]] void refuse(std::string_view step, const std::string& name, std::error_code error) {
-  throw StartError(StartError::Kind::io, fmt::format("{} {}: {}", step, name, error.message()));
-}
-
-}  // namespace
-
-// Removes what never held anything, sets aside what cannot be read.
-void Journal::clear_away(const Survey& found) {
+// Removes what never held anything, sets aside what cannot be read. How many events are lost with that, at least.
+std::uint64_t Journal::clear_away(const Survey& found) {
+  std::uint64_t lost = 0;
   for (const std::string& draft : found.drafts) static_cast<void>(disk_.unlink(draft));
   std::vector<std::uint64_t> remaining;
   for (const Surveyed& one : found.segments) {
@@ -46,26 +38,24 @@ void Journal::clear_away(const Survey& found) {
             fmt::format("the journal is damaged segment={} offset=0 bytes={} reason=\"{}\"", name, one.size, reason));
         if (disk_.rename(name, damaged_name(one.number))) remaining.push_back(one.number);
         if (one.is == Surveyed::Is::duplicate && !one.mutilated) break;
-        // How many events it held, nobody knows: it stands for one at least.
-        ++replayed_;
-        ++late_lost_;
+        ++lost;  // how many events it held, nobody knows: it stands for one at least
         break;
       }
     }
   }
   // Settles go only when their segment is gone for good.
-  if (disk_.sync_directory()) return;
+  if (disk_.sync_directory()) return lost;
   for (const std::uint64_t number : found.settled) {
     if (!std::ranges::binary_search(remaining, number)) static_cast<void>(disk_.unlink(settled_name(number)));
   }
+  return lost;
 }
 
 void Journal::report(const Surveyed& one) const {
   const std::string name = segment_name(one.number);
-  if (one.found.broken_at) {
-    log(LogLevel::error,
-        fmt::format("the journal is damaged segment={} offset={} bytes={} reason=\"one header of two\"", name,
-                    *one.found.broken_at, kHeaderSize));
+  for (const std::uint64_t offset : one.found.broken) {
+    log(LogLevel::error, fmt::format("the journal is damaged segment={} offset={} bytes={} reason=\"{}\"", name, offset,
+                                     kHeaderSize, one.found.headless() ? "its headers" : "one header of two"));
   }
   for (const Hole& hole : one.scan.holes) {
     if (hole.torn) {
@@ -87,11 +77,14 @@ Journal::SegmentPtr Journal::adopt(Surveyed& one) {
   auto segment = std::make_shared<Segment>(one.number, one.header());
   segment->file = std::move(one.file);
   segment->settled = std::move(one.settled_file);
-  const std::string name = settled_name(one.number);
+  // Without one, settles stay in memory until it can be made.
   if (!segment->settled) {
-    if (const auto error = disk_.open(name, Disk::Open::create, segment->settled)) refuse("create", name, error);
+    std::unique_ptr<DiskFile> settled;
+    segment->settled_failed = bool{disk_.open(settled_name(one.number), Disk::Open::create, settled)};
+    segment->settled = std::move(settled);
   }
   segment->size = one.size;
+  segment->made_size = one.found.made_size;
   segment->settled_size = one.settled_size;
   segment->settled_end = one.settled.end;
   // Perhaps only the kernel has them; the next sync of settles is theirs as well.
@@ -100,6 +93,10 @@ Journal::SegmentPtr Journal::adopt(Surveyed& one) {
   segment->unwritten = one.inherited;
   unwritten_settles_ = unwritten_settles_ || !one.inherited.empty();
 
+  segment->unreadable.store(one.scan.unreadable > 0);
+  unreadable_.fetch_add(one.scan.unreadable + one.settled.unreadable);
+  // It is written anew, elsewhere, with the next settles.
+  if (one.settled.unreadable > 0) segment->settled_failed = true;
   segment->scanned = one.scanned;
   segment->sealed = one.scanned ? one.scan.footer.has_value() : true;
   segment->damaged = one.damaged;
@@ -127,56 +124,92 @@ Journal::SegmentPtr Journal::adopt(Surveyed& one) {
     segment->last_sequence = one.footer->last_sequence;
     segment->commits = one.footer->commits;
   }
-  segment->charged = segment->acknowledged_end + segment->events * kSettleBytes;
-  taken_.fetch_add(segment->charged);
+  if (may_be_sealed(one)) {
+    segment->seal_at = segment->synced;
+    segment->has_tails = one.tail_room > 0;
+    segment->whole_tail = one.scan.holes.empty() && one.scan.absent.empty();
+    segment->tail_events = one.scan.tail.size();
+    segment->tail_commits = one.scan.commits - one.scan.synced_commits;
+    segment->commits = one.scan.synced_commits;
+  }
+  charge(*segment, segment->acknowledged_end + segment->events * kSettleBytes);
+  charge_physical(*segment);
   return segment;
 }
 
-void Journal::take_over() {
+// In the order of feeding, but not before what is being fed at this moment. Under mutex_.
+void Journal::take_turn(const SegmentPtr& segment) {
+  if (!taken_over_) return;  // the order is made when all of them are known
+  normalize_cursor();
+  auto at = order_.begin();
+  if (at != order_.end()) ++at;
+  while (at != order_.end() && turn_of(**at) < turn_of(*segment)) ++at;
+  order_.insert(at, segment);
+}
+
+// Nothing of it is changed before all of it was read. An error is the disk's that took no copy of a tail; a StartError
+// says why nothing is known.
+std::error_code Journal::take_over() {
   if (const auto error = disk_.hold()) {
-    const auto kind = error == std::errc::operation_would_block ? StartError::Kind::in_use : StartError::Kind::io;
-    throw StartError(kind, fmt::format("journal: {}", error.message()));
+    if (is_taken(error)) throw StartError(StartError::Kind::in_use, "journal: held by another process");
+    throw StartError(StartError::Kind::io, fmt::format("journal: {}", error.message()));
   }
   Survey found = survey(disk_, Disk::Open::write, Look::quick);
   for (const Surveyed& one : found.segments) {
     if (one.is != Surveyed::Is::newer) continue;
-    throw StartError(StartError::Kind::unusable, fmt::format("journal: {} is of version {}, this program reads {}",
-                                                             segment_name(one.number), one.header().version, kVersion));
+    throw StartError(StartError::Kind::unusable,
+                     fmt::format("journal: {} is of version {}, this program reads up to {}", segment_name(one.number),
+                                 one.header().version, kVersion));
   }
   disk_.pass(Instant::at_recovery);
   for (const auto* const numbers : {&found.set_aside, &found.settled}) {
     for (const std::uint64_t number : *numbers) next_number_ = std::max(next_number_, number + 1);
   }
   for (const Surveyed& one : found.segments) next_number_ = std::max(next_number_, one.number + 1);
-  clear_away(found);
+  const std::uint64_t lost = clear_away(found);
   for (Surveyed& one : found.segments) {
     if (one.is != Surveyed::Is::segment) continue;
     report(one);
     ordinal_ = std::max(ordinal_, one.header().ordinal + 1);
-    segments_[one.number] = adopt(one);
+    const SegmentPtr segment = adopt(one);
+    if (one.scanned && !one.scan.footer) withhold_tail(*segment, one.scan.tail);
+    const std::lock_guard lock(mutex_);
+    enter(segment);
   }
-  for (const Surveyed& one : found.segments) {
-    if (one.is != Surveyed::Is::segment || !one.scanned || one.scan.footer) continue;
-    rewrite_tail(segments_.at(one.number), one.scan.tail);
-  }
-  for (const auto& [number, segment] : segments_) order_.push_back(segment);
-  // By what is in them: under Ack::queued a segment's header is older than many an event that never came to it.
-  std::ranges::sort(order_, [](const SegmentPtr& a, const SegmentPtr& b) {
-    return std::tuple(a->header.ordinal, a->first_sequence, a->number) <
-           std::tuple(b->header.ordinal, b->first_sequence, b->number);
-  });
-  for (const SegmentPtr& segment : order_) {
+  const std::error_code error = secure_tails();
+  if (!error) seal_earlier();
+  std::deque<SegmentPtr> order;
+  for (const auto& [number, segment] : segments_) order.push_back(segment);
+  std::ranges::sort(order, [](const SegmentPtr& a, const SegmentPtr& b) { return turn_of(*a) < turn_of(*b); });
+  replayed_ = lost;
+  for (const SegmentPtr& segment : order) {
     replayed_ += segment->events - std::min(segment->events, segment->finished.size());
   }
-  // It says where the one before it ends, so that what it was answered "unknown" about stays out.
-  SegmentPtr before;
+  if (config_.taken_over) config_.taken_over(replayed_);
+  const std::lock_guard lock(mutex_);
+  late_lost_ += lost;
+  order_ = std::move(order);
+  taken_over_ = true;
+  return error;
+}
+
+// The disk could not be read at the start, and perhaps can be now.
+std::error_code Journal::take_over_late() {
+  try {
+    return take_over();
+  } catch (const StartError& refused) {
+    fail_because(refused.what());
+    return std::make_error_code(std::errc::io_error);
+  }
+}
+
+// The segment that one of this run's must name, so that what it was answered "unknown" about stays out.
+Journal::SegmentPtr Journal::last_of_earlier_runs() const {
+  SegmentPtr last;
   for (const auto& [number, segment] : segments_) {
-    if (segment->header.kind == SegmentKind::taken) before = segment;
+    if (segment->header.kind == SegmentKind::taken && segment->header.ordinal < ordinal_) last = segment;
   }
-  if (const auto error = begin_segment(0, next_sequence_, before.get())) {
-    refuse("begin", segment_name(next_number_ - 1), error);
-  }
-  maintain();
+  return last;
 }
 
 }  // namespace sluice::journal

@@ -22,16 +22,21 @@ struct Piece {
 
 class Scanner {
  public:
-  Scanner(DiskFile& file, const Header& header, const ScanLimits& limits)
+  Scanner(DiskFile& file, const Header& header, const ScanLimits& limits, bool around)
       : limits_(limits),
         first_sequence_(header.first_sequence),
-        reader_(file, header.seed, kFirstCommit, limits.size) {}
+        reader_(file, header.seed, kFirstCommit, limits.size - limits.tail_room) {
+    if (around) reader_.read_around();
+  }
 
   Scan run() {
     scan_.synced = std::max(kFirstCommit, limits_.synced);
     for (bool more = true; more;) more = take(reader_.next());
     drop_open();
+    judge_begin();
+    judge_unreadable();
     judge_holes();
+    judge_end();
     judge_pieces();
     for (const Piece& piece : intact_) {
       if (piece.offset >= scan_.synced) scan_.tail.add(piece.first_sequence, piece.events);
@@ -60,9 +65,11 @@ class Scanner {
   }
 
   bool record(const RecordReader::Item& item) {
+    commit_ends_ = item.head.kind == RecordKind::end ? item.offset + item.size : 0;
     if (item.offset >= limits_.end) {
       // Behind it a request may stand whose outcome was unknown; or nothing but the footer.
-      if (item.head.kind != RecordKind::footer || item.offset != limits_.end) return true;
+      const bool stands_there = item.offset == limits_.end || item.offset == next_block(limits_.end);
+      if (item.head.kind != RecordKind::footer || !stands_there) return true;
     }
     switch (item.head.kind) {
       case RecordKind::event:
@@ -80,6 +87,8 @@ class Scanner {
         scan_.end = item.offset;
         return false;
       case RecordKind::settles:
+      case RecordKind::header_copy:
+      case RecordKind::tail:
         return true;  // does not belong here
     }
     return true;
@@ -135,6 +144,53 @@ class Scanner {
     open_.reset();
   }
 
+  // Where the headers have gone, so has what was behind them: no power cut takes either. Nobody knows what it was, but
+  // for the length of the first commit, if its end is still there.
+  void judge_begin() {
+    if (!limits_.headless || scan_.footer || limits_.end <= kFirstCommit) return;
+    const bool gone = holes_.empty() ? end_at_ == kFirstCommit : holes_.front().offset == kFirstCommit;
+    if (!gone) return;
+    misses_one_ = limits_.end == UINT64_MAX;
+    if (!holes_.empty()) scan_.synced = std::max(scan_.synced, holes_.front().offset + holes_.front().size);
+    const auto first = commits_.find(kFirstCommit);
+    if (first != commits_.end()) scan_.synced = std::max(scan_.synced, kFirstCommit + first->second.length);
+  }
+
+  // What cannot be read is damage, also behind what was synced: the commit in which it lies may have been acknowledged.
+  void judge_unreadable() {
+    for (const RecordReader::Item& hole : holes_) {
+      if (!hole.unreadable) continue;
+      scan_.unreadable += hole.size;
+      if (hole.offset >= limits_.end || hole.offset + hole.size <= scan_.synced) continue;
+      misses_one_ = misses_one_ || (limits_.end == UINT64_MAX && !scan_.footer);
+      std::uint64_t end = hole.offset + hole.used;
+      for (const auto& [begin, frame] : commits_) {
+        if (begin < end && begin + frame.length > hole.offset) end = std::max(end, begin + frame.length);
+      }
+      scan_.synced = std::max(scan_.synced, std::min(end, limits_.end));
+    }
+  }
+
+  // A file that is shorter than it was made, and not sealed, was cut off by somebody. But for what a crash leaves in
+  // the midst of sealing it, and where there were zeros only, so that nothing came behind. Of one that a successor
+  // names, it is known where it ends.
+  void judge_end() {
+    if (scan_.footer || limits_.end != UINT64_MAX || limits_.size >= limits_.made_size) return;
+    const RecordReader::Item last = holes_.empty() ? RecordReader::Item() : holes_.back();
+    const bool hole_at_end = last.size > 0 && last.offset + last.size == end_at_;
+    if (hole_at_end && last.used == 0) return;
+    if (commit_ends_ != 0 && limits_.size == commit_ends_ + kFooterSize) return;
+    if (commit_ends_ != 0 && limits_.size == next_block(commit_ends_) + kFooterSize) return;
+    misses_one_ = true;
+    const std::uint64_t from = hole_at_end ? last.offset : end_at_;
+    if (!scan_.holes.empty() && scan_.holes.back().offset + scan_.holes.back().size >= from) {
+      Hole& hole = scan_.holes.back();
+      hole = {hole.offset, limits_.made_size - hole.offset, false};
+    } else {
+      scan_.holes.push_back({from, limits_.made_size - from, false});
+    }
+  }
+
   // Zeros, and what is cut off, are damage before what was synced, and nothing behind it.
   void judge_holes() {
     for (const RecordReader::Item& item : holes_) {
@@ -163,7 +219,10 @@ class Scanner {
 
   void count_broken() {
     scan_.commits = commits_.size();
-    for (const auto& [offset, frame] : commits_) note_sequences(frame.first_sequence, frame.events);
+    for (const auto& [offset, frame] : commits_) {
+      note_sequences(frame.first_sequence, frame.events);
+      if (offset < scan_.synced) ++scan_.synced_commits;
+    }
     scan_.present.each([this](std::uint64_t first, std::uint64_t n) { note_sequences(first, n); });
     if (scan_.footer && scan_.footer->events > 0) {
       note_sequences(scan_.footer->first_sequence, scan_.footer->last_sequence - scan_.footer->first_sequence + 1);
@@ -186,6 +245,8 @@ class Scanner {
       expected = expected_by_commits();
     }
     scan_.synced_events = std::max(expected, intact);
+    // How many, nobody knows: it stands for one at least.
+    if (misses_one_ && scan_.synced_events == intact) ++scan_.synced_events;
     scan_.broken = scan_.synced_events - intact;
     scan_.events = scan_.present.size() + scan_.broken;
   }
@@ -222,7 +283,8 @@ class Scanner {
     std::uint64_t at = kFirstCommit;
     for (const auto& [begin, frame] : commits_) {
       std::uint64_t gap = 0;
-      if (next_sequence != 0 && frame.first_sequence > next_sequence && at + 2 * kCommitFrame < begin) {
+      const bool padded = begin == next_block(at) && frame.synced == at;
+      if (next_sequence != 0 && frame.first_sequence > next_sequence && at + 2 * kCommitFrame < begin && !padded) {
         gap = std::min(frame.first_sequence - next_sequence, (begin - at - 2 * kCommitFrame) / kEventFrame);
       }
       expected += std::max(intact_before(begin), gap);
@@ -240,6 +302,8 @@ class Scanner {
   Scan scan_;
   std::vector<RecordReader::Item> holes_;
   std::uint64_t end_at_ = kFirstCommit;           // of the file
+  std::uint64_t commit_ends_ = 0;                 // here, if the last record was a commit's end
+  bool misses_one_ = false;                       // what nobody can count is missing
   std::uint64_t first_behind_ = UINT64_MAX;       // the first sequence behind what was synced
   std::map<std::uint64_t, CommitFrame> commits_;  // by where they begin
   std::vector<Piece> intact_;
@@ -248,6 +312,9 @@ class Scanner {
   bool open_begins_ = false;
 };
 
+// So often what cannot be read is asked for.
+constexpr int kTries = 3;
+
 bool is_zero(std::span<const std::byte> bytes) {
   return std::ranges::all_of(bytes, [](std::byte b) { return b == std::byte{0}; });
 }
@@ -255,53 +322,100 @@ bool is_zero(std::span<const std::byte> bytes) {
 }  // namespace
 
 Scan scan(DiskFile& file, const Header& header, const ScanLimits& limits) {
-  return Scanner(file, header, limits).run();
+  Scan found;
+  for (int tries = 0; tries < kTries; ++tries) {
+    found = Scanner(file, header, limits, false).run();
+    if (!found.error) return found;
+  }
+  return Scanner(file, header, limits, true).run();
 }
 
-namespace {
-
-// Whether any record fits there.
 bool has_records(DiskFile& file, const Header& header, std::uint64_t size) {
   RecordReader reader(file, header.seed, kFirstCommit, size);
+  reader.read_around();
   RecordReader::Item item = reader.next();
   if (item.what == RecordReader::What::hole) item = reader.next();
   return item.what == RecordReader::What::record;
 }
 
+bool is_unused(DiskFile& file, std::uint64_t size, std::error_code& error) {
+  std::vector<std::byte> piece(RecordReader::kBuffer);
+  std::size_t got = 0;
+  for (std::uint64_t at = 0; at < size; at += got) {
+    const bool header = at < kFirstCommit;
+    error = file.read(at, std::span(piece).first(header ? kSecondHeader : piece.size()), got);
+    if (error) return false;
+    if (got == 0) break;  // somebody has cut it off meanwhile
+    if (!is_zero(std::span(piece).first(got).subspan(header ? std::min(got, kHeaderSize) : 0))) return false;
+  }
+  return true;
+}
+
+namespace {
+
+std::error_code read_patiently(DiskFile& file, std::uint64_t at, std::span<std::byte> to, std::size_t& got) {
+  std::error_code error;
+  for (int tries = 0; tries < kTries; ++tries) {
+    error = file.read(at, to, got);
+    if (!error) break;
+  }
+  return error;
+}
+
 }  // namespace
 
-FoundHeader read_header(DiskFile& file, std::uint64_t size) {
+FoundHeader read_header(DiskFile& file, std::uint64_t size, const std::optional<HeaderCopy>& copy) {
   FoundHeader found;
-  constexpr std::array<std::uint64_t, 2> kPlaces{0, kSecondHeader};
-  std::array<std::optional<Header>, 2> headers;
-  std::array<HeaderBytes, 2> bytes{};
-  std::array<std::byte, 64> first_commit{};
-  std::size_t got = 0;
-  for (std::size_t i = 0; i < kPlaces.size(); ++i) {
-    found.error = file.read(kPlaces[i], bytes[i], got);
-    if (found.error) return found;
-    headers[i] = decode_header(std::span(bytes[i]).first(got));
-  }
-  found.error = file.read(kFirstCommit, first_commit, got);
-  if (found.error) return found;
-  const bool blank = is_zero(bytes[0]) && is_zero(bytes[1]);
-  found.bare = is_zero(first_commit) && (blank || size >= kFirstCommit);
-
-  std::size_t chosen = headers[0] ? 0 : 1;
-  if (!headers[chosen]) return found;
-  if (headers[0] && headers[1]) {
-    if (bytes[0] == bytes[1]) {
-      found.header = headers[0];
-      return found;
+  std::vector<Header> candidates;
+  std::array<std::optional<Header>, kHeaderPlaces.size()> headers;
+  std::array<std::optional<std::uint32_t>, kHeaderPlaces.size()> versions;
+  for (std::size_t i = 0; i < kHeaderPlaces.size(); ++i) {
+    HeaderBytes bytes{};
+    std::size_t got = 0;
+    if (const std::error_code error = read_patiently(file, kHeaderPlaces[i], bytes, got)) {
+      found.error = error;
+      continue;  // the others say the same
     }
-    const bool second_newer = headers[1]->version > kVersion;
-    const bool first_newer = headers[0]->version > kVersion;
-    if (second_newer || (!first_newer && !has_records(file, *headers[0], size) && has_records(file, *headers[1], size)))
-      chosen = 1;
+    headers[i] = decode_header(std::span(bytes).first(got));
+    if (headers[i]) candidates.push_back(*headers[i]);
+    versions[i] = version_named(std::span(bytes).first(got));
   }
-  found.header = headers[chosen];
-  if (!found.bare) found.broken_at = kPlaces[1 - chosen];
+  if (copy) candidates.push_back(copy->header);
+  // A later version may keep its checksum elsewhere, whatever this one says.
+  if (versions[0] && versions[0] == versions[1] && !is_read(*versions[0])) {
+    candidates.emplace_back().version = *versions[0];
+  }
+  if (candidates.empty()) return found;
+  found.error.clear();
+
+  const auto foreign = std::ranges::find_if(candidates, [](const Header& one) { return !is_read(one.version); });
+  auto chosen = foreign != candidates.end() ? foreign : candidates.begin();
+  const bool differ = std::ranges::any_of(candidates, [&](const Header& one) { return one.seed != chosen->seed; });
+  if (foreign == candidates.end() && differ) {
+    const auto weight = [&](const Header& one) {
+      const auto said = std::ranges::count(candidates, one.seed, &Header::seed);
+      return said + (has_records(file, one, size) ? std::ssize(candidates) : 0);
+    };
+    chosen = std::ranges::max_element(candidates, {}, weight);
+  }
+  found.header = *chosen;
+  for (std::size_t i = 0; i < kHeaderPlaces.size(); ++i) {
+    if (!headers[i] || headers[i]->seed != chosen->seed) found.broken.push_back(kHeaderPlaces[i]);
+  }
+  const bool copied = copy && copy->header.seed == chosen->seed;
+  if (copied) found.made_size = copy->size;
+  // A segment whose creation was cut short has one header or none, which is no damage. The copy proves that both were
+  // there.
+  std::error_code error;
+  if (!copied && !found.broken.empty() && is_unused(file, size, error)) found.broken.clear();
   return found;
+}
+
+std::optional<HeaderCopy> read_header_copy(DiskFile& settled) {
+  HeaderCopyBytes bytes{};
+  std::size_t got = 0;
+  if (settled.read(0, bytes, got)) return std::nullopt;
+  return decode_header_copy(std::span(bytes).first(got));
 }
 
 std::optional<Footer> read_footer(DiskFile& file, const Header& header, std::uint64_t size) {
@@ -318,20 +432,24 @@ std::optional<Footer> read_footer(DiskFile& file, const Header& header, std::uin
 Settled read_settled(DiskFile& file, std::uint64_t segment_seed, std::uint64_t size) {
   Settled settled;
   RecordReader reader(file, settled_seed(segment_seed), 0, size);
+  reader.read_around();
   for (;;) {
     const RecordReader::Item item = reader.next();
-    if (item.what == RecordReader::What::error) {
-      settled.error = reader.error();
+    if (item.what == RecordReader::What::error) {  // nothing of all that is left
+      settled.holes.push_back({item.offset, size - item.offset, true});
+      settled.unreadable += size - item.offset;
       return settled;
     }
     if (item.what == RecordReader::What::end) return settled;
+    if (item.unreadable) settled.unreadable += item.size;
     if (item.what == RecordReader::What::hole && item.used > 0) settled.holes.push_back({item.offset, item.used, true});
-    if (item.what != RecordReader::What::record || item.head.kind != RecordKind::settles) continue;
+    if (item.what != RecordReader::What::record) continue;
+    settled.end = item.offset + item.size;
+    if (item.head.kind != RecordKind::settles) continue;
     for (std::size_t i = 0; i < ranges_in(item.record); ++i) {
       const Range range = range_in(item.record, i);
       settled.set.add(range.first, range.count);
     }
-    settled.end = item.offset + item.size;
   }
 }
 

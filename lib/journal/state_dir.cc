@@ -1,53 +1,60 @@
-// The lock is flock on PATH/lock: it goes with the process, so nothing is left behind to clean up.
+// The locks are flock's: they go with the process, so nothing is left behind to clean up.
 #include "journal/state_dir.h"
 
 #include <fcntl.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <cerrno>
-#include <utility>
+#include <string>
 
 #include "sluice/error.h"
 
 namespace sluice {
 
+namespace {
+
+std::error_code failure() { return {errno, std::generic_category()}; }
+
+}  // namespace
+
 StateDir::StateDir(std::filesystem::path path) : path_(std::move(path)) {
   const std::error_code error = hold();
-  if (!error) return;
-  if (error == std::errc::operation_would_block) {
+  if (is_taken(error)) {
     throw StartError(StartError::Kind::in_use, "state directory " + path_.string() + ": held by another process");
   }
-  throw StartError(StartError::Kind::io, "state directory " + path_.string() + ": " + error.message());
-}
-
-StateDir::~StateDir() {
-  if (lock_ >= 0) ::close(lock_);
+  // All its parents could be made, and yet it cannot: this file system (as /proc) has no room for names of ours.
+  if (error == std::errc::no_such_file_or_directory && !std::filesystem::is_symlink(path_)) {
+    throw StartError(StartError::Kind::io, "state directory " + path_.string() + ": " + error.message());
+  }
+  if (error == std::errc::not_a_directory) {
+    throw StartError(StartError::Kind::unusable, "state directory " + path_.string() + ": " + error.message());
+  }
 }
 
 std::error_code StateDir::hold() {
-  const auto failure = [] { return std::error_code(errno, std::generic_category()); };
-  const std::string file = path_ / "lock";
-  struct ::stat named {
-  }, held{};
-  if (lock_ >= 0 && ::stat(file.c_str(), &named) == 0 && ::fstat(lock_, &held) == 0 && named.st_ino == held.st_ino &&
-      named.st_dev == held.st_dev) {
-    return {};
-  }
+  if (const std::error_code error = hold_directory()) return error;
+  const std::error_code error = hold_file();
+  // One lock is enough where the other cannot be had.
+  return directory_.holds(path_) && !is_taken(error) ? std::error_code{} : error;
+}
+
+std::error_code StateDir::hold_directory() {
+  if (directory_.holds(path_)) return {};
   std::error_code error;
   std::filesystem::create_directories(path_, error);
   if (error) return error;
-  const int lock = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (lock < 0) return failure();
-  if (::flock(lock, LOCK_EX | LOCK_NB) != 0) {
-    error = failure();
-    ::close(lock);
-    return error;
-  }
-  const int old = std::exchange(lock_, lock);
-  if (old >= 0) ::close(old);
-  return {};
+  const int opened = ::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (opened < 0) return errno == EACCES ? std::error_code() : failure();  // it may be entered and not read
+  error = directory_.take(opened);
+  return is_taken(error) ? error : std::error_code();
+}
+
+std::error_code StateDir::hold_file() {
+  const std::string name = path_ / "lock";
+  if (file_.holds(name)) return {};
+  int opened = ::open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  // Where nothing can be written, one that is there can still be locked.
+  if (opened < 0) opened = ::open(name.c_str(), O_RDONLY | O_CLOEXEC);
+  return opened < 0 ? failure() : file_.take(opened);
 }
 
 }  // namespace sluice

@@ -4,8 +4,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <tuple>
 #include <utility>
+
+#include "journal/tail_copy.h"
 
 namespace sluice::journal {
 
@@ -23,25 +26,25 @@ DiskFile::Stat stat_of(DiskFile& file, const std::string& name) {
 
 // ---- each for itself
 
+// To be written, if it can be: what is on a disk that takes no change is still to be delivered.
+std::error_code open_at_least_to_read(Disk& disk, const std::string& name, Disk::Open how,
+                                      std::unique_ptr<DiskFile>& file) {
+  const std::error_code error = disk.open(name, how, file);
+  return how == Disk::Open::write && is_read_only(error) ? disk.open(name, Disk::Open::read, file) : error;
+}
+
 void open_segment(Disk& disk, Disk::Open how, Surveyed& one) {
   const std::string name = segment_name(one.number);
-  if (const auto error = disk.open(name, how, one.file)) {
+  if (const auto error = open_at_least_to_read(disk, name, how, one.file)) {
     if (error == std::errc::no_such_file_or_directory) throw Gone(StartError::Kind::io, "open " + name + ": it went");
     refuse("open", name, error);
   }
   one.size = stat_of(*one.file, name).size;
-  one.found = read_header(*one.file, one.size);
-  if (one.found.error) refuse("read", name, one.found.error);
-  if (!one.found.header) {
-    one.is = Surveyed::Is::unreadable;
-  } else if (one.found.header->version > kVersion) {
-    one.is = Surveyed::Is::newer;
-  }
 }
 
 void open_settled(Disk& disk, Disk::Open how, Surveyed& one) {
   const std::string name = settled_name(one.number);
-  if (const auto error = disk.open(name, how, one.settled_file)) {
+  if (const auto error = open_at_least_to_read(disk, name, how, one.settled_file)) {
     if (error != std::errc::no_such_file_or_directory) refuse("open", name, error);
     // It was not made yet; or the segment went before it, and is finished.
     if (stat_of(*one.file, segment_name(one.number)).links == 0) {
@@ -50,9 +53,48 @@ void open_settled(Disk& disk, Disk::Open how, Surveyed& one) {
     return;
   }
   one.settled_size = stat_of(*one.settled_file, name).size;
+}
+
+void look_for_header(Surveyed& one) {
+  const auto copy = one.settled_file ? read_header_copy(*one.settled_file) : std::nullopt;
+  one.found = read_header(*one.file, one.size, copy);
+  if (one.found.error) refuse("read", segment_name(one.number), one.found.error);
+  if (!one.found.header) {
+    one.is = Surveyed::Is::unreadable;
+  } else if (!is_read(one.found.header->version)) {
+    one.is = Surveyed::Is::newer;
+  }
+}
+
+// Its successor knows its seed, and what they have in common if it is of the same run: the first of a run begins with
+// the event 1.
+void ask_successor(Surveyed& one, const std::vector<Surveyed>& all) {
+  for (const Surveyed& other : all) {
+    if (other.is != Surveyed::Is::segment || other.copies() || other.number <= one.number) continue;
+    const Header& successor = other.header();
+    if (successor.predecessor != one.number || successor.first_sequence <= 1) continue;
+    const Header header{.seed = successor.predecessor_seed, .run = successor.run, .ordinal = successor.ordinal};
+    if (!has_records(*one.file, header, one.size)) continue;
+    one.found.header = header;
+    one.found.broken.assign(kHeaderPlaces.begin(), kHeaderPlaces.end());
+    one.is = Surveyed::Is::segment;
+    return;
+  }
+}
+
+void look_for_settles(Surveyed& one) {
+  if (!one.settled_file) return;
   const std::uint64_t seed = one.found.header ? one.header().seed : 0;
   one.settled = read_settled(*one.settled_file, seed, one.settled_size);
-  if (one.settled.error) refuse("read", name, one.settled.error);
+}
+
+void look_for_tails(Surveyed& one) {
+  std::vector<TailCopy> copies = read_tail_copies(*one.file, one.header().seed, one.size);
+  if (copies.empty()) return;
+  one.tail_room = kTailRoom;
+  auto tailed = std::make_unique<TailedFile>(std::move(one.file));
+  for (TailCopy& copy : copies) tailed->set(std::move(copy));
+  one.file = std::move(tailed);
 }
 
 // ---- what they say about each other
@@ -65,7 +107,9 @@ class Judge {
     find_limits();
     for (Surveyed& one : all_) {
       if (one.is == Surveyed::Is::unreadable && is_unmade(one)) one.is = Surveyed::Is::unmade;
-      if (one.is == Surveyed::Is::segment) one.footer = read_footer(*one.file, one.header(), one.size);
+      if (one.is != Surveyed::Is::segment) continue;
+      one.footer = read_footer(*one.file, one.header(), one.size);
+      if (!one.footer) look_for_tails(one);
     }
     find_duplicates();
     for (Surveyed& one : all_) {
@@ -83,20 +127,29 @@ class Judge {
  private:
   // What headers say of the segment before them, and those of copies of their own.
   void find_limits() {
+    // By its seed, whatever somebody has called the file since; by its number, if nobody knows its seed any more.
+    std::multimap<std::uint64_t, const Surveyed*> by_seed;
+    std::multimap<std::uint64_t, const Surveyed*> by_number;
+    for (const Surveyed& other : all_) {
+      if (other.is != Surveyed::Is::segment || other.header().predecessor == 0) continue;
+      by_seed.emplace(other.header().predecessor_seed, &other);
+      by_number.emplace(other.header().predecessor, &other);
+    }
     for (const Surveyed& one : all_) {
       ScanLimits limits{.size = one.size};
       if (one.is == Surveyed::Is::segment && one.copies()) limits = limits_in(one.header(), one.size);
-      for (const Surveyed& other : all_) {
-        if (other.is != Surveyed::Is::segment || &other == &one) continue;
+      const auto& [from, to] =
+          one.found.header ? by_seed.equal_range(one.header().seed) : by_number.equal_range(one.number);
+      for (auto at = from; at != to; ++at) {
+        const Surveyed& other = *at->second;
+        if (&other == &one || (!one.found.header && other.number < one.number)) continue;
         const Header& header = other.header();
-        // By its seed, whatever somebody has called the file since; by its number, if nobody knows its seed any more.
-        const bool is_it = one.found.header ? header.predecessor_seed == one.header().seed
-                                            : header.predecessor == one.number && other.number > one.number;
-        if (header.predecessor == 0 || !is_it) continue;
         const std::uint64_t end = std::min(limits.end, header.predecessor_end);
         if (header.predecessor_synced >= limits.synced) limits = limits_in(header, one.size);
         limits.end = end;
       }
+      limits.made_size = one.found.made_size;
+      limits.headless = one.found.headless();
       limits_.push_back(limits);
     }
   }
@@ -112,7 +165,11 @@ class Judge {
   // One that held anything has a successor that says so, or is the last.
   bool is_unmade(const Surveyed& one) {
     const ScanLimits& limits = limits_of(one);
-    return one.found.bare && (limits.end == UINT64_MAX || limits.end <= kFirstCommit);
+    if (limits.end != UINT64_MAX && limits.end > kFirstCommit) return false;
+    std::error_code error;
+    const bool unused = is_unused(*one.file, one.size, error);
+    if (error) refuse("read", segment_name(one.number), error);
+    return unused && one.settled.holes.empty();
   }
 
   void scan_it(Surveyed& one) {
@@ -120,6 +177,7 @@ class Judge {
     // A footer tells more than any other can.
     ScanLimits limits = limits_of(one);
     if (one.footer) limits = {.size = one.size};
+    limits.tail_room = one.tail_room;
     one.scan = journal::scan(*one.file, one.header(), limits);
     if (one.scan.error) refuse("read", segment_name(one.number), one.scan.error);
     one.scanned = true;
@@ -128,8 +186,12 @@ class Judge {
   // Two with one seed are one: somebody has copied a file, or written a part of one over another. The one that holds
   // more is it.
   void find_duplicates() {
+    std::map<std::uint64_t, std::size_t> seeds;
+    for (const Surveyed& one : all_) {
+      if (one.is == Surveyed::Is::segment) ++seeds[one.header().seed];
+    }
     for (Surveyed& one : all_) {
-      if (one.is != Surveyed::Is::segment) continue;
+      if (one.is != Surveyed::Is::segment || seeds[one.header().seed] == 1) continue;
       for (Surveyed& other : all_) {
         if (other.is != Surveyed::Is::segment || &other == &one || other.header().seed != one.header().seed) continue;
         scan_it(one);
@@ -172,11 +234,18 @@ class Judge {
 
   static void count(Surveyed& one) {
     one.events = one.scanned ? one.scan.events - one.superseded.size() : one.footer->events;
-    one.damaged = one.scan.damaged() || one.found.broken_at;
+    one.damaged = one.scan.damaged() || !one.found.broken.empty();
     one.absent = one.superseded;
     one.absent.add(one.scan.absent);
     one.finished = one.settled.set.without(one.absent);
-    if (!one.scanned) return;
+    if (!one.scanned) {
+      // What was settled behind the end of a segment that was sealed later is not there any more.
+      const IntervalSet settled = std::exchange(one.finished, {});
+      if (one.footer->events == 0) return;
+      settled.each_within(one.footer->first_sequence, one.footer->last_sequence + 1,
+                          [&](std::uint64_t first, std::uint64_t n) { one.finished.add(first, n); });
+      return;
+    }
     // What was settled and is torn does not count here; what is broken does.
     const IntervalSet gone = one.finished.without(one.scan.present);
     one.finished = one.finished.common(one.scan.present);
@@ -260,11 +329,14 @@ Survey survey(Disk& disk, Disk::Open how, Look look) {
   bool newer = false;
   for (Surveyed& one : found.segments) {
     open_segment(disk, how, one);
+    open_settled(disk, how, one);
+    look_for_header(one);
     newer = newer || one.is == Surveyed::Is::newer;
   }
   if (newer && look == Look::quick) return found;
   for (Surveyed& one : found.segments) {
-    if (one.is != Surveyed::Is::newer) open_settled(disk, how, one);
+    if (one.is == Surveyed::Is::unreadable) ask_successor(one, found.segments);
+    if (one.is != Surveyed::Is::newer) look_for_settles(one);
   }
   Judge(found.segments, look).run();
   return found;

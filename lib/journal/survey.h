@@ -25,16 +25,17 @@ struct Gone : StartError {
 struct Surveyed {
   enum class Is : std::uint8_t {
     segment,
-    newer,       // of a later version of the format: nothing else is known
-    unmade,      // its making was cut short, nothing in it was ever acknowledged
-    unreadable,  // no header fits: what it held, nobody knows; it stands for one lost event at least
+    newer,       // of another version of the format: nothing else is known
+    unmade,      // its making was cut short, nothing in it was ever acknowledged: both its files are zeros
+    unreadable,  // no header fits, nor its copy: what it held, nobody knows; it stands for one lost event at least
     duplicate,   // of another segment, byte for byte or in part; nothing in it counts
   };
 
   std::uint64_t number = 0;
   Is is = Is::segment;
-  std::unique_ptr<DiskFile> file;
+  std::unique_ptr<DiskFile> file;  // its tail as its copies have it
   std::uint64_t size = 0;
+  std::uint64_t tail_room = 0;  // of that, where such copies are
   FoundHeader found;
   std::unique_ptr<DiskFile> settled_file;  // none: there was none
   std::uint64_t settled_size = 0;
@@ -71,7 +72,8 @@ enum class Look : std::uint8_t {
   thorough,  // scans everything
 };
 
-// Opens files as `how` says. If anything is of a newer version, nothing else is judged.
+// Opens files as `how` says; to be read, where `write` is refused. If anything is of another version, nothing else is
+// judged.
 [[nodiscard]] Survey survey(Disk& disk, Disk::Open how, Look look);
 
 }  // namespace sluice::journal

@@ -4,8 +4,10 @@
 // who finds no room is told so, or waits here until a deadline.
 //
 // Behind the door is the window: events that wait for a worker, bounded in number and bytes. Where a disk takes what
-// the window does not, there is a passage as well: those who only pass on their way to the disk. They are bounded by
-// bytes alone, of which the window leaves them a part; they count as out like all others.
+// the window does not, there is a passage as well, for events on their way to the disk, bounded by bytes alone. Each
+// has a byte counter and a limit of its own, so intake at full speed takes nothing from the window, which the feeder
+// fills. A request larger than the whole passage takes all of it and the rest of its bytes from the window, unless
+// somebody waits for those. Passing events count as out like all others.
 #pragma once
 
 #include <atomic>
@@ -52,7 +54,7 @@ class Ticket {
     other.door_ = nullptr;
   }
 
-  // Its events are not in the window: see Admission::try_pass.
+  // It is in the passage, not in the window: see Admission::try_pass.
   [[nodiscard]] bool passes() const noexcept { return passes_; }
 
   // From here the events return by Admission::give_back_events, the bytes still with this ticket.
@@ -74,9 +76,9 @@ class Ticket {
 
 class Admission {
  public:
-  // `events` at most 2^30. `passage`: how many of the bytes the window leaves to those who pass.
+  // `events` at most 2^30. `passage`: how many of the bytes are the passage's; the rest is the window's.
   Admission(std::size_t events, std::size_t bytes, std::size_t passage = 0) noexcept
-      : event_limit_(events), byte_limit_(bytes), window_bytes_(bytes - passage) {}
+      : event_limit_(events), window_limit_(bytes - passage), passage_limit_(passage) {}
   Admission(const Admission&) = delete;
   Admission& operator=(const Admission&) = delete;
 
@@ -107,19 +109,23 @@ class Admission {
   }
   // Whether try_admit, or try_pass, would find room at this moment.
   [[nodiscard]] bool has_room(std::size_t events, std::size_t bytes) const noexcept {
-    return (state_.load() & kEvents) + events <= event_limit_ && bytes_.load() + bytes <= window_bytes_;
+    return (state_.load() & kEvents) + events <= event_limit_ && fits(bytes, window_out_.load(), window_limit_);
   }
-  [[nodiscard]] bool has_passage(std::size_t bytes) const noexcept { return bytes_.load() + bytes <= byte_limit_; }
+  [[nodiscard]] bool has_passage(std::size_t bytes) const noexcept {
+    const auto [passage, window] = split(bytes);
+    return fits(passage, passage_out_.load(), passage_limit_) && (window == 0 || may_borrow(window));
+  }
 
-  // Into the passage, where only bytes are bounded. Refusals as above.
+  // Into the passage, where only bytes are bounded. Refusals as above; too_large is what both limits together exclude.
   [[nodiscard]] std::variant<Ticket, Admit> try_pass(std::size_t events, std::size_t bytes) noexcept;
-  // From the passage into the window, if there is room. Open also once closed.
+  // From the passage into the window, events and bytes, if there is room. Open also once closed.
   [[nodiscard]] bool try_move_in(Ticket& ticket) noexcept;
   // Into the window, whatever its bounds say: for an event that is too large for it, of an earlier run. Refusal:
   // closed.
   [[nodiscard]] std::variant<Ticket, Admit> admit_beyond(std::size_t events, std::size_t bytes) noexcept;
 
-  // Bytes for events that are admitted already (a copy that outlives its block). Open also once closed.
+  // Bytes for events that are admitted already (a copy that outlives its block): the window's, or else the passage's.
+  // Open also once closed.
   [[nodiscard]] std::optional<Ticket> try_charge(std::size_t bytes) noexcept;
 
   // n of the events that are out are finished. Any thread. The last act of whoever finished them: a shutdown that
@@ -140,10 +146,12 @@ class Admission {
     return (now & kEvents) + passing(now);
   }
   [[nodiscard]] std::size_t window_events_out() const noexcept { return state_.load() & kEvents; }
-  [[nodiscard]] std::size_t bytes_out() const noexcept { return bytes_.load(); }
+  [[nodiscard]] std::size_t bytes_out() const noexcept { return window_out_.load() + passage_out_.load(); }
+  [[nodiscard]] std::size_t window_bytes_out() const noexcept { return window_out_.load(); }
   [[nodiscard]] std::size_t event_limit() const noexcept { return event_limit_; }
-  [[nodiscard]] std::size_t byte_limit() const noexcept { return byte_limit_; }
-  [[nodiscard]] std::size_t window_bytes() const noexcept { return window_bytes_; }
+  [[nodiscard]] std::size_t byte_limit() const noexcept { return window_limit_ + passage_limit_; }
+  [[nodiscard]] std::size_t window_bytes() const noexcept { return window_limit_; }
+  [[nodiscard]] std::size_t passage_bytes() const noexcept { return passage_limit_; }
 
  private:
   friend class Ticket;
@@ -154,23 +162,43 @@ class Admission {
   static constexpr std::uint64_t kMostPassing = kEvents;
   static constexpr std::uint64_t passing(std::uint64_t state) noexcept { return (state & (kWaiting - 1)) / kOnePasses; }
 
-  // The door itself; `give_back` returns bytes that were charged in vain.
+  [[nodiscard]] static constexpr bool fits(std::size_t bytes, std::size_t out, std::size_t limit) noexcept {
+    return out <= limit && bytes <= limit - out;
+  }
+  // Which counter holds how many of the bytes of a ticket that passes.
+  struct Split {
+    std::size_t passage, window;
+  };
+  [[nodiscard]] Split split(std::size_t bytes) const noexcept {
+    const std::size_t passage = bytes < passage_limit_ ? bytes : passage_limit_;
+    return {passage, bytes - passage};
+  }
+  [[nodiscard]] bool may_borrow(std::size_t bytes) const noexcept {
+    return room_waiters_.load() == 0 && fits(bytes, window_out_.load(), window_limit_);
+  }
+
+  // The door itself; `give_back` returns bytes of the window that were charged in vain.
   template <typename GiveBack>
   [[nodiscard]] std::variant<Ticket, Admit> enter(std::size_t events, std::size_t bytes, GiveBack give_back) noexcept;
-  [[nodiscard]] bool charge(std::size_t bytes, std::size_t limit) noexcept;
+  [[nodiscard]] static bool charge(std::atomic<std::size_t>& out, std::size_t bytes, std::size_t limit) noexcept;
+  [[nodiscard]] bool charge_passing(std::size_t bytes) noexcept;
+  static void discharge(std::atomic<std::size_t>& out, std::size_t bytes) noexcept;
   void give_back_passing(std::size_t n) noexcept;
-  void give_back_bytes(std::size_t n) noexcept;
-  void begin_waiting() noexcept;  // these two under mutex_
+  void give_back_bytes(std::size_t n, bool passing) noexcept;
+  void begin_waiting() noexcept;  // these three under mutex_
   void end_waiting() noexcept;
+  void count_change() noexcept;
   void wake() noexcept;
 
   const std::size_t event_limit_;
-  const std::size_t byte_limit_;
-  const std::size_t window_bytes_;  // <= byte_limit_
-  // On a cache line of their own: producers and workers meet here, and whoever comes touches both.
+  const std::size_t window_limit_;  // bytes, as all below
+  const std::size_t passage_limit_;
+  // On a cache line of their own: producers and workers meet here, and whoever comes touches two of them.
   alignas(64) std::atomic<std::uint64_t> state_{0};
-  std::atomic<std::size_t> bytes_{0};  // <= byte_limit_, but for what was admitted beyond
+  std::atomic<std::size_t> window_out_{0};   // <= window_limit_, but for what was admitted beyond
+  std::atomic<std::size_t> passage_out_{0};  // <= passage_limit_
 
+  std::atomic<std::size_t> room_waiters_{0};  // in wait_admit; written under mutex_
   alignas(64) std::mutex mutex_;
   std::condition_variable changed_;
   std::size_t waiters_ = 0;    // guarded by mutex_; kWaiting is set while > 0

@@ -3,6 +3,8 @@
 
 #include <cassert>
 
+#include "lifecycle/instant.h"
+
 namespace sluice {
 
 Gate::~Gate() { assert(inside_ == 0 && "Gate destroyed with somebody inside"); }
@@ -19,7 +21,7 @@ void Gate::close() {
   closed_ = true;
 }
 
-bool Gate::wait_empty(std::chrono::steady_clock::time_point deadline) {
+bool Gate::wait_empty(Deadline deadline) {
   std::unique_lock lock(mutex_);
   return left_.wait_until(lock, deadline, [this] { return inside_ == 0; });
 }
@@ -36,6 +38,7 @@ void Gate::Pass::leave() noexcept {
   assert(gate->inside_ > 0);
   // Told under the lock: whoever waits may destroy the gate as soon as it sees nobody inside.
   if (--gate->inside_ == 0) gate->left_.notify_all();
+  SLUICE_INSTANT(last_has_left);
 }
 
 }  // namespace sluice

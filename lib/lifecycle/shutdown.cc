@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "sluice/deadline.h"
+
 namespace sluice {
 
 Response ShutdownCoordinator::on(Happening what) {
@@ -14,21 +16,28 @@ Response ShutdownCoordinator::on(Happening what) {
   return now.response;
 }
 
-bool ShutdownCoordinator::begin(Clock::time_point deadline) {
+bool ShutdownCoordinator::begin(Clock::time_point deadline, Clock::time_point least) {
   const std::lock_guard lock(mutex_);
-  deadline_ = std::min(deadline_, deadline);
   changed_.notify_all();
-  if (std::exchange(asked_, true)) return false;
+  if (asked_) {
+    deadline_ = std::min(deadline_, deadline);
+    return false;
+  }
+  asked_ = true;
+  if (deadline < deadline_) hastened_ = false;  // what was remembered is later than what is asked for
+  deadline_ = std::max(std::min(deadline_, deadline), least);
   began_ = Clock::now();
   return true;
 }
 
-void ShutdownCoordinator::hasten(Clock::time_point deadline) {
+bool ShutdownCoordinator::hasten(Clock::time_point deadline) {
   const std::lock_guard lock(mutex_);
-  if (deadline >= deadline_) return;
-  deadline_ = deadline;
-  hastened_ = true;
-  changed_.notify_all();
+  if (deadline < deadline_) {
+    deadline_ = deadline;
+    hastened_ = true;
+    changed_.notify_all();
+  }
+  return asked_;
 }
 
 bool ShutdownCoordinator::hastened() const {
@@ -44,21 +53,6 @@ ShutdownCoordinator::Clock::time_point ShutdownCoordinator::deadline() const {
 std::chrono::nanoseconds ShutdownCoordinator::elapsed() const {
   const std::lock_guard lock(mutex_);
   return asked_ ? Clock::now() - began_ : std::chrono::nanoseconds{0};
-}
-
-void ShutdownCoordinator::wait_backoff(std::chrono::nanoseconds backoff) {
-  std::unique_lock lock(mutex_);
-  auto until = Clock::now() + backoff;
-  for (;;) {
-    const Phase now_in = phase_.load();
-    if (now_in == Phase::expired || now_in == Phase::stopped) return;
-    const auto now = Clock::now();
-    if (asked_) until = std::min(until, now + std::max(Clock::duration::zero(), deadline_ - now) / 10);
-    if (now >= until) return;
-    changed_.wait_until(lock, until);
-    // Past its end: one more look at `until` as it was, or a stop's tenths would add up to the whole of the time.
-    if (Clock::now() >= until) return;
-  }
 }
 
 void ShutdownCoordinator::finish(Report report) {

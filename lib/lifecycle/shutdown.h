@@ -24,17 +24,16 @@ class ShutdownCoordinator {
   Response on(Happening what);
 
   // The first caller gets true and has to run the list, up to finish(). For all, the deadline is now at most this one.
-  [[nodiscard]] bool begin(Clock::time_point deadline);
+  // Only the first caller's `least` counts: a remembered deadline that is nearer is moved there.
+  [[nodiscard]] bool begin(Clock::time_point deadline, Clock::time_point least = Clock::time_point::min());
 
-  // The deadline comes nearer, and the stop is in a hurry (its report says so). Remembered if there is no stop yet.
-  void hasten(Clock::time_point deadline);
+  // The deadline comes nearer, and the stop is in a hurry (its report says so). False: there is no stop yet, and the
+  // deadline is remembered for it.
+  bool hasten(Clock::time_point deadline);
   [[nodiscard]] bool hastened() const;
 
   [[nodiscard]] Clock::time_point deadline() const;        // time_point::max() if nobody has asked yet
   [[nodiscard]] std::chrono::nanoseconds elapsed() const;  // since begin(); 0 before it
-
-  // A worker's backoff. A stop cuts it to a tenth of the time left, the deadline ends it.
-  void wait_backoff(std::chrono::nanoseconds backoff);
 
   void finish(Report report);
   [[nodiscard]] Report wait_report();
@@ -45,7 +44,7 @@ class ShutdownCoordinator {
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   Clock::time_point began_{};                              // guarded by mutex_
-  Clock::time_point deadline_ = Clock::time_point::max();  // guarded by mutex_; only comes nearer
+  Clock::time_point deadline_ = Clock::time_point::max();  // guarded by mutex_; once asked_, only comes nearer
   bool asked_ = false;                                     // guarded by mutex_; begin() was called
   bool hastened_ = false;                                  // guarded by mutex_
   std::optional<Report> report_;                           // guarded by mutex_; set once

@@ -4,8 +4,11 @@
 #include "queue/event_queue.h"
 
 #include <algorithm>
+#include <cassert>
 #include <iterator>
 #include <utility>
+
+#include "lifecycle/instant.h"
 
 #ifdef SLUICE_TSAN
 #include <deque>
@@ -29,6 +32,17 @@ void relax() noexcept {
 #if defined(__x86_64__) || defined(__i386__)
   __builtin_ia32_pause();
 #endif
+}
+
+// time_point::max() is for ever.
+template <typename Condition>
+void wait_for(std::condition_variable& changed, std::unique_lock<std::mutex>& lock, EventQueue::Clock::time_point until,
+              Condition condition) {
+  if (until == EventQueue::Clock::time_point::max()) {
+    changed.wait(lock, condition);
+  } else {
+    changed.wait_until(lock, until, condition);
+  }
 }
 
 // The slices of a block, made as they are asked for.
@@ -102,13 +116,17 @@ class EventQueue::Slices {
 
 #endif
 
-EventQueue::EventQueue(const RunId& run, std::size_t lot, std::size_t slice_events)
+EventQueue::EventQueue(const RunId& run, std::size_t lot, std::size_t slice_events, std::size_t workers)
     : run_(run),
       lot_(static_cast<std::int64_t>(lot)),
       slice_events_(static_cast<std::uint32_t>(std::clamp<std::size_t>(slice_events, 1, Slice::kMost))),
-      slices_(std::make_unique<Slices>()) {}
+      slices_(std::make_unique<Slices>()) {
+  // Nothing is popped from slices_ while something is here, so there is never more than all workers have popped.
+  back_.reserve(workers * kMostPop);
+}
 
 EventQueue::~EventQueue() {
+  for (const Slice& slice : back_) slice.block->release(slice.count);
   Slice slice{};
   while (slices_->take({&slice, 1}) == 1) slice.block->release(slice.count);
 }
@@ -118,6 +136,7 @@ EventQueue::Push EventQueue::push(Block::Owner& block, EventId& first) {
   {
     const std::lock_guard lock(push_mutex_);
     if (closed_.load()) return Push::closed;
+    SLUICE_INSTANT(pushing);
     block->number(run_, next_sequence_);
     first = {run_, next_sequence_};
     next_sequence_ += count;
@@ -125,11 +144,12 @@ EventQueue::Push EventQueue::push(Block::Owner& block, EventId& first) {
     // Only written here, under the lock. Release: pairs with accepted(); who saw an event finished sees it accepted.
     const std::uint64_t accepted_before = accepted_.load(std::memory_order_relaxed);
     accepted_.store(accepted_before + count, std::memory_order_release);
-    if (!put(*block)) {
+    if (!put(*block)) {  // a worker may have it from here
       accepted_.store(accepted_before, std::memory_order_release);
       return Push::no_memory;
     }
     static_cast<void>(block.release());  // the queue's now, and perhaps a worker's already
+    SLUICE_INSTANT(put_in);
   }
   tell(count);
   return Push::done;
@@ -145,6 +165,7 @@ EventQueue::Push EventQueue::push_numbered(Block::Owner& block) {
   {
     const std::lock_guard lock(push_mutex_);
     if (closed_.load()) return Push::closed;
+    SLUICE_INSTANT(pushing);
     if (!put(*block)) return Push::no_memory;
     static_cast<void>(block.release());
   }
@@ -173,13 +194,37 @@ void EventQueue::tell(std::int64_t count) {
 }
 
 std::size_t EventQueue::try_pop(std::span<Slice> slices) noexcept {
+  assert(slices.size() <= kMostPop);
   if (closed_.load()) return 0;
-  const std::size_t n = slices_->take(slices);
+  std::size_t n = back_size_.load() > 0 ? take_back(slices) : 0;
+  if (n < slices.size()) n += slices_->take(slices.subspan(n));
   if (n == 0) return 0;
   std::int64_t events = 0;
   for (const Slice& slice : slices.first(n)) events += slice.count;
   if (ready_.fetch_sub(events) > events && parked_.load() > 0) ring_one();
   return n;
+}
+
+std::size_t EventQueue::take_back(std::span<Slice> slices) noexcept {
+  const std::lock_guard lock(back_mutex_);
+  const std::size_t n = std::min(slices.size(), back_.size());
+  std::copy_n(back_.begin(), n, slices.begin());
+  back_.erase(back_.begin(), back_.begin() + static_cast<std::ptrdiff_t>(n));
+  back_size_.store(back_.size());
+  return n;
+}
+
+void EventQueue::put_back(std::span<const Slice> slices) noexcept {
+  std::int64_t events = 0;
+  for (const Slice& slice : slices) events += slice.count;
+  {
+    const std::lock_guard lock(back_mutex_);
+    assert(back_.size() + slices.size() <= back_.capacity() && "more is put back than was popped");
+    back_.insert(back_.begin(), slices.begin(), slices.end());
+    back_size_.store(back_.size());
+  }
+  ready_.fetch_add(events);
+  if (!napping_.load() && parked_.load() > 0) ring_one();
 }
 
 void EventQueue::ring_one() {
@@ -190,8 +235,9 @@ void EventQueue::ring_one() {
   park_.notify_one();
 }
 
-void EventQueue::wait() {
-  const auto look = [this] { return ready_.load() > 0 || closed_.load(); };
+void EventQueue::wait(std::uint64_t seen, Clock::time_point until) {
+  const auto called = [this, seen] { return closed_.load() || nudges_.load() != seen; };
+  const auto look = [&] { return ready_.load() > 0 || called(); };
   for (int i = 0; i < kLooks; ++i) {
     if (look()) return;
     relax();
@@ -200,18 +246,39 @@ void EventQueue::wait() {
   if (!napping_.load()) {
     napping_.store(true);
     for (int i = 0; i < kNaps && !look(); ++i) {
+      const auto now = Clock::now();
+      if (now >= until) break;
       nap_over_ = false;
-      nap_.wait_for(lock, kNap, [this] { return nap_over_ || closed_.load(); });
+      nap_.wait_until(lock, std::min(until, now + kNap), [&] { return nap_over_ || called(); });
     }
     napping_.store(false);
   }
+  SLUICE_INSTANT(parking);
   parked_.fetch_add(1);
   if (look()) {
     parked_.fetch_sub(1);
     return;
   }
-  park_.wait(lock, [this] { return rings_ > 0 || closed_.load(); });
-  if (rings_ > 0) --rings_;
+  wait_for(park_, lock, until, [&] { return rings_ > 0 || called(); });
+  // Whoever goes takes a ring along, if there is one, instead of another that was meant: it looks instead of that one.
+  if (rings_ > 0) {
+    --rings_;
+  } else {
+    parked_.fetch_sub(1);
+  }
+}
+
+void EventQueue::wait_nudge(std::uint64_t seen, Clock::time_point until) {
+  std::unique_lock lock(wait_mutex_);
+  wait_for(held_, lock, until, [this, seen] { return closed_.load() || nudges_.load() != seen; });
+}
+
+void EventQueue::nudge() {
+  const std::lock_guard lock(wait_mutex_);
+  nudges_.fetch_add(1);
+  nap_.notify_all();
+  park_.notify_all();
+  held_.notify_all();
 }
 
 bool EventQueue::wait_linger(std::chrono::steady_clock::time_point until) {
@@ -227,8 +294,10 @@ bool EventQueue::wait_linger(std::chrono::steady_clock::time_point until) {
 void EventQueue::hurry() {
   const std::lock_guard lock(wait_mutex_);
   hurried_ = true;
-  nap_over_ = true;
+  nudges_.fetch_add(1);
   nap_.notify_all();
+  park_.notify_all();
+  held_.notify_all();
 }
 
 void EventQueue::close() {
@@ -240,6 +309,7 @@ void EventQueue::close() {
   const std::lock_guard lock(wait_mutex_);
   nap_.notify_all();
   park_.notify_all();
+  held_.notify_all();
 }
 
 std::size_t EventQueue::size_approx() const noexcept {

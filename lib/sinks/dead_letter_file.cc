@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "lifecycle/instant.h"
 #include "sinks/dead_letter_entry.h"
 #include "sinks/file_id.h"
 #include "sinks/json_line.h"
@@ -24,9 +25,17 @@ namespace sluice {
 
 namespace {
 
+// Lines that are no dead letters go there, in the same directory.
+constexpr std::string_view kDamaged = "dead-letter.damaged";
+
 // A bulk of requeued events.
 constexpr std::size_t kBulkEvents = 64;
 constexpr std::size_t kBulkBytes = std::size_t{1} << 20U;
+
+// What is copied with the lock held, which takes about as long as a worker's own sync; and where workers append faster
+// than we copy, an end.
+constexpr std::size_t kLittle = std::size_t{1} << 20U;
+constexpr int kMostRounds = 100;
 
 std::error_code last_error() { return {errno, std::generic_category()}; }
 
@@ -77,6 +86,11 @@ class Lines {
 
   // The next line without its line feed, valid until the next call; nothing at the end or after an error.
   [[nodiscard]] std::optional<std::string_view> next() {
+    if (std::exchange(again_, false)) {
+      offset_ += line_.size() + 1;
+      ++number_;
+      return line_;
+    }
     line_.clear();
     while (!error_) {
       const std::size_t end = waiting_.find('\n');
@@ -84,6 +98,7 @@ class Lines {
       if (end != std::string_view::npos) {
         waiting_.remove_prefix(end + 1);
         offset_ += line_.size() + 1;
+        ++number_;
         return line_;
       }
       error_ = file_.read(std::span(chunk_).first(std::min(chunk_.size(), end_ - read_)), waiting_);
@@ -93,8 +108,17 @@ class Lines {
     return std::nullopt;
   }
 
+  // The last line comes once more.
+  void put_back() noexcept {
+    again_ = true;
+    offset_ -= line_.size() + 1;
+    --number_;
+  }
+
   // Behind the last line.
   [[nodiscard]] std::size_t offset() const noexcept { return offset_; }
+  // Of the last line, from 1.
+  [[nodiscard]] std::size_t number() const noexcept { return number_; }
   [[nodiscard]] const std::error_code& error() const noexcept { return error_; }
   // Of this name there is no other file by now.
   [[nodiscard]] bool still_is(const std::filesystem::path& path) const noexcept {
@@ -109,7 +133,91 @@ class Lines {
   std::size_t read_ = 0;
   std::string_view waiting_;  // in the chunk
   std::string line_;
+  bool again_ = false;  // `line_` comes next
   std::size_t offset_ = 0;
+  std::size_t number_ = 0;
+  std::error_code error_;
+};
+
+// Lines that follow each other in the file: entries on their way, or such as are no dead letters.
+struct Bulk {
+  std::vector<DeadLetterEntry> entries;
+  std::vector<std::size_t> ends;  // where in the file each entry ends
+  std::string damaged;
+  std::size_t damaged_lines = 0;
+  std::size_t first_damaged = 0;  // its number in the file
+
+  [[nodiscard]] bool empty() const noexcept { return entries.empty() && damaged_lines == 0; }
+};
+
+Bulk next_bulk(Lines& lines, std::size_t at_most) {
+  Bulk bulk;
+  std::size_t bytes = 0;
+  while (bulk.entries.size() < std::min(kBulkEvents, at_most) && bytes < kBulkBytes) {
+    const auto line = lines.next();
+    if (!line) break;
+    auto entry = parse_dead_letter(*line);
+    const bool of_another_kind = entry ? bulk.damaged_lines > 0 : !bulk.entries.empty();
+    if (of_another_kind) {
+      lines.put_back();
+      break;
+    }
+    bytes += line->size();
+    if (!entry) {
+      if (bulk.damaged_lines++ == 0) bulk.first_damaged = lines.number();
+      bulk.damaged += *line;
+      bulk.damaged += '\n';
+      continue;
+    }
+    entry->content_type = requeued_type(*entry);
+    bulk.entries.push_back(*std::move(entry));
+    bulk.ends.push_back(lines.offset());
+  }
+  return bulk;
+}
+
+// How many of them were taken, the first ones: all at once, or one by one where all are too many.
+std::size_t give(const Bulk& bulk, const DeadLetterFile::Take& take, Admit& answer) {
+  std::vector<Event> events;
+  for (const DeadLetterEntry& entry : bulk.entries) events.push_back(event_of(entry.payload, entry.content_type));
+  answer = take(events);
+  if (answer == Admit::accepted) return events.size();
+  if (answer != Admit::full && answer != Admit::too_large) return 0;
+  std::size_t taken = 0;
+  while (taken < events.size() && (answer = take(std::span(events).subspan(taken, 1))) == Admit::accepted) ++taken;
+  return taken;
+}
+
+// What stays of the file while a part of it is struck off.
+class Draft {
+ public:
+  Draft(const std::filesystem::path& from, const std::filesystem::path& to)
+      : from_(from, O_RDONLY), to_(to, O_WRONLY | O_CREAT | O_TRUNC) {
+    if (!from_.is_open() || !to_.is_open()) {
+      error_ = last_error();
+      return;
+    }
+    struct ::stat now {};
+    // Who may read it stays who may read it.
+    if (::fstat(from_.get(), &now) != 0 || ::fchmod(to_.get(), now.st_mode & 0777U) != 0) error_ = last_error();
+  }
+  [[nodiscard]] const std::error_code& error() const noexcept { return error_; }
+
+  // Appends the bytes of the file from `begin` to `end`; on the disk when it returns.
+  [[nodiscard]] std::error_code copy(std::size_t begin, std::size_t end) const {
+    if (::lseek(from_.get(), static_cast<off_t>(begin), SEEK_SET) < 0) return last_error();
+    std::vector<char> chunk(std::size_t{64} << 10U);
+    for (std::string_view got; begin < end; begin += got.size()) {
+      if (const std::error_code error = from_.read(std::span(chunk).first(std::min(chunk.size(), end - begin)), got))
+        return error;
+      if (got.empty()) return std::make_error_code(std::errc::io_error);  // somebody has cut it
+      if (const std::error_code error = to_.write(got)) return error;
+    }
+    return ::fdatasync(to_.get()) == 0 ? std::error_code{} : last_error();
+  }
+
+ private:
+  Plain from_, to_;
   std::error_code error_;
 };
 
@@ -117,7 +225,7 @@ class Lines {
 
 struct DeadLetterFile::Impl {
   explicit Impl(const std::filesystem::path& path_to_it)
-      : path(path_to_it), file(path.string(), LineFile::Lines::json, LineFile::Hold::shared) {}
+      : path(path_to_it), file(path.string(), LineFile::Kind::dead_letters) {}
 
   LineFile::Outcome write(std::span<const DeadLetter> letters) {
     // Not to be interrupted by a stop: the disk answers, or the process ends without us.
@@ -144,36 +252,22 @@ struct DeadLetterFile::Impl {
     return {};
   }
 
-  // The first `bytes` of the file go; `mutex` is held, and it was measured.
-  std::error_code strike(std::size_t bytes) const {
-    const std::filesystem::path draft = path.string() + ".draft";
-    std::error_code error = copy_behind(bytes, draft);
-    if (!error && ::rename(draft.c_str(), path.c_str()) != 0) error = last_error();
-    if (error) {
-      ::unlink(draft.c_str());
-      return error;
-    }
+  // The name goes over to the draft; `mutex` is held.
+  std::error_code rename_draft() const {
+    if (::rename(draft_path().c_str(), path.c_str()) != 0) return last_error();
     const Plain directory(path.parent_path().empty() ? "." : path.parent_path(), O_RDONLY | O_DIRECTORY);
     // One that may be entered but not read cannot be synced by us, nor is there another way.
     if (!directory.is_open()) return errno == EACCES ? std::error_code{} : last_error();
     return ::fsync(directory.get()) == 0 || errno == EINVAL ? std::error_code{} : last_error();
   }
+  [[nodiscard]] std::filesystem::path draft_path() const { return path.string() + ".draft"; }
 
-  std::error_code copy_behind(std::size_t bytes, const std::filesystem::path& draft) const {
-    const Plain from(path, O_RDONLY);
-    if (!from.is_open()) return last_error();
-    const Plain to(draft, O_WRONLY | O_CREAT | O_TRUNC);
+  // Behind what was set aside before; on the disk when it returns.
+  std::error_code set_aside(std::string_view lines) const {
+    const Plain to(path.parent_path() / kDamaged, O_WRONLY | O_CREAT | O_APPEND);
     if (!to.is_open()) return last_error();
-    struct ::stat now {};
-    // Who may read it stays who may read it.
-    if (::fstat(from.get(), &now) != 0 || ::fchmod(to.get(), now.st_mode & 0777U) != 0) return last_error();
-    if (::lseek(from.get(), static_cast<off_t>(bytes), SEEK_SET) < 0) return last_error();
-    std::vector<char> chunk(std::size_t{64} << 10U);
-    for (std::string_view got;;) {
-      if (const std::error_code error = from.read(chunk, got)) return error;
-      if (got.empty()) return ::fdatasync(to.get()) == 0 ? std::error_code{} : last_error();
-      if (const std::error_code error = to.write(got)) return error;
-    }
+    if (const std::error_code error = to.write(lines)) return error;
+    return ::fsync(to.get()) == 0 ? std::error_code{} : last_error();
   }
 
   // The lines that are there by now; what is appended meanwhile is not looked at.
@@ -189,17 +283,75 @@ struct DeadLetterFile::Impl {
 
   // Strikes off what was moved, the first `bytes`, and counts what is left behind the lines that were looked at.
   void finish_move(DeadLettersMoved& moved, std::size_t bytes, Lines& lines) {
+    // Of those that were there at first: what was refused once more meanwhile is not asked for again and again.
+    while (lines.next()) ++moved.left;
+    std::error_code error = lines.error();
+    if (!error) error = bytes > 0 ? strike(bytes, lines) : still_there(lines);
+    if (error) moved.error = "strike dead letters off " + path.string() + ": " + error.message();
+  }
+
+  std::error_code still_there(const Lines& lines) {
     const std::lock_guard lock(mutex);
     std::size_t size = 0;
-    std::error_code error = measure(size);
-    if (!error && !lines.still_is(path)) error = std::make_error_code(std::errc::no_such_file_or_directory);
-    if (!error) {
-      // Of those that were there at first: what was refused once more meanwhile is not asked for again and again.
-      while (lines.next()) ++moved.left;
-      error = lines.error();
+    if (const std::error_code error = measure(size)) return error;
+    return lines.still_is(path) ? std::error_code{} : std::make_error_code(std::errc::no_such_file_or_directory);
+  }
+
+  // The first `bytes` of the file go. A gigabyte may stay, and workers must not wait for its copy: what is there is
+  // copied and synced beside them, then what has come meanwhile, until that is little. Only the last step holds the
+  // lock. (What was measured once is whole and stays as it is: a failed batch is cut off behind it.)
+  std::error_code strike(std::size_t bytes, const Lines& lines) {
+    Draft draft(path, draft_path());
+    std::error_code error = draft.error();
+    std::size_t end = bytes;
+    for (int rounds = 0; !error; ++rounds) {
+      std::unique_lock lock(mutex);
+      std::size_t size = 0;
+      error = measure(size);
+      if (!error && !lines.still_is(path)) error = std::make_error_code(std::errc::no_such_file_or_directory);
+      if (error) break;
+      const bool last = size - std::min(size, end) <= kLittle || rounds == kMostRounds;
+      if (!last) lock.unlock();
+      error = draft.copy(end, size);
+      end = size;
+      if (!error && last) error = rename_draft();
+      if (!error && last) return {};
+      if (!last) SLUICE_INSTANT(dead_letters_copied);
     }
-    if (!error && bytes > 0) error = strike(bytes);
-    if (error) moved.error = "strike dead letters off " + path.string() + ": " + error.message();
+    ::unlink(draft_path().c_str());
+    return error;
+  }
+
+  // The oldest letters, at most so many: those that `take` says it has taken of each bulk are struck off. Lines before
+  // them that are no dead letters are set aside.
+  template <class Take>
+  DeadLettersMoved move(std::size_t at_most, Take take) {
+    const std::lock_guard only_one(moving);
+    DeadLettersMoved moved;
+    std::optional<Lines> lines = begin_move(moved);
+    if (!lines) return moved;
+    std::size_t bytes = 0;
+    while (moved.moved < at_most && moved.error.empty()) {
+      const Bulk bulk = next_bulk(*lines, at_most - moved.moved);
+      if (bulk.empty()) break;
+      if (bulk.damaged_lines > 0) {
+        if (const std::error_code error = set_aside(bulk.damaged)) {
+          moved.error = "set aside what is no dead letter in " + path.string() + ": " + error.message();
+          moved.left = bulk.damaged_lines;
+          break;
+        }
+        if (moved.damaged == 0) moved.first_damaged = bulk.first_damaged;
+        moved.damaged += bulk.damaged_lines;
+        bytes = lines->offset();
+        continue;
+      }
+      const std::size_t taken = take(bulk, moved.error);
+      if (taken > 0) bytes = bulk.ends[taken - 1];
+      moved.moved += taken;
+      moved.left = bulk.entries.size() - taken;
+    }
+    finish_move(moved, bytes, *lines);
+    return moved;
   }
 
   const std::filesystem::path path;
@@ -222,81 +374,17 @@ std::error_code DeadLetterFile::append(std::span<const DeadLetter> letters) {
   return outcome.error;
 }
 
-namespace {
-
-// Entries on their way, and where in the file each ends.
-struct Bulk {
-  std::vector<DeadLetterEntry> entries;
-  std::vector<std::size_t> ends;
-  bool at_no_dead_letter = false;  // behind them comes a line that is none
-};
-
-Bulk next_bulk(Lines& lines, std::size_t at_most) {
-  Bulk bulk;
-  std::size_t bytes = 0;
-  while (bulk.entries.size() < std::min(kBulkEvents, at_most) && bytes < kBulkBytes) {
-    const auto line = lines.next();
-    if (!line) break;
-    auto entry = parse_dead_letter(*line);
-    if (!entry) {
-      bulk.at_no_dead_letter = true;
-      break;
-    }
-    entry->content_type = requeued_type(*entry);
-    bytes += entry->payload.size();
-    bulk.entries.push_back(*std::move(entry));
-    bulk.ends.push_back(lines.offset());
-  }
-  return bulk;
-}
-
-// How many of them were taken, the first ones: all at once, or one by one where all are too many.
-std::size_t give(const Bulk& bulk, const DeadLetterFile::Take& take, Admit& answer) {
-  std::vector<Event> events;
-  for (const DeadLetterEntry& entry : bulk.entries) events.push_back(event_of(entry.payload, entry.content_type));
-  answer = take(events);
-  if (answer == Admit::accepted) return events.size();
-  if (answer != Admit::full && answer != Admit::too_large) return 0;
-  std::size_t taken = 0;
-  while (taken < events.size() && (answer = take(std::span(events).subspan(taken, 1))) == Admit::accepted) ++taken;
-  return taken;
-}
-
-}  // namespace
-
 DeadLettersMoved DeadLetterFile::requeue(std::size_t at_most, const Take& take) {
-  const std::lock_guard only_one(impl_->moving);
-  DeadLettersMoved moved;
-  std::optional<Lines> lines = impl_->begin_move(moved);
-  if (!lines) return moved;
-  std::size_t bytes = 0;
-  while (moved.moved < at_most && moved.error.empty()) {
-    const Bulk bulk = next_bulk(*lines, at_most - moved.moved);
+  return impl_->move(at_most, [&take](const Bulk& bulk, std::string& error) {
     Admit answer = Admit::accepted;
-    const std::size_t taken = bulk.entries.empty() ? 0 : give(bulk, take, answer);
-    if (taken > 0) bytes = bulk.ends[taken - 1];
-    moved.moved += taken;
-    moved.left = bulk.entries.size() - taken + (bulk.at_no_dead_letter ? 1 : 0);
-    if (taken < bulk.entries.size()) {
-      moved.error = "the next one is not taken: " + std::string(to_string(answer));
-    } else if (bulk.at_no_dead_letter) {
-      moved.error = "the next line of " + impl_->path.string() + " is no dead letter";
-    } else if (bulk.entries.empty()) {
-      break;
-    }
-  }
-  impl_->finish_move(moved, bytes, *lines);
-  return moved;
+    const std::size_t taken = give(bulk, take, answer);
+    if (taken < bulk.entries.size()) error = "the next one is not taken: " + std::string(to_string(answer));
+    return taken;
+  });
 }
 
 DeadLettersMoved DeadLetterFile::drop(std::size_t at_most) {
-  const std::lock_guard only_one(impl_->moving);
-  DeadLettersMoved moved;
-  std::optional<Lines> lines = impl_->begin_move(moved);
-  if (!lines) return moved;
-  while (moved.moved < at_most && lines->next()) ++moved.moved;
-  impl_->finish_move(moved, lines->offset(), *lines);
-  return moved;
+  return impl_->move(at_most, [](const Bulk& bulk, std::string& /*error*/) { return bulk.entries.size(); });
 }
 
 }  // namespace sluice

@@ -23,7 +23,7 @@ struct DeadLetter {
 // STATE/dead-letter.ndjson, a line an event: {"id":…,"time":…,"reason":…,"attempts":N,"datacontenttype":…,"data":…}
 class DeadLetterFile {
  public:
-  // Opens or makes it, cutting a torn last line off. Throws StartError (io).
+  // Opens or makes it, cutting a torn last line off; where the disk does not let it, with the first letter.
   explicit DeadLetterFile(const std::filesystem::path& state_dir);
   ~DeadLetterFile();
   DeadLetterFile(const DeadLetterFile&) = delete;
@@ -35,12 +35,13 @@ class DeadLetterFile {
   // The oldest entries, at most so many, become new events: `take` gets them in bulks, in their order, and its answer
   // is Tracker::track's. Only what was accepted is struck off, and only then; a crash in between leaves entries whose
   // events were taken already, and loses none. Their content types say what they were: see requeued_type(). It ends
-  // early where no more are taken, and at a line that is no dead letter. Workers may append meanwhile; of several
-  // callers one waits for the other.
+  // early where no more are taken. A line that is no dead letter (torn, edited, somebody else's) holds up nothing: it
+  // goes to STATE/dead-letter.damaged and is counted. Workers may append meanwhile; of several callers one waits for
+  // the other.
   using Take = std::function<Admit(std::span<const Event> events)>;
   [[nodiscard]] DeadLettersMoved requeue(std::size_t at_most, const Take& take);
 
-  // The oldest lines, at most so many, are thrown away.
+  // The oldest entries, at most so many, are thrown away; a line that is none is set aside likewise.
   [[nodiscard]] DeadLettersMoved drop(std::size_t at_most);
 
  private:

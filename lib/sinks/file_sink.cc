@@ -3,64 +3,40 @@
 // Each sink belongs to one worker; SharedFile is guarded by its mutex.
 #include "sinks/file_sink.h"
 
-#include <filesystem>
-#include <map>
+#include <atomic>
+#include <cstdint>
 #include <memory>
 #include <mutex>
-#include <system_error>
+#include <stdexcept>
 #include <utility>
 
 #include "sinks/json_line.h"
 #include "sinks/line_file.h"
+#include "sinks/open_files.h"
 #include "sinks/pieces.h"
+#include "sinks/sync_book.h"
 
 namespace sluice {
 
 namespace {
 
 struct SharedFile {
+  std::mutex syncing;  // held by who syncs; before `mutex`
   std::mutex mutex;
-  LineFile file;  // guarded by mutex
+  SyncBook book;                  // guarded by mutex
+  LineFile file;                  // guarded by mutex
+  std::atomic<bool> gone{false};  // never becomes false again
 };
 
-// The open files of this process by path; standard output is the empty path. Closing is under the mutex too, so that
-// who opens a path again never meets the lock of the one who is just closing it.
-class OpenFiles {
- public:
-  // Never destroyed: a worker that was left behind in a stuck sink may let go of its file while the process ends.
-  static OpenFiles& instance() {
-    static auto* const files = new OpenFiles;  // NOLINT(cppcoreguidelines-owning-memory)
-    return *files;
-  }
-
-  // Owners: the factory that asked and each of its sinks, of which one may be left behind in a stuck write.
-  std::shared_ptr<SharedFile> open(const std::string& path, LineFormat format) {
-    const std::string key = key_of(path);
-    const LineFile::Lines lines = format == LineFormat::json ? LineFile::Lines::json : LineFile::Lines::any;
-    const std::lock_guard lock(mutex_);
-    if (auto open_already = files_[key].lock()) return open_already;
-    const auto close = [this](SharedFile* file) {
-      const std::lock_guard closing(mutex_);
-      delete file;  // NOLINT(cppcoreguidelines-owning-memory)
-    };
-    auto* const made = path.empty() ? new SharedFile{{}, LineFile::standard_output(lines)}
-                                    : new SharedFile{{}, LineFile(path, lines, LineFile::Hold::alone)};
-    std::shared_ptr<SharedFile> file(made, close);
-    files_[key] = file;
-    return file;
-  }
-
- private:
-  // One file under two names would be refused as in use; what has no canonical name (a pipe in /proc) goes by its own.
-  static std::string key_of(const std::string& path) {
-    std::error_code no_such;
-    const std::filesystem::path canonical = std::filesystem::weakly_canonical(path, no_such);
-    return no_such || path.empty() ? path : canonical.string();
-  }
-
-  std::mutex mutex_;
-  std::map<std::string, std::weak_ptr<SharedFile>> files_;  // guarded by mutex_
-};
+// Standard output is the empty path.
+std::shared_ptr<SharedFile> open_shared(const std::string& path, LineFormat format) {
+  const auto kind = format == LineFormat::json ? LineFile::Kind::events : LineFile::Kind::raw;
+  return OpenFiles<SharedFile>::instance().open(path, [&] {
+    // Not make_unique: a LineFile does not move.
+    return std::unique_ptr<SharedFile>(path.empty() ? new SharedFile{{}, {}, {}, LineFile::standard_output(kind), false}
+                                                    : new SharedFile{{}, {}, {}, LineFile(path, kind), false});
+  });
+}
 
 // One batch on its way into the file: holds the file from its first piece to its end.
 class FileBatch {
@@ -83,15 +59,21 @@ class FileBatch {
   }
 
   struct End {
-    std::string failure;  // empty: the file has the batch
-    std::string news;     // for the log
+    std::string failure;       // empty: the file has the batch
+    std::string news;          // for the log
+    std::uint64_t number = 0;  // of the batch, if the file has it
   };
   // After the last piece; gives the file back.
   End finish(bool sync) {
     if (!held_) return {};  // there was nothing to write
     if (!outcome_.failed()) outcome_ = shared_.file.finish(sync);
     End end{outcome_.failed() ? shared_.file.text(outcome_) : "", shared_.file.take_news()};
-    if (outcome_.failed()) shared_.file.abandon();
+    if (outcome_.failed()) {
+      if (shared_.file.lost_its_reader(outcome_)) shared_.gone = true;
+      shared_.file.abandon();
+    } else {
+      end.number = shared_.book.add();
+    }
     held_.unlock();
     return end;
   }
@@ -105,8 +87,8 @@ class FileBatch {
 
 class FileSink final : public Sink {
  public:
-  FileSink(std::shared_ptr<SharedFile> file, std::string name, LineFormat format, SinkOptions options)
-      : file_(std::move(file)), name_(std::move(name)), format_(format), options_(std::move(options)) {}
+  FileSink(std::shared_ptr<SharedFile> file, std::string name, LineFormat format, SinkContext context)
+      : file_(std::move(file)), name_(std::move(name)), format_(format), context_(std::move(context)) {}
 
   void deliver(std::span<const Delivery> batch, std::span<Verdict> verdicts, std::stop_token stop) override {
     const FileBatch::End end = write(batch, stop);
@@ -117,7 +99,26 @@ class FileSink final : public Sink {
         verdict = {Verdict::try_again, end.failure};
       }
     }
-    if (!end.news.empty() && options_.log) options_.log(LogLevel::warn, end.news);
+    if (end.number > 0) unsynced_.add(end.number);
+    if (!end.news.empty() && context_.log) context_.log(LogLevel::warn, end.news);
+  }
+
+  [[nodiscard]] bool gone() const noexcept override { return file_->gone; }
+
+  void sync() override {
+    const SyncBook::Batches mine = std::exchange(unsynced_, {});
+    if (mine.empty()) return;
+    const std::lock_guard alone(file_->syncing);
+    std::unique_lock lock(file_->mutex);
+    if (file_->book.is_open(mine)) {
+      const std::uint64_t written = file_->book.written();
+      if (const LineFile::Outcome outcome = file_->file.sync(lock); outcome.failed()) {
+        file_->book.failed(file_->file.text(outcome));
+      } else {
+        file_->book.synced(written);
+      }
+    }
+    if (const std::string why = file_->book.failure_of(mine); !why.empty()) throw std::runtime_error(why);
   }
 
   [[nodiscard]] std::string_view name() const noexcept override { return name_; }
@@ -136,36 +137,33 @@ class FileSink final : public Sink {
     }
     // What could not be written is known to `lines`, which also says why.
     static_cast<void>(out.flush());
-    return lines.finish(options_.ack == Ack::synced);
+    return lines.finish(context_.ack == Ack::synced);
   }
 
   const std::shared_ptr<SharedFile> file_;
   const std::string name_;
   const LineFormat format_;
-  const SinkOptions options_;
+  const SinkContext context_;
   const std::unique_ptr<PieceBuffer> buffer_ = std::make_unique<PieceBuffer>();
+  SyncBook::Batches unsynced_;
 };
 
-SinkFactory sinks_into(std::shared_ptr<SharedFile> file, std::string name, LineFormat format, SinkOptions options) {
-  {
+// The path is empty for standard output.
+SinkFactory sinks_into(std::string path, std::string name, LineFormat format) {
+  return [path = std::move(path), name = std::move(name), format](const SinkContext& context) {
+    std::shared_ptr<SharedFile> file = open_shared(path, format);
     std::unique_lock lock(file->mutex);
     const std::string news = file->file.take_news();
     lock.unlock();
-    if (!news.empty() && options.log) options.log(LogLevel::warn, news);
-  }
-  return [file = std::move(file), name = std::move(name), format, options = std::move(options)] {
-    return std::make_unique<FileSink>(file, name, format, options);
+    if (!news.empty() && context.log) context.log(LogLevel::warn, news);
+    return std::make_unique<FileSink>(std::move(file), name, format, context);
   };
 }
 
 }  // namespace
 
-SinkFactory file_sinks(const std::string& path, LineFormat format, const SinkOptions& options) {
-  return sinks_into(OpenFiles::instance().open(path, format), "file:" + path, format, options);
-}
+SinkFactory file_sinks(const std::string& path, LineFormat format) { return sinks_into(path, "file:" + path, format); }
 
-SinkFactory stdout_sinks(LineFormat format, const SinkOptions& options) {
-  return sinks_into(OpenFiles::instance().open({}, format), "stdout", format, options);
-}
+SinkFactory stdout_sinks(LineFormat format) { return sinks_into({}, "stdout", format); }
 
 }  // namespace sluice

@@ -13,10 +13,10 @@ enum class LineFormat : std::uint8_t {
   raw,   // the payload and a line feed
 };
 
-// Opens the file now; throws StartError (in_use, io). Whoever writes to that path in this process, through whatever
-// factory, shares one open file and one lock.
-[[nodiscard]] SinkFactory file_sinks(const std::string& path, LineFormat format, const SinkOptions& options);
+// Opens nothing yet: the first sink opens the file, or throws StartError (in_use, io). All sinks of this process on one
+// path, through whatever factory, share one open file and one lock.
+[[nodiscard]] SinkFactory file_sinks(const std::string& path, LineFormat format);
 
-[[nodiscard]] SinkFactory stdout_sinks(LineFormat format, const SinkOptions& options);
+[[nodiscard]] SinkFactory stdout_sinks(LineFormat format);
 
 }  // namespace sluice

@@ -41,8 +41,9 @@ class HandlerSink final : public Sink {
 
 SinkFactory handler_sinks(Handler handler) {
   if (!handler) throw StartError(StartError::Kind::usage, "handler: must not be empty");
-  return
-      [shared = std::make_shared<const Handler>(std::move(handler))] { return std::make_unique<HandlerSink>(shared); };
+  return [shared = std::make_shared<const Handler>(std::move(handler))](const SinkContext& /*context*/) {
+    return std::make_unique<HandlerSink>(shared);
+  };
 }
 
 }  // namespace sluice

@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cassert>
 #include <cerrno>
 #include <chrono>
@@ -16,6 +15,7 @@
 #include <utility>
 
 #include "sinks/file_id.h"
+#include "sinks/line_tail.h"
 #include "sluice/error.h"
 
 namespace sluice {
@@ -50,60 +50,53 @@ class Descriptor {
   int number_;
 };
 
-// Looks for the end of the last whole line, backwards, a chunk at a time: behind a line feed, and, where zero bytes are
-// no part of any line, such that the line before it has none.
-class LastWholeLine {
- public:
-  explicit LastWholeLine(bool zeros_are_debris) noexcept : zeros_are_debris_(zeros_are_debris) {}
+bool same_file(int one, int other) noexcept {
+  struct ::stat first {
+  }, second{};
+  return ::fstat(one, &first) == 0 && ::fstat(other, &second) == 0 && FileId(first) == FileId(second);
+}
 
-  // Looks at the chunk that begins at `offset`; true once the end is known.
-  bool look(std::string_view chunk, off_t offset) noexcept {
-    for (std::size_t i = chunk.size(); i-- > 0;) {
-      if (chunk[i] == '\n') {
-        if (end_ > 0 && !debris_) return true;
-        end_ = offset + static_cast<off_t>(i) + 1;
-        debris_ = false;
-        if (!zeros_are_debris_) return true;
-      } else if (chunk[i] == '\0') {
-        debris_ = zeros_are_debris_;
-      }
-    }
-    return false;
+// The same file for reading: ours may be open for writing alone. By its name, as long as that leads to it: /proc may
+// not be mounted, and nothing but standard output should need it.
+Descriptor reader_of(const std::string& path, int descriptor) {
+  constexpr int flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+  int reader = path.empty() ? -1 : ::open(path.c_str(), flags);
+  if (reader >= 0 && !same_file(reader, descriptor)) {
+    ::close(reader);
+    reader = -1;
   }
-  // After the whole file was looked at, or look() was true.
-  [[nodiscard]] off_t end() const noexcept { return debris_ ? 0 : end_; }
+  if (reader < 0) reader = ::open(("/proc/self/fd/" + std::to_string(descriptor)).c_str(), flags);
+  return Descriptor(reader);
+}
 
- private:
-  bool zeros_are_debris_;
-  bool debris_ = false;  // the line that ends at `end_` has a zero byte
-  off_t end_ = 0;
-};
+constexpr auto kNoText = std::errc::illegal_byte_sequence;
 
 }  // namespace
 
-LineFile::LineFile(std::string path, Lines lines, Hold hold) : path_(std::move(path)), lines_(lines), hold_(hold) {
+LineFile::LineFile(std::string path, Kind kind) : path_(std::move(path)), kind_(kind) {
   const Outcome opened = open();
-  if (!opened.failed()) return;
-  const bool in_use = opened.error == std::errc::operation_would_block;
-  throw StartError(in_use ? StartError::Kind::in_use : StartError::Kind::io,
-                   in_use ? text(opened) + " (another process writes to it)" : text(opened));
+  if (opened.failed() && kind_ != Kind::dead_letters) refuse(opened);
 }
 
-LineFile::LineFile(int descriptor, Lines lines) : lines_(lines), hold_(Hold::shared), descriptor_(descriptor) {
+LineFile::LineFile(int descriptor, Kind kind) : kind_(kind), descriptor_(descriptor) {
   struct ::stat status {};
-  if (::fstat(descriptor_, &status) != 0) throw StartError(StartError::Kind::io, text(failure("open")));
+  if (::fstat(descriptor_, &status) != 0) refuse(failure("open"));
   regular_ = S_ISREG(status.st_mode);
   if (!regular_) return;
   // A shell opens `>file` without O_APPEND; who shares it with us (standard error, the next command) gains by it too.
   const int flags = ::fcntl(descriptor_, F_GETFL);
-  if (flags < 0 || ::fcntl(descriptor_, F_SETFL, flags | O_APPEND) != 0) {
-    throw StartError(StartError::Kind::io, text(failure("open")));
-  }
-  const Outcome cut = cut_torn_line(descriptor_, status.st_size);
-  if (cut.failed()) throw StartError(StartError::Kind::io, text(cut));
+  if (flags < 0 || ::fcntl(descriptor_, F_SETFL, flags | O_APPEND) != 0) refuse(failure("open"));
+  if (const Outcome mended = mend_tail(descriptor_, status.st_size); mended.failed()) refuse(mended);
 }
 
-LineFile LineFile::standard_output(Lines lines) { return {STDOUT_FILENO, lines}; }
+LineFile LineFile::standard_output(Kind kind) { return {STDOUT_FILENO, kind}; }
+
+void LineFile::refuse(const Outcome& outcome) const {
+  if (outcome.error == std::errc::operation_would_block) {
+    throw StartError(StartError::Kind::in_use, text(outcome) + " (another process writes to it)");
+  }
+  throw StartError(outcome.error == kNoText ? StartError::Kind::unusable : StartError::Kind::io, text(outcome));
+}
 
 LineFile::~LineFile() {
   if (!path_.empty() && descriptor_ >= 0) ::close(descriptor_);
@@ -118,10 +111,13 @@ Outcome LineFile::open() {
   if (::fstat(opened.get(), &status) != 0) return failure("open");
   const bool regular = S_ISREG(status.st_mode);
   if (regular) {
-    if (hold_ == Hold::alone && ::flock(opened.get(), LOCK_EX | LOCK_NB) != 0) return failure("lock");
+    if (kind_ != Kind::dead_letters && ::flock(opened.get(), LOCK_EX | LOCK_NB) != 0) return failure("lock");
     // Only now is it ours to cut, and of the length that it will keep.
     if (::fstat(opened.get(), &status) != 0) return failure("open");
-    if (const Outcome cut = cut_torn_line(opened.get(), status.st_size); cut.failed()) return cut;
+    if (const Outcome mended = mend_tail(opened.get(), status.st_size); mended.failed()) return mended;
+  }
+  if (unsynced_) {  // it was renamed, or deleted: sync() would not come to it any more
+    if (const Outcome synced = sync_file(); synced.failed()) left_unsynced_ = synced;
   }
   if (descriptor_ >= 0) ::close(descriptor_);
   descriptor_ = opened.release();
@@ -131,34 +127,38 @@ Outcome LineFile::open() {
   return {};
 }
 
-// Cuts off what is behind the last whole line.
-Outcome LineFile::cut_torn_line(int descriptor, off_t size) {
-  // The file may be open for writing alone, so it is read by a descriptor of its own.
-  const std::string same_file = "/proc/self/fd/" + std::to_string(descriptor);
-  const Descriptor reader(::open(same_file.c_str(), O_RDONLY | O_CLOEXEC));
-  if (reader.get() < 0) return failure("read");
-  std::array<char, 16384> chunk;
-  LastWholeLine last(lines_ == Lines::json);
-  off_t offset = size;
-  bool found = false;
-  while (!found && offset > 0) {
-    const off_t end = offset;
-    offset = std::max<off_t>(0, end - static_cast<off_t>(chunk.size()));
-    for (off_t at = offset; at < end;) {
-      const ssize_t n = ::pread(reader.get(), chunk.data() + (at - offset), static_cast<std::size_t>(end - at), at);
-      if (n == 0) return failure("read", EIO);  // somebody else cuts it at this moment
-      if (n < 0 && errno != EINTR) return failure("read");
-      if (n > 0) at += n;
+// So that what is appended begins a line.
+Outcome LineFile::mend_tail(int descriptor, off_t size) {
+  LineTail tail;
+  if (size > 0) {
+    const Descriptor reader = reader_of(path_, descriptor);
+    if (reader.get() < 0 && !path_.empty()) return failure("read");
+    const auto find = kind_ == Kind::raw ? find_raw_tail : find_json_tail;
+    if (reader.get() < 0) {
+      tail.kind = LineTail::foreign;  // nobody can look: ours begins a line in any case
+    } else if (const std::error_code error = find(reader.get(), size, tail)) {
+      return {error, "read"};
     }
-    found = last.look({chunk.data(), static_cast<std::size_t>(end - offset)}, offset);
   }
-  if (last.end() == size) return {};
-  if (::ftruncate(descriptor, last.end()) != 0) return failure("cut");
-  news_ = "cut a torn line off the end of " + shown_name() + ": " + std::to_string(size - last.end()) + " bytes";
+  if (tail.kind == LineTail::torn) {
+    if (::ftruncate(descriptor, tail.end) != 0) return failure("cut");
+    news_ = "cut a torn line off the end of " + shown_name() + ": " + std::to_string(size - tail.end) + " bytes";
+    size = tail.end;
+  }
+  if (tail.kind == LineTail::no_text && kind_ != Kind::dead_letters) return failure("open", EILSEQ);
+  if (tail.kind == LineTail::foreign || tail.kind == LineTail::no_text) {
+    if (::write(descriptor, "\n", 1) != 1) return failure("write");
+    news_ = "ended the last line of " + shown_name() + ", which is not known to be ours";
+    ++size;
+  }
+  ended_ = size;
   return {};
 }
 
 Outcome LineFile::begin(const std::stop_token& stop) {
+  if (descriptor_ < 0) {
+    if (const Outcome opened = open(); opened.failed()) return opened;
+  }
   const Outcome cut = torn_ ? cut_back() : Outcome{};
   struct ::stat status {};
   if (::fstat(descriptor_, &status) != 0) return failure("write");
@@ -171,9 +171,19 @@ Outcome LineFile::begin(const std::stop_token& stop) {
   }
   if (regular_) {
     whole_ = status.st_size;
-    return {};
+    written_ = 0;
+    return *whole_ > 0 && *whole_ != ended_ ? end_foreign_line() : Outcome{};
   }
   return inside_line_ ? write_to_stream("\n", stop) : Outcome{};
+}
+
+// Somebody else has written to the file: if he left a line without its end, ours must not become a part of it.
+Outcome LineFile::end_foreign_line() {
+  const Descriptor reader = reader_of(path_, descriptor_);
+  char last = '\n';
+  if (reader.get() >= 0 && ::pread(reader.get(), &last, 1, *whole_ - 1) == 1 && last != '\n')
+    return write_to_file("\n");
+  return {};
 }
 
 Outcome LineFile::write(std::string_view piece, const std::stop_token& stop) {
@@ -186,6 +196,7 @@ Outcome LineFile::write_to_file(std::string_view piece) noexcept {
     const ssize_t n = ::write(descriptor_, piece.data(), piece.size());
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) return failure("write", n < 0 ? errno : EIO);
+    written_ += n;
     piece.remove_prefix(static_cast<std::size_t>(n));
   }
   return {};
@@ -218,13 +229,38 @@ Outcome LineFile::write_to_stream(std::string_view piece, const std::stop_token&
 
 Outcome LineFile::finish(bool sync) {
   if (sync && regular_) {
-    if (::fdatasync(descriptor_) != 0) return failure("sync");
-    if (!name_synced_) {
-      if (const Outcome synced = sync_name(); synced.failed()) return synced;
-      name_synced_ = true;
-    }
+    if (const Outcome synced = sync_file(); synced.failed()) return synced;
   }
+  if (whole_) ended_ = *whole_ + written_;
+  unsynced_ = regular_ && !sync;
   whole_.reset();
+  return {};
+}
+
+Outcome LineFile::sync(std::unique_lock<std::mutex>& held) {
+  Outcome outcome;
+  if (unsynced_) {
+    unsynced_ = false;
+    if (!name_synced_) outcome = sync_name();
+    name_synced_ = !outcome.failed();
+    const Descriptor same(::fcntl(descriptor_, F_DUPFD_CLOEXEC, 0));
+    if (same.get() >= 0) held.unlock();
+    const int error = ::fdatasync(same.get() >= 0 ? same.get() : descriptor_) == 0 ? 0 : errno;
+    if (same.get() >= 0) held.lock();
+    if (error != 0) outcome = failure("sync", error);
+  }
+  // Last: what is opened anew meanwhile may be told of our failure.
+  const Outcome left = std::exchange(left_unsynced_, {});
+  return outcome.failed() ? outcome : left;
+}
+
+Outcome LineFile::sync_file() {
+  unsynced_ = false;
+  if (::fdatasync(descriptor_) != 0) return failure("sync");
+  if (!name_synced_) {
+    if (const Outcome synced = sync_name(); synced.failed()) return synced;
+    name_synced_ = true;
+  }
   return {};
 }
 
@@ -250,9 +286,12 @@ void LineFile::abandon() noexcept {
 Outcome LineFile::cut_back() noexcept {
   struct ::stat status {};
   if (::fstat(descriptor_, &status) != 0) return failure("cut back");
-  // One that somebody else has cut shorter must not be made longer.
-  if (status.st_size > *whole_ && ::ftruncate(descriptor_, *whole_) != 0) {
-    return failure("cut back");
+  ended_ = *whole_;
+  if (status.st_size > *whole_ + written_) {
+    // Somebody else has appended meanwhile, perhaps behind what is torn: that is his, and the next batch ends the line.
+    news_ = "a torn line stays in " + shown_name() + ": somebody else writes to it as well";
+  } else if (status.st_size > *whole_ && ::ftruncate(descriptor_, *whole_) != 0) {
+    return failure("cut back");  // one that was cut shorter is not made longer
   }
   torn_ = false;
   whole_.reset();
@@ -264,7 +303,12 @@ std::string LineFile::text(const Outcome& outcome) const {
   line += ' ';
   line += shown_name();
   line += ": ";
-  line += outcome.error == std::errc::interrupted ? "stopped while nobody reads" : outcome.error.message();
+  if (outcome.error == std::errc::interrupted) {
+    line += "stopped while nobody reads";
+  } else {
+    line +=
+        outcome.error == kNoText ? "this is no text of lines, and nothing is appended to it" : outcome.error.message();
+  }
   return line;
 }
 

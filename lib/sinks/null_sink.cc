@@ -7,6 +7,8 @@
 #include <random>
 #include <thread>
 
+#include "sluice/deadline.h"
+
 namespace sluice {
 
 namespace {
@@ -25,7 +27,7 @@ bool wait(std::chrono::nanoseconds delay, std::stop_token stop) {
   std::mutex mutex;
   std::condition_variable_any nobody_calls;
   std::unique_lock lock(mutex);
-  nobody_calls.wait_for(lock, stop, delay, [] { return false; });
+  nobody_calls.wait_until(lock, stop, deadline_in(delay), [] { return false; });
   return !stop.stop_requested();
 }
 
@@ -62,7 +64,7 @@ class NullSink final : public Sink {
 }  // namespace
 
 SinkFactory null_sinks(const NullBehaviour& behaviour) {
-  return [behaviour] { return std::make_unique<NullSink>(behaviour); };
+  return [behaviour](const SinkContext& /*context*/) { return std::make_unique<NullSink>(behaviour); };
 }
 
 }  // namespace sluice

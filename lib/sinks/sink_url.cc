@@ -10,6 +10,8 @@
 #include <optional>
 #include <vector>
 
+#include "sluice/sinks.h"
+
 namespace sluice {
 
 namespace {
@@ -160,7 +162,7 @@ class Parser {
     complain(fmt::format("no such parameter: \"{}\"; allowed: {}", parameter.name, allowed));
   }
   void no_path() {
-    if (!path_.empty()) complain(fmt::format("no path goes here: \"{}\"", path_));
+    if (!path_.empty()) complain(fmt::format("no path goes here: \"{}\"", redacted(path_)));
   }
   void need_path() {
     // file:///a/b is /a/b; with anything but a slash behind the two it would be a host's.
@@ -175,7 +177,7 @@ class Parser {
 
   // The first complaint is the one that is told.
   void complain(std::string_view what) {
-    if (complaint_.empty()) complaint_ = fmt::format("sink {}: {}", url_, what);
+    if (complaint_.empty()) complaint_ = fmt::format("sink {}: {}", redacted(url_), what);
   }
   template <class Url>
   SinkUrl or_complaint(Url url) const {

@@ -7,9 +7,9 @@
 
 namespace sluice {
 
-// Opens nothing yet: each sink opens a connection of its own on its worker's thread, and throws StartError there
-// (in_use: it stays locked; io: it cannot be opened or is no database; unusable: it has a table `events` of another
-// shape).
-[[nodiscard]] SinkFactory sqlite_sinks(const std::string& path, const SinkOptions& options);
+// Opens nothing yet: the first sink opens the database for all of this process, on its worker's thread. It throws
+// StartError (io: it cannot be opened; unusable: it is no database, or has a table `events` of another shape); where
+// trying again may help, it is made all the same, and each deliver() tries.
+[[nodiscard]] SinkFactory sqlite_sinks(const std::string& path);
 
 }  // namespace sluice

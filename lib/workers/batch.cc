@@ -1,111 +1,153 @@
-// The batch. Runs of equal block pointers stand together, since slices do; every loop here goes by runs.
+// The batch: all loops go by runs of blocks.
 #include "workers/batch.h"
 
 #include <algorithm>
+#include <cassert>
+#include <new>
 
 namespace sluice {
 
-namespace {
+Batch::Batch(std::size_t most_events) : most_events_(most_events) {}
 
-// The end of the run of equal blocks that begins at `i`.
-std::size_t run_end(std::span<Block* const> blocks, std::size_t i) noexcept {
-  std::size_t end = i + 1;
-  while (end < blocks.size() && blocks[end] == blocks[i]) ++end;
-  return end;
+// Memory for so many more events and one more run: what follows throws nothing.
+void Batch::make_room(std::size_t events) {
+  const std::size_t size = size_ + events;
+  if (deliveries_.size() < size) deliveries_.resize(size);
+  if (verdicts_.size() < size) verdicts_.resize(size);
+  if (runs_.size() == runs_.capacity()) runs_.reserve(std::max<std::size_t>(16, 2 * runs_.capacity()));
 }
 
-}  // namespace
-
-Batch::Batch(std::size_t most_events) : most_events_(most_events) {}
+void Batch::take(const Slice& run) noexcept {
+  run.block->show(run.first, std::span(deliveries_).subspan(size_, run.count));
+  size_ += run.count;
+  // Neighbours in a block are one run: fewer steps to settle them and to give them back.
+  if (!runs_.empty() && runs_.back().block == run.block && runs_.back().first + runs_.back().count == run.first) {
+    runs_.back().count += run.count;
+  } else {
+    runs_.push_back(run);
+  }
+}
 
 void Batch::add(Slice& slice) {
   const std::size_t most = std::min<std::size_t>(slice.count, room());
   std::uint32_t count = 0;
-  bool too_many = false;
+  std::size_t bytes = bytes_;
   for (; count < most; ++count) {
     const std::size_t size = slice.block->payload_size(slice.first + count);
-    too_many = size_ + count > 0 && bytes_ + size > kMostBytes;
-    if (too_many) break;
-    bytes_ += size;
+    if (size_ + count > 0 && bytes + size > kMostBytes) break;
+    bytes += size;
   }
-  if (too_many) bytes_ = kMostBytes;  // full: what comes next is a batch of its own, or the order would be lost
-
-  if (deliveries_.size() < size_ + count) {
-    deliveries_.resize(size_ + count);
-    blocks_.resize(size_ + count);
-  }
-  slice.block->show(slice.first, std::span(deliveries_).subspan(size_, count));
-  std::fill_n(blocks_.begin() + static_cast<std::ptrdiff_t>(size_), count, slice.block);
-  size_ += count;
+  make_room(count);
+  // Full: what comes next is a batch of its own, or the order would be lost.
+  bytes_ = count < most ? kMostBytes : bytes;
+  if (count > 0) take({slice.block, slice.first, count});
   slice.first += count;
   slice.count -= count;
 }
 
-void Batch::clear_verdicts() {
-  if (verdicts_.size() < size_) verdicts_.resize(size_);
+void Batch::add_again(std::span<const Slice> runs, const Past& past) {
+  assert(empty() && "a batch of before is a batch of its own");
+  std::size_t events = 0;
+  for (const Slice& run : runs) events += run.count;
+  make_room(events);
+  if (runs_.capacity() < runs.size()) runs_.reserve(runs.size());
+  for (const Slice& run : runs) take(run);
+  for (std::size_t i = 0; i < size_; ++i) {
+    deliveries_[i].attempt = past.attempt;
+    bytes_ += deliveries_[i].payload.size();
+  }
+  past_ = past;
+}
+
+void Batch::clear_verdicts() noexcept {
   for (Verdict& verdict : verdicts()) verdict = Verdict::try_again;
 }
 
-void Batch::keep_unfinished(Admission& door) {
-  std::size_t kept = 0;
-  const std::span<Block* const> blocks(blocks_.data(), size_);
-  for (std::size_t i = 0; i < size_;) {
-    Block* const block = blocks[i];
-    const std::size_t end = run_end(blocks, i);
-    const std::size_t begin = kept;
+void Batch::part(Admission& door, std::vector<Slice>& again, std::vector<Slice>& suspect) {
+  again.reserve(again.size() + size_);
+  suspect.reserve(suspect.size() + size_);
+  Ticket freed;
+  std::size_t i = 0;
+  for (const Slice& run : runs_) {
     std::uint32_t finished = 0;
-    for (; i < end; ++i) {
-      if (verdicts_[i].kind() != Verdict::try_again) {
+    const std::size_t first_again = again.size();
+    const std::size_t first_suspect = suspect.size();
+    for (std::uint32_t at = run.first; at < run.first + run.count; ++at, ++i) {
+      const Verdict::Kind kind = verdicts_[i].kind();
+      if (verdicts_[i].is_final()) {
         ++finished;
         continue;
       }
-      deliveries_[kept] = deliveries_[i];
-      ++deliveries_[kept].attempt;
-      blocks_[kept] = block;
-      ++kept;
+      std::vector<Slice>& to = kind == Verdict::suspect ? suspect : again;
+      const std::size_t first = kind == Verdict::suspect ? first_suspect : first_again;
+      if (to.size() > first && to.back().first + to.back().count == at) {
+        ++to.back().count;
+      } else {
+        to.push_back({run.block, at, 1});
+      }
     }
-    if (finished > 0) block->release(finished);
+    const std::uint32_t left = run.count - finished;
     // Few that are left would pin the whole block until they are through.
-    if (kept - begin > 0 && (kept - begin) * 4 <= block->count()) copy_out(begin, kept, door);
+    if (left > 0 && left * 4 <= run.block->count()) {
+      copy_out(again, first_again, door);
+      copy_out(suspect, first_suspect, door);
+    }
+    if (finished > 0) run.block->release(finished, freed);
   }
-  size_ = kept;
-  bytes_ = 0;
-  for (const Delivery& delivery : deliveries()) bytes_ += delivery.payload.size();
+  clear();
 }
 
-void Batch::copy_out(std::size_t from, std::size_t to, Admission& door) {
+void Batch::copy_out(std::vector<Slice>& runs, std::size_t first, Admission& door) noexcept {
+  if (runs.size() == first) return;
+  Block* const old = runs[first].block;
   // What has no record yet is looked for in its block by a stop that writes it down.
-  Block* const old = blocks_[from];
   if (old->watched() && old->home() == 0) return;
-  std::vector<Event> events;
-  events.reserve(to - from);
-  for (std::size_t i = from; i < to; ++i) events.push_back({deliveries_[i].payload, deliveries_[i].content_type});
-  auto ticket = door.try_charge(Block::bytes_for(events, {}));
-  if (!ticket) return;
-  Block* const copy = Block::make(old->memory(), events, std::move(*ticket), {}).release();
-  copy->settle_in(old->home());
-  const auto count = static_cast<std::uint32_t>(to - from);
-  for (std::size_t i = from; i < to; ++i) {
-    // Id and time stay as they were; only the bytes move.
-    const Delivery moved = copy->delivery(static_cast<std::uint32_t>(i - from));
-    deliveries_[i].payload = moved.payload;
-    deliveries_[i].content_type = moved.content_type;
+  try {
+    std::vector<Event> events;
+    std::vector<Delivery> ids;
+    for (std::size_t r = first; r < runs.size(); ++r) {
+      for (std::uint32_t at = runs[r].first; at < runs[r].first + runs[r].count; ++at) {
+        ids.push_back(old->delivery(at));
+        events.push_back({ids.back().payload, ids.back().content_type});
+      }
+    }
+    constexpr Block::Layout kLayout{.frame = 0, .own_marks = true, .watched = false};
+    auto ticket = door.try_charge(Block::bytes_for(events, kLayout));
+    if (!ticket) return;
+    Block* const copy = Block::make(old->memory(), events, std::move(*ticket), kLayout).release();
+    copy->number(old->run(), ids.front().id.sequence);
+    std::uint32_t count = 0;
+    for (const Delivery& id : ids) copy->mark(count++, id.id.sequence, id.received);
+    copy->settle_in(old->home());
+    runs.resize(first + 1);
+    runs.back() = {copy, 0, count};
+    old->release(count);
+  } catch (const std::bad_alloc&) {
+    return;  // then they pin it
   }
-  std::fill(blocks_.begin() + static_cast<std::ptrdiff_t>(from), blocks_.begin() + static_cast<std::ptrdiff_t>(to),
-            copy);
-  old->release(count);
+}
+
+void Batch::move_to(std::vector<Slice>& to) noexcept {
+  try {
+    to.insert(to.end(), runs_.begin(), runs_.end());
+  } catch (const std::bad_alloc&) {
+    release_all();
+    return;
+  }
+  clear();
 }
 
 void Batch::release_all() noexcept {
   Ticket freed;  // one step at the door, where producers meet, for all blocks
-  const std::span<Block* const> blocks(blocks_.data(), size_);
-  for (std::size_t i = 0; i < size_;) {
-    const std::size_t end = run_end(blocks, i);
-    blocks[i]->release(static_cast<std::uint32_t>(end - i), freed);
-    i = end;
-  }
+  for (const Slice& run : runs_) run.block->release(run.count, freed);
+  clear();
+}
+
+void Batch::clear() noexcept {
+  runs_.clear();
   size_ = 0;
   bytes_ = 0;
+  past_ = {};
 }
 
 }  // namespace sluice

@@ -1,8 +1,9 @@
-// A worker's batch: what it has taken from the queue and is answerable for. One thread's, its worker's.
-// Holds each event's delivery and the block that it lies in; gives blocks back by runs.
+// A worker's batch: what it has taken from the queue or the retry lane and is answerable for. One thread's, its
+// worker's. Holds each event's delivery and, as runs of blocks, where they lie; gives blocks back by runs.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <vector>
 
@@ -11,6 +12,14 @@
 #include "sluice/event.h"
 
 namespace sluice {
+
+// What has happened to events before the attempt at hand: all events of a batch share it.
+struct Past {
+  std::uint32_t attempt = 1;         // the number of the attempt at hand
+  std::uint32_t passed_over = 0;     // how often they failed while others were delivered since the failure before
+  std::uint64_t delivered_then = 0;  // by the pool, when they failed last
+  bool suspect = false;              // the sink works, and says that it fails on them
+};
 
 class Batch {
  public:
@@ -23,55 +32,68 @@ class Batch {
 
   [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
   [[nodiscard]] bool full() const noexcept { return room() == 0 || bytes_ >= kMostBytes; }
   [[nodiscard]] std::size_t room() const noexcept { return most_events_ - size_; }
 
   // Takes what fits from the front of the slice, at least one event if the batch is empty; the slice keeps the rest.
+  // If there is no memory for it (std::bad_alloc), nothing was taken.
   void add(Slice& slice);
+
+  // Takes a whole batch of before, into an empty one. If there is no memory for it, nothing was taken.
+  void add_again(std::span<const Slice> runs, const Past& past);
+  [[nodiscard]] const Past& past() const noexcept { return past_; }
 
   [[nodiscard]] std::span<const Delivery> deliveries() const noexcept { return {deliveries_.data(), size_}; }
   [[nodiscard]] std::span<Verdict> verdicts() noexcept { return {verdicts_.data(), size_}; }
 
   // All verdicts as a batch begins.
-  void clear_verdicts();
+  void clear_verdicts() noexcept;
 
   // tell(block, first sequence, how many), for each run of events with a final verdict.
   template <typename Tell>
   void each_finished(Tell tell) const {
-    const auto finished = [this](std::size_t i) { return verdicts_[i].kind() != Verdict::try_again; };
-    for (std::size_t i = 0; i < size_;) {
-      if (!finished(i)) {
-        ++i;
-        continue;
+    std::size_t i = 0;
+    for (const Slice& run : runs_) {
+      for (const std::size_t run_end = i + run.count; i < run_end;) {
+        if (!verdicts_[i].is_final()) {
+          ++i;
+          continue;
+        }
+        const std::uint64_t first = deliveries_[i].id.sequence;
+        std::size_t end = i + 1;
+        while (end < run_end && verdicts_[end].is_final() && deliveries_[end].id.sequence == first + (end - i)) ++end;
+        tell(*run.block, first, static_cast<std::uint32_t>(end - i));
+        i = end;
       }
-      const std::uint64_t first = deliveries_[i].id.sequence;
-      std::size_t end = i + 1;
-      while (end < size_ && blocks_[end] == blocks_[i] && finished(end) &&
-             deliveries_[end].id.sequence == first + (end - i)) {
-        ++end;
-      }
-      tell(*blocks_[i], first, static_cast<std::uint32_t>(end - i));
-      i = end;
     }
   }
 
-  // Drops the events that have a final verdict and gives their blocks back; the rest is a batch of its own, one attempt
-  // older. Events that stay behind in a block which others have left are copied out of it, if `door` has room.
-  void keep_unfinished(Admission& door);
+  // Ends the batch: the blocks of its finished events are given back, the others go to `suspect` or `again` by their
+  // verdict, as runs that are the holder's to release. A few that are left in a block which others have left are
+  // copied out of it, if `door` has room. If there is no memory for it (std::bad_alloc), nothing has changed.
+  void part(Admission& door, std::vector<Slice>& again, std::vector<Slice>& suspect);
+
+  // Ends the batch: all of it goes to `to`, whatever became of it. Without memory it is given back.
+  void move_to(std::vector<Slice>& to) noexcept;
 
   // Gives everything back, whatever became of it.
   void release_all() noexcept;
 
  private:
-  void copy_out(std::size_t from, std::size_t to, Admission& door);
+  void make_room(std::size_t events);
+  void take(const Slice& run) noexcept;
+  void clear() noexcept;
+  static void copy_out(std::vector<Slice>& runs, std::size_t first, Admission& door) noexcept;
 
   const std::size_t most_events_;
   // As long as the longest batch so far, of which size_ are this one's: written over, not made anew each time.
   std::vector<Delivery> deliveries_;
-  std::vector<Block*> blocks_;
   std::vector<Verdict> verdicts_;
+  std::vector<Slice> runs_;  // of this batch, in order; a slice's count may be more than Slice::kMost here
   std::size_t size_ = 0;
   std::size_t bytes_ = 0;
+  Past past_;
 };
 
 }  // namespace sluice

@@ -24,6 +24,7 @@ class Ledger {
   }
   [[nodiscard]] std::uint64_t accepted() const noexcept { return accepted_.load(); }
   [[nodiscard]] std::uint64_t replayed() const noexcept { return replayed_.load(); }
+  [[nodiscard]] std::uint64_t delivered() const noexcept { return delivered_.load(); }
 
   // `accepted` must be read after this: what is finished was accepted before.
   struct Finished {

@@ -44,7 +44,7 @@ Cost sluice_cost(const Case& what) {
   sluice::Options options;
   options.workers = what.threads;
   options.queue_events = kMostOutstanding;
-  sluice::Tracker tracker(options, [] { return std::make_unique<DevNull>(); });
+  sluice::Tracker tracker(options, [](const sluice::SinkContext&) { return std::make_unique<DevNull>(); });
   const Element payload{};
   const std::vector<sluice::Event> events(what.bulk, {payload, "application/octet-stream"});
 

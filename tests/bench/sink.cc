@@ -37,7 +37,7 @@ struct Plan {
 };
 
 Seconds through_sink(const Plan& plan, std::string_view url) {
-  const std::unique_ptr<sluice::Sink> sink = sluice::sinks_for(url, {.ack = plan.ack, .log = {}})();
+  const std::unique_ptr<sluice::Sink> sink = sluice::sinks_for(url)({.ack = plan.ack, .log = {}, .worker = 0});
   const sluice::RunId run = sluice::RunId::draw();
   const auto received = std::chrono::system_clock::now();
   std::vector<sluice::Delivery> batch;

@@ -250,14 +250,14 @@ TEST_SUITE("daemon.cloud_events") {
                   "the member specversion is there twice");
     check_refused(daemon, post("text/plain", "x", fields("%C0%A0")), 400,
                   "the attribute id is not percent-encoded UTF-8");
-    check_refused(daemon, post("text/plain", "x", fields("caf\xc3\xa9")), 400,
+    check_refused(daemon, post("text/plain", "x", fields("caf%E9")), 400,
                   "the attribute id is not percent-encoded UTF-8");
     check_refused(daemon, post("text/plain", "x", fields("")), 400, "the attribute id is empty");
     check_refused(daemon, post("text/plain", "x", fields("1", "ce-a-b: 1\r\n")), 400, "'a-b' is not the name");
     check_refused(daemon, post("text/plain", "x", fields("1", "ce-data: 1\r\n")), 400, "'data' is not the name");
     check_refused(daemon, post("text/plain", "x", fields("1", "ce-datacontenttype: a/b\r\n")), 400, "datacontenttype");
     check_refused(daemon, post("application/json", "{", fields("1")), 400, "the data: the text ends early");
-    check_refused(daemon, post("application/json", "1", fields("1", "Content-Encoding: gzip\r\n")), 415, "");
+    check_refused(daemon, post("application/json", "1", fields("1", "Content-Encoding: br\r\n")), 415, "");
     const test::Ended ended = daemon.stop();
     REQUIRE(ended.report);
     CHECK(ended.report->accepted == 0);

@@ -11,6 +11,7 @@
 
 #include "support/client.h"
 #include "support/daemon.h"
+#include "support/environment.h"
 #include "support/process.h"
 #include "support/temp_dir.h"
 
@@ -25,7 +26,7 @@ struct Said {
 };
 
 Said ctl(std::vector<std::string> words, const std::vector<std::string>& environment = {}) {
-  words.insert(words.begin(), SLUICECTL_PATH);
+  words.insert(words.begin(), test::program(SLUICECTL_PATH));
   test::Process process(words, environment);
   const auto exit = process.wait_exit(20s);
   REQUIRE(exit.has_value());
@@ -41,9 +42,9 @@ std::string file_of(const test::TempDir& dir, const std::string& text) {
 }
 
 // What every version begins with, and a checksum that fits: XXH3-64 of the 104 bytes before it.
-std::string header_of_version_2() {
+std::string header_of_version_9() {
   using namespace std::string_literals;
-  return "SLUICEJ\n\x02"s + std::string(104 - 9, '\0') + "\x78\x17\x2A\x80\x15\x60\x63\xD8"s;
+  return "SLUICEJ\n\x09"s + std::string(104 - 9, '\0') + "\x25\xC1\xEF\x42\x2B\xDC\x4F\xC8"s;
 }
 
 std::map<std::string, std::string> files_of(const std::filesystem::path& directory) {
@@ -188,15 +189,17 @@ TEST_SUITE("daemon.ctl") {
 
     const std::string sink = (dir.path() / "sink").string();
     Daemon daemon({"--state-dir", state, "--sink", "file:" + sink});
-    const std::string admin = daemon.admin();
+    const std::string admin = daemon.admin_socket();
     CHECK(ctl({"dead-letter", "requeue", "--limit", "1", "--admin", admin}).output == "requeued=1 left=2\n");
     CHECK(ctl({"dead-letter", "drop", "--limit", "1", "--admin", admin}).output == "dropped=1 left=1\n");
     const Said rest = ctl({"dead-letter", "requeue", "--admin", admin});
     CHECK(rest.code == 0);
     CHECK(rest.output == "requeued=1 left=0\n");
     CHECK(ctl({"dead-letter", "ls", "-d", state}).output.empty());
-    CHECK(test::ask_once(admin, "POST /dead-letter/drop?all HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n").status ==
-          400);
+    CHECK(test::ask_once(
+              admin,
+              "POST /dead-letter/drop?all HTTP/1.1\r\nHost: localhost\r\nSluice-Admin: 1\r\nContent-Length: 0\r\n\r\n")
+              .status == 400);
     const test::Ended ended = daemon.stop();
     CHECK(ended.report->accepted == 2);
     CHECK(ended.report->delivered == 2);
@@ -206,6 +209,60 @@ TEST_SUITE("daemon.ctl") {
     CHECK(ctl({"dead-letter", "drop", "--all", "--admin", admin}).code == 69);
   }
 
+  TEST_CASE(
+      "ctl: without --admin it finds the socket in the state directory, as --state-dir or the environment has it") {
+    const test::TempDir dir;
+    const std::string state = (dir.path() / "state").string();
+    Daemon daemon({"--state-dir", state, "--sink", "null:"});
+    const std::string run = daemon.ready_line().substr(daemon.ready_line().find("run=") + 4, 36);
+    CHECK(has(ctl({"status", "--state-dir", state}).output, run));
+    CHECK(has(ctl({"status"}, {"STATE_DIRECTORY=" + state}).output, run));
+    CHECK(has(ctl({"status"}, {"RUNTIME_DIRECTORY=" + state, "HOME=" + dir.path().string()}).output, run));
+    const Said requeued = ctl({"dead-letter", "requeue", "-d", state});
+    CHECK(requeued.code == 0);
+    CHECK(requeued.output == "requeued=0 left=0\n");
+    const Said dropped = ctl({"dead-letter", "drop", "--all"}, {"STATE_DIRECTORY=" + state});
+    CHECK(dropped.code == 0);
+    CHECK(dropped.output == "dropped=0 left=0\n");
+    // An address that cannot change anything says so.
+    const Said refused = ctl({"dead-letter", "drop", "--all", "--admin", daemon.admin()});
+    CHECK(refused.code == 1);
+    CHECK(has(refused.errors, "answered 403: actions are served on a unix socket alone"));
+    CHECK(daemon.stop().code == 0);
+    const Said gone = ctl({"status", "-d", state});
+    CHECK(gone.code == 69);
+    CHECK(has(gone.errors, "connect to unix:" + state + "/admin.sock: No such file"));
+  }
+
+  TEST_CASE("ctl: a bad line among the dead letters is reported and set aside, and the good ones become new events") {
+    const test::TempDir dir;
+    const std::string state = (dir.path() / "state").string();
+    {
+      Daemon refusing({"--state-dir", state, "--sink", "null:?refuse=1"});
+      CHECK(ctl({"send", file_of(dir, "1\n2\n3\n"), "--to", refusing.address()}).code == 0);
+      CHECK(refusing.stop().report->dead == 3);
+    }
+    const std::string letters = state + "/dead-letter.ndjson";
+    const std::string good = test::text_of(letters);
+    const std::string bad = "[2026-01-01] not a letter\n";
+    std::ofstream(letters) << good.substr(0, good.find('\n') + 1) << bad << good.substr(good.find('\n') + 1);
+    const Said list = ctl({"dead-letter", "ls", "-d", state});
+    CHECK(list.code == 1);
+    CHECK(has(list.errors, "line 2 is no dead letter"));
+    CHECK(std::count(list.output.begin(), list.output.end(), '\n') == 3);
+
+    Daemon daemon({"--state-dir", state, "--sink", "null:"});
+    const Said said = ctl({"dead-letter", "requeue", "--admin", daemon.admin_socket()});
+    CHECK(said.code == 1);
+    CHECK(said.output == "requeued=3 left=0\n");
+    CHECK(has(said.errors, "1 lines were no dead letters, the first of them line 2: set aside in dead-letter.damaged"));
+    CHECK(test::text_of(state + "/dead-letter.damaged") == bad);
+    CHECK(ctl({"dead-letter", "ls", "-d", state}).code == 0);
+    const test::Ended ended = daemon.stop();
+    CHECK(ended.report->delivered == 3);
+    CHECK(has(ended.errors, "lines that are no dead letters were set aside lines=1 first=2 in=dead-letter.damaged"));
+  }
+
   TEST_CASE("ctl: a requeue does not go round in circles where all are refused once more") {
     const test::TempDir dir;
     Daemon daemon({"--sink", "null:?refuse=1"});
@@ -213,7 +270,7 @@ TEST_SUITE("daemon.ctl") {
     const auto dead = [&daemon] { return test::status_number(daemon.admin(), "dead"); };
     for (const auto until = test::Clock::now() + 5s; dead() < 3 && test::Clock::now() < until;) {
     }
-    const Said said = ctl({"dead-letter", "requeue", "--admin", daemon.admin()});
+    const Said said = ctl({"dead-letter", "requeue", "--admin", daemon.admin_socket()});
     CHECK(said.code == 0);
     CHECK(said.output.starts_with("requeued=3 "));
     CHECK(daemon.stop().report->dead == 6);
@@ -280,6 +337,44 @@ TEST_SUITE("daemon.ctl") {
     CHECK(has(afterwards.output, "unfinished=0 broken=0"));
   }
 
+  TEST_CASE("ctl: a replay that is interrupted says how far it came, and the same command goes on behind that") {
+    const test::TempDir dir;
+    const std::string state = (dir.path() / "state").string();
+    std::string lines;
+    for (int i = 100; i < 300; ++i) lines += fmt::format("{}\n", i);
+    {
+      Daemon hung({"--state-dir", state, "--sink", "null:?hang=true"});
+      CHECK(ctl({"send", file_of(dir, lines), "--to", hung.address()}).code == 0);
+      hung.process().signal(9);
+      static_cast<void>(hung.process().wait_exit(20s));
+    }
+    const std::string address = "unix:" + (dir.path() / "socket").string();
+    {
+      Daemon full({"--listen", address, "--queue-events", "50", "--overflow", "reject", "--sink", "null:?hang=true",
+                   "--workers", "1"});
+      test::Process replay({test::program(SLUICECTL_PATH), "journal", "replay-to", address, "-d", state, "--batch",
+                            "10", "--retry-for", "1h"},
+                           {});
+      CHECK(test::wait_status_number(full.admin(), "accepted", 50, 20s));
+      replay.signal(2);
+      const auto exit = replay.wait_exit(20s);
+      REQUIRE(exit.has_value());
+      CHECK(exit->code == 1);
+      CHECK(replay.output() == "accepted=50 refused=0 unknown=0 unsent=150\n");
+      CHECK(has(replay.errors(), "sluicectl: interrupted\n"));
+      CHECK(has(replay.errors(), "has accepted is remembered in " + state + "/replay-"));
+      full.process().signal(9);
+      static_cast<void>(full.process().wait_exit(20s));
+    }
+    const std::string sink = (dir.path() / "sink").string();
+    Daemon other({"--listen", address, "--sink", "file:" + sink + "?format=raw", "--workers", "1"});
+    const Said rest = ctl({"journal", "replay-to", address, "-d", state});
+    CHECK(rest.code == 0);
+    CHECK(rest.output == "accepted=150 refused=0 unknown=0 unsent=0 already=50\n");
+    CHECK(other.stop().code == 0);
+    CHECK(test::text_of(sink) == lines.substr(50 * 4));
+  }
+
   TEST_CASE("ctl: a journal of a newer version is refused by a start in one line, and not a byte of it is touched") {
     const test::TempDir dir;
     const std::filesystem::path state = dir.path() / "state";
@@ -293,7 +388,7 @@ TEST_SUITE("daemon.ctl") {
     }
     const std::filesystem::path newer = state / "journal" / "segment-000002";
     REQUIRE_FALSE(std::filesystem::exists(newer));
-    const std::string header = header_of_version_2();
+    const std::string header = header_of_version_9();
     std::ofstream(newer, std::ios::binary) << header << std::string(4096 - header.size(), '\0') << header << "more";
 
     const auto before = files_of(state / "journal");
@@ -301,10 +396,10 @@ TEST_SUITE("daemon.ctl") {
     INFO("it said:\n", refused.errors);
     CHECK(refused.code == 78);
     CHECK(std::count(refused.errors.begin(), refused.errors.end(), '\n') == 1);
-    CHECK(has(refused.errors, "segment-000002 is of version 2, this program reads 1"));
+    CHECK(has(refused.errors, "segment-000002 is of version 9, this program reads up to 2"));
     const Said verify = ctl({"journal", "verify", "-d", state.string()});
     CHECK(verify.code == 1);
-    CHECK(has(verify.output, "newer segment=segment-000002 version=2\n"));
+    CHECK(has(verify.output, "newer segment=segment-000002 version=9\n"));
     CHECK(files_of(state / "journal") == before);
 
     // Without it, all is as it was.

@@ -5,10 +5,8 @@
 #include <fcntl.h>
 #include <fmt/chrono.h>
 #include <fmt/format.h>
-#include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 
 #include <csignal>
 #include <cstring>
@@ -21,6 +19,7 @@
 #include "support/control.h"
 #include "support/daemon.h"
 #include "support/fd.h"
+#include "support/held_thread.h"
 #include "support/lives.h"
 #include "support/say.h"
 
@@ -29,6 +28,7 @@ namespace {
 using namespace std::chrono_literals;
 using test::Daemon;
 using test::feed;
+using test::HeldThread;
 using test::milliseconds;
 using test::stop_with_deadline;
 using test::Stopped;
@@ -65,21 +65,6 @@ void stop_a_stuck_sink(const std::string& sink, milliseconds deadline, int round
     CHECK(late >= -5ms);  // it was given its time
   }
 }
-
-// A thread of the daemon held still, as by a page that a dead disk does not give.
-class HeldThread {
- public:
-  explicit HeldThread(pid_t thread) : thread_(thread) {
-    test::must(static_cast<int>(::ptrace(PTRACE_SEIZE, thread_, nullptr, nullptr)), "ptrace seize");
-    test::must(static_cast<int>(::ptrace(PTRACE_INTERRUPT, thread_, nullptr, nullptr)), "ptrace interrupt");
-    int status = 0;
-    do test::must(::waitpid(thread_, &status, __WALL), "waitpid");
-    while (!WIFSTOPPED(status));
-  }
-
- private:
-  pid_t thread_;
-};
 
 // systemd's socket, in the hands of somebody who reads nothing; choke() leaves no room in it.
 class DeafNotifySocket {

@@ -1,14 +1,17 @@
 // A disk that fails under the running daemon (support/bad_disk.h; the full one is full_disk_test.cc): requests under
 // way get 500, then 503 and red, the cause stands in the log once, what was acknowledged is delivered; and all by
-// itself once the disk is back. Also: a start on a disk that cannot be written. Release builds only: a sanitizer wants
+// itself once the disk is back. Also: starts on a disk that fails. Release builds only: a sanitizer wants
 // to be the first library, and so does the bad disk.
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
+#include <filesystem>
 #include <functional>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -16,11 +19,14 @@
 #include "support/bad_disk.h"
 #include "support/client.h"
 #include "support/daemon.h"
+#include "support/delivered.h"
+#include "support/environment.h"
 #include "support/lives.h"
 #include "support/load.h"
+#include "support/paths.h"
+#include "support/process.h"
 #include "support/producer.h"
 #include "support/say.h"
-#include "support/small_disk.h"
 
 namespace {
 
@@ -33,7 +39,6 @@ using test::Daemon;
 using test::DiskCall;
 using test::Flags;
 using test::get;
-using test::kMiB;
 using test::lines_with;
 using test::Lives;
 using test::Producer;
@@ -279,6 +284,83 @@ TEST_SUITE("daemon.disk_fault") {
     lives.check_sqlite(told);
   }
 
+  TEST_CASE("disk fault: under written the sink is synced before anything on disk says that its event is finished") {
+    struct Kind {
+      std::string sink, file;  // and what it writes to
+    };
+    for (const Kind& kind : {Kind{"file:", "sink"}, Kind{"sqlite:", "sink-wal"}}) {
+      INFO(kind.sink);
+      const Lives lives({"--ack", "written", "-t", "20s"});
+      BadDisk disk(lives.sink().parent_path());  // the sink is there, and the journal below it
+      Daemon daemon(lives.flags(kind.sink + lives.sink().string()), disk.environment());
+      REQUIRE(ask_once(daemon.address(), test::batch(0, 1)).status == 202);
+      REQUIRE(test::wait_status_number(daemon.admin(), "delivered", 1, 10s));
+      CHECK(daemon.stop().code == 0);
+      const std::vector<std::string> diary = disk.diary();
+      const auto delivered = std::ranges::find(diary.rbegin(), diary.rend(), "write " + kind.file).base();
+      const auto synced = std::find(delivered, diary.end(), "sync " + kind.file);
+      // The first that is written to such a file is its copy of the header.
+      std::set<std::string> begun;
+      const auto settled = std::ranges::find_if(diary, [&begun](const std::string& line) {
+        return line.starts_with("write segment-") && line.ends_with(".settled") && !begun.insert(line).second;
+      });
+      const auto removed =
+          std::ranges::find_if(diary, [](const std::string& line) { return line.starts_with("unlink segment-"); });
+      CHECK(delivered != diary.begin());
+      REQUIRE(synced != diary.end());
+      REQUIRE(settled != diary.end());
+      REQUIRE(removed != diary.end());
+      CHECK(synced < settled);
+      CHECK(synced < removed);
+    }
+  }
+
+  TEST_CASE("disk fault: a sector of the journal that cannot be read costs its events, and nobody else's") {
+    constexpr std::size_t kEvents = 3000;
+    constexpr std::size_t kSector = 8192 + std::size_t{10} * 4096;
+    for (const bool sealed : {true, false}) {
+      INFO("sealed: ", sealed);
+      const Lives lives({"--ack", "synced", "-t", "300ms"});
+      {
+        Daemon daemon(lives.flags("null:?hang=true"));
+        for (std::size_t k = 0; k < kEvents; k += 100) {
+          REQUIRE(ask_once(daemon.address(), test::batch(k, 100, 100)).status == 202);
+        }
+        daemon.signal_stop(sealed ? SIGTERM : SIGKILL);
+        static_cast<void>(daemon.wait_end());
+      }
+      BadDisk disk(lives.journal() / "segment-000001");
+      disk.make_unreadable(kSector, kSector + 4096);
+      test::Process verify({test::program(SLUICECTL_PATH), "journal", "verify", "-d", lives.state().string()},
+                           disk.environment());
+      const auto exit = verify.wait_exit(20s);
+      REQUIRE(exit);
+      INFO("sluicectl said:\n", verify.output(), verify.errors());
+      CHECK(exit->code == 1);
+      CHECK(lines_with(verify.output(), "segment-000001") > 0);
+
+      Daemon daemon(lives.flags(lives.sqlite()), disk.environment());
+      CHECK(test::wait_status_number(daemon.admin(), "kept", 0, 20s));
+      const std::size_t unreadable = test::status_number(daemon.admin(), "unreadable");
+      CHECK(unreadable >= 4096);
+      const test::Answer metrics = ask_once(daemon.admin(), get("/metrics"));
+      CHECK(lines_with(metrics.body, fmt::format("sluice_journal_unreadable_bytes {}", unreadable)) == 1);
+      const test::Ended ended = daemon.stop();
+      INFO("it said:\n", ended.errors);
+      CHECK(disk.struck() > 0);
+      CHECK(ended.code == 4);
+      REQUIRE(ended.report);
+      CHECK(ended.report->balanced());
+      CHECK(ended.report->lost > 10);
+      CHECK(ended.report->lost < 40);  // of some 150 bytes each
+      CHECK(ended.report->delivered + ended.report->lost == kEvents);
+      CHECK(lines_with(ended.errors, "the journal is damaged segment=segment-000001") == 1);
+      CHECK(std::filesystem::exists(lives.journal() / "segment-000001.damaged"));
+      CHECK(std::ranges::count(test::delivered_to_sqlite(lives.sink(), kEvents), 1) ==
+            static_cast<std::ptrdiff_t>(ended.report->delivered));
+    }
+  }
+
   TEST_CASE("disk fault: settles that cannot be written are told of once, hold nobody, and are written later") {
     for (const bool is_mended : {true, false}) {
       INFO((is_mended ? "well again before the stop" : "bad to the end"));
@@ -322,49 +404,78 @@ TEST_SUITE("daemon.disk_fault") {
     }
   }
 
-  TEST_CASE("disk fault: a start on a disk that cannot be written is 74, in one line with the name and the reason") {
-    const auto check_refused = [](const Flags& flags, const std::vector<std::string>& environment,
-                                  const std::string& name, const std::string& reason) {
-      Flags all = flags;
-      all.insert(all.end(), {"--listen", "127.0.0.1:0", "--admin", "none"});
-      const test::Ended ended = test::run_to_end(all, environment);
-      INFO("it said:\n", ended.errors);
-      CHECK(ended.code == 74);
-      CHECK(std::ranges::count(ended.errors, '\n') == 1);
-      CHECK(lines_with(ended.errors, name) == 1);
-      CHECK(lines_with(ended.errors, reason) == 1);
-    };
+  TEST_CASE("disk fault: a start on a disk that fails delivers the backlog, red; what that settles not comes again") {
     for (const Fault& fault : faults()) {
       INFO(fault.name);
-      const Lives lives({"--ack", "synced", "-t", "100ms"});
+      const Lives lives({"--ack", "synced"});
       BadDisk disk(lives.state());
       {
-        Daemon daemon(lives.flags("null:?hang=true"));
+        Daemon daemon(lives.flags("null:?hang=true", {"-t", "100ms"}));
         test::feed(daemon, 100);
         test::check_all_kept(daemon.stop(), 100, "deadline");
       }
       fault.strike(disk);
-      check_refused(lives.flags("null:"), disk.environment(), lives.state().string(), fault.cause);
-      lives.drain(lives.sqlite(), 100);  // it was left as it was
+      {
+        Daemon daemon(lives.flags(lives.sqlite()), disk.environment());
+        check_red(daemon);
+        CHECK(ask_once(daemon.address(), test::post("application/json", "{\"k\":100}")).status == 503);
+        CHECK(test::wait_status_number(daemon.admin(), "kept", 0, 10s));
+        CHECK(disk.struck() > 0);
+        const test::Ended ended = daemon.stop();
+        INFO("it said:\n", ended.errors);
+        CHECK(ended.code == 74);
+        REQUIRE(ended.report);
+        CHECK(ended.report->balanced());
+        CHECK(ended.report->replayed == 100);
+        CHECK(ended.report->delivered == 100);
+        CHECK(lines_with(ended.errors, "the journal has failed") == 1);
+        CHECK(lines_with(ended.errors, "the journal has failed, begin segment-000002: " + fault.cause) == 1);
+        CHECK(lines_with(ended.errors, lives.state().string()) >= 1);
+      }
+      disk.mend();
+      lives.drain(lives.sqlite(), 0, 100);
       lives.check_sqlite(100);
     }
-    if (test::cannot_mount()) return;
-    const test::SmallDisk disk(64 * kMiB);
-    const Lives lives({"--ack", "synced", "-t", "100ms", "--journal-bytes", "8MiB"}, disk.path());
-    {
-      Daemon daemon(lives.flags("null:?hang=true"));
+  }
+
+  TEST_CASE("disk fault: a daemon that has started on a bad disk takes events as soon as it is mended") {
+    for (const Fault& fault : faults()) {
+      INFO(fault.name);
+      const Lives lives({"--ack", "synced", "-t", "20s"});
+      BadDisk disk(lives.state());
+      fault.strike(disk);
+      Daemon daemon(lives.flags(lives.sqlite()), disk.environment());  // nothing was there before
+      check_red(daemon);
+      disk.mend();
+      CHECK(ask_until(daemon.address(), get("/readyz"), 200, 10s).status == 200);
       test::feed(daemon, 100);
-      test::check_all_kept(daemon.stop(), 100, "deadline");
+      CHECK(test::wait_status_number(daemon.admin(), "kept", 0, 10s));
+      CHECK(daemon.stop().code == 0);
+      lives.drain(lives.sqlite(), 0);
+      lives.check_sqlite(100);
     }
-    const Lives nothing_there({}, disk.path() / "below");
-    disk.make_read_only();
-    check_refused(lives.flags("null:"), {}, lives.state().string(), "Read-only file system");
-    check_refused(nothing_there.flags("null:"), {}, nothing_there.state().string(), "Read-only file system");
-    // Only the journal's directory is on it.
-    const test::TempDir elsewhere;
-    std::filesystem::create_directory(elsewhere.path() / "state");
-    std::filesystem::create_directory_symlink(lives.journal(), elsewhere.path() / "state" / "journal");
-    check_refused({"--sink", "null:", "--state-dir", (elsewhere.path() / "state").string()}, {}, "state/journal",
-                  "Read-only file system");
+  }
+
+  TEST_CASE("disk fault: a state directory and a sink on another machine's disk are named at the start, in one line") {
+    constexpr std::uint32_t kNfs = 0x6969;
+    const Lives lives({});
+    BadDisk disk(lives.state().parent_path());
+    for (const bool network : {false, true}) {
+      if (network) disk.pretend_file_system(kNfs);
+      Daemon daemon(lives.flags(lives.sqlite()), disk.environment());
+      test::feed(daemon, 1);
+      const test::Ended ended = daemon.stop();
+      INFO("it said:\n", ended.errors);
+      CHECK(ended.code == 0);
+      CHECK(lines_with(ended.errors, " is on nfs") == (network ? 1 : 0));
+      const std::string both = "the state directory " + lives.state().string() + " is on nfs, the sink's file " +
+                               lives.sink().string() + " is on nfs; ";
+      CHECK(lines_with(ended.errors, both) == (network ? 1 : 0));
+    }
+    test::Flags flags = lives.flags(lives.sqlite());
+    flags.insert(flags.end(), {"--listen", "127.0.0.1:0", "--admin", "none", "--check-config"});
+    const test::Ended checked = test::run_to_end(flags, disk.environment());
+    CHECK(checked.code == 0);
+    CHECK(lines_with(checked.errors, " is on nfs") == 1);
   }
 }

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -115,6 +116,87 @@ TEST_SUITE("daemon.journal") {
     }
     lives.drain(lives.sqlite(), 1001);
     lives.check_sqlite(1001);
+  }
+
+  TEST_CASE(
+      "journal: of a last segment that begins with zeros, or was cut off, what is intact comes, the rest is lost") {
+    constexpr std::size_t kEvents = 300;
+    for (const bool zeroed : {true, false}) {
+      INFO("zeroed: ", zeroed);
+      Lives lives({"--ack", "synced", "-t", "300ms"});
+      {
+        Daemon daemon(lives.flags("null:?hang=true"));
+        feed(daemon, kEvents);
+        daemon.signal_stop(SIGKILL);
+        static_cast<void>(daemon.wait_end());
+      }
+      const auto segment = lives.journal() / "segment-000001";
+      if (zeroed) {
+        const std::string zeros(8256, '\0');  // both headers, and the first event's record in part
+        std::fstream(segment, std::ios::binary | std::ios::in | std::ios::out) << zeros;
+      } else {
+        std::filesystem::resize_file(segment, 0);
+      }
+      const test::Ended ended = lives.drained(lives.sqlite());
+      INFO("it said:\n", ended.errors);
+      CHECK(ended.code == 4);
+      REQUIRE(ended.report);
+      CHECK(ended.report->delivered == (zeroed ? kEvents - 1 : 0));
+      CHECK(ended.report->lost == 1);
+      CHECK(ended.report->balanced());
+      CHECK(test::lines_with(ended.errors, "the journal is damaged segment=segment-000001 offset=0 ") == 1);
+      CHECK(std::filesystem::exists(lives.journal() / "segment-000001.damaged"));
+      lives.drain(lives.sqlite(), 0);
+    }
+  }
+
+  TEST_CASE("journal: a second process on the same journal is refused, whichever lock file was removed") {
+    Lives lives({"--ack", "written", "-t", "100ms"});
+    const Lives elsewhere({"--ack", "written"});
+    {
+      Daemon daemon(lives.flags("null:?hang=true"));
+      feed(daemon, 1000);
+      REQUIRE(std::filesystem::remove(lives.state() / "lock"));
+      std::filesystem::create_directories(elsewhere.state());
+      std::filesystem::create_directory_symlink(lives.journal(), elsewhere.journal());
+      for (const Lives* const other : {static_cast<const Lives*>(&lives), &elsewhere}) {
+        const test::Ended second =
+            test::run_to_end(other->flags("null:", {"--listen", "127.0.0.1:0", "--admin", "none"}));
+        INFO("the second said:\n", second.errors);
+        CHECK(second.code == 69);
+        CHECK(test::lines_with(second.errors, "held by another process") == 1);
+      }
+      check_all_kept(daemon.stop(), 1000, "deadline");
+    }
+    lives.drain(lives.sqlite(), 1000);
+    lives.check_sqlite(1000);
+  }
+
+  TEST_CASE("journal: one of another version is refused with 78, and not a byte of it is touched") {
+    constexpr std::size_t kEvents = 100;
+    Lives lives({"--ack", "synced", "-t", "100ms"});
+    {
+      Daemon daemon(lives.flags("null:?hang=true"));
+      feed(daemon, kEvents);
+      check_all_kept(daemon.stop(), kEvents, "deadline");
+    }
+    const auto segment = lives.journal() / "segment-000001";
+    const std::string own = test::text_of(segment);
+    std::string later = own;
+    for (const std::size_t at : {0U, 4096U}) {
+      later[at + 8] = '\x9';
+      later.replace(at + 104, 100, std::string(100, 'n'));  // a longer header, whose checksum stands somewhere else
+    }
+    std::ofstream(segment, std::ios::binary) << later;
+    const test::Ended ended = test::run_to_end(lives.flags("null:", {"--listen", "127.0.0.1:0", "--admin", "none"}));
+    INFO("it said:\n", ended.errors);
+    CHECK(ended.code == 78);
+    CHECK(test::lines_with(ended.errors, "segment-000001 is of version 9, this program reads up to 2") == 1);
+    CHECK(test::text_of(segment) == later);
+    CHECK_FALSE(std::filesystem::exists(lives.journal() / "segment-000001.damaged"));
+    std::ofstream(segment, std::ios::binary) << own;
+    lives.drain(lives.sqlite(), kEvents);
+    lives.check_sqlite(kEvents);
   }
 
   TEST_CASE("journal: removed while it runs: answers say so, readiness is red, and it recovers by itself") {

@@ -23,6 +23,12 @@ using test::post;
 constexpr const char* kJson = "application/json";
 constexpr const char* kLines = "application/x-ndjson";
 
+// An array is one event, too.
+std::string one_event(std::string request) {
+  const std::string path = "/v1/events";
+  return request.insert(request.find(path) + path.size(), "?array=event");
+}
+
 bool is_one_line(const std::string& text) { return !text.empty() && text.find('\n') == std::string::npos; }
 
 void check_names_line(const Answer& answer, std::size_t line) {
@@ -41,7 +47,7 @@ TEST_SUITE("daemon.json") {
     std::vector<std::string> sent;
     for (const JsonText& good : test::json_texts()) {
       INFO(good.what);
-      CHECK(client.ask(post(kJson, good.text)).status == 202);
+      CHECK(client.ask(one_event(post(kJson, good.text))).status == 202);
       if (!is_one_line(good.text)) {
         for (std::size_t at = 0, end = 0; at <= good.text.size(); at = end + 1) {
           end = std::min(good.text.find('\n', at), good.text.size());
@@ -64,9 +70,14 @@ TEST_SUITE("daemon.json") {
     Client client(daemon.address());
     for (const JsonText& bad : test::no_json_texts()) {
       INFO(bad.what);
-      CHECK(client.ask(post(kJson, bad.text)).status == 400);
-      if (!is_one_line(bad.text)) continue;
-      check_names_line(client.ask(post(kLines, bad.text)), 1);
+      const bool marked = bad.text == "\xef\xbb\xbf{}";  // no JSON; but a mark at the start of a body is dropped
+      if (!marked) {
+        CHECK(client.ask(post(kJson, bad.text)).status == 400);
+        CHECK(client.ask(one_event(post(kJson, bad.text))).status == 400);
+        CHECK(client.ask(post(kLines, bad.text)).status == 400);
+      }
+      if (!is_one_line(bad.text) || bad.text == " ") continue;  // blank lines are skipped
+      if (!bad.text.starts_with("\xef\xbb\xbf")) check_names_line(client.ask(post(kLines, bad.text)), 1);
       check_names_line(client.ask(post(kLines, "1\n\n\r\n" + bad.text + "\n2\n")), 4);
       check_names_line(client.ask(post(kLines, "{}\r\n[]\r\n\"a\"\r\n" + bad.text + "\r\n")), 4);
     }
@@ -83,18 +94,13 @@ TEST_SUITE("daemon.json") {
     check_names_line(client.ask(post(kLines, "1\n{\"a\":\n1}\n")), 2);
     check_names_line(client.ask(post(kLines, "[1,\n2]")), 1);
     check_names_line(client.ask(post(kLines, "\"a\n\"")), 1);
-    check_names_line(client.ask(post(kLines, "1\n \n2\n")), 2);
     check_names_line(client.ask(post(kLines, "1\r2\n")), 1);  // a carriage return alone ends no line
     check_names_line(client.ask(post(kLines,
                                      "1\n\xef\xbb\xbf"
                                      "2\n")),
-                     2);  // no line has a byte order mark, nor the first
-    check_names_line(client.ask(post(kLines,
-                                     "\xef\xbb\xbf"
-                                     "1\n")),
-                     1);
+                     2);                                               // no line has a byte order mark, but the first
     check_names_line(client.ask(post(kLines, "1\n\xc3\n\xa4\n")), 2);  // a character over two lines
-    const Answer answer = client.ask(post(kLines, "\n\r\n1\n\n 2 \r\n\r\n3"));
+    const Answer answer = client.ask(post(kLines, "\xef\xbb\xbf\n\r\n1\n \t\n 2 \r\n\r\n3"));
     CHECK(answer.status == 202);
     CHECK(answer.body.starts_with(R"({"accepted":3,)"));
     const test::Ended ended = daemon.stop();

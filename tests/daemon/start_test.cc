@@ -4,17 +4,23 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <csignal>
 #include <fstream>
+#include <memory>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "support/client.h"
 #include "support/daemon.h"
 #include "support/delivered.h"
+#include "support/environment.h"
 #include "support/say.h"
 
 namespace {
@@ -177,6 +183,22 @@ TEST_SUITE("daemon.start") {
     CHECK(test::lines_of(file).size() == 1);
   }
 
+  TEST_CASE("start: an address that other machines can reach is named at start, one of this machine is not") {
+    {
+      const test::TempDir dir;
+      Daemon daemon({"--listen", "127.0.0.1:0", "--listen", "[::1]:0", "--listen", "127.0.0.2:0", "--listen",
+                     "unix:" + (dir.path() / "s").string()});
+      CHECK(test::lines_with(daemon.process().errors(), "open to other machines") == 0);
+      CHECK(daemon.stop().code == 0);
+    }
+    Daemon daemon({"--listen", "0.0.0.0:0", "--admin", "0.0.0.0:0"});
+    const std::string said = daemon.process().errors();
+    CHECK(test::lines_with(said, "open to other machines") == 2);
+    CHECK(test::lines_with(said, "listen on " + daemon.address() + ": open to other machines") == 1);
+    CHECK(test::lines_with(said, "for this one alone: 127.0.0.1:PORT or unix:PATH") == 2);  // what to do
+    CHECK(daemon.stop().code == 0);
+  }
+
   TEST_CASE("start: while it drains, the admin address answers to the end and readiness is red") {
     Daemon daemon({"-t", "600ms", "--sink", "null:?hang=true"});
     REQUIRE(test::ask_once(daemon.address(), test::post("application/json", "1")).status == 202);
@@ -268,12 +290,95 @@ TEST_SUITE("daemon.start") {
 
   TEST_CASE("start: what is well formed and of no use here is refused with 78") {
     const test::TempDir dir;
-    check_refused({"--listen", "192.0.2.1:7070", "--admin", "none", "--state-dir", "none", "--sink", "null:"}, 78,
-                  {"192.0.2.1:7070"});
     check_refused({"--state-dir", "none"}, 78, {"--sink"});
     check_refused({}, 78, {"--state-dir"});  // none said, and an environment that knows of none
     check_refused({"--state-dir", "none", "--sink", "null:", "--ack", "synced"}, 78, {"--ack", "synced"});
     check_refused({"--state-dir", "none", "--sink", "null:", "--overflow", "disk"}, 78, {"--overflow", "disk"});
+    const auto text = dir.path() / "text";
+    std::ofstream(text) << std::string(5000, 'x');
+    check_refused(somewhere(dir, {"--sink", "sqlite:" + text.string()}), 78, {text.string(), "not a database"});
+  }
+
+  TEST_CASE(
+      "start: an address that is not there, or a name that is not known, is 78 where no service manager tries again") {
+    for (const std::string address : {"192.0.2.1:7070", "nowhere.invalid:7070"}) {
+      check_refused({"--listen", address, "--admin", "none", "--state-dir", "none", "--sink", "null:"}, 78, {address});
+    }
+  }
+
+  TEST_CASE("start: a service whose starts have failed before waits before it ends, and a stop ends the wait") {
+    const test::TempDir dir;
+    const std::string path = (dir.path() / "notify").string();
+    sockaddr_un at{};
+    at.sun_family = AF_UNIX;
+    path.copy(at.sun_path, sizeof at.sun_path - 1);
+    const test::Fd systemd(test::must(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), "socket"));
+    test::must(::bind(systemd.get(), reinterpret_cast<const sockaddr*>(&at), sizeof at), "bind");
+    // Five failed starts, as systemd hands them over: as descriptors from 3 on.
+    test::Process process(
+        {"/bin/sh", "-c",
+         "for fd in 3 4 5 6 7; do eval \"exec $fd< /dev/null\"; done; LISTEN_PID=$$ LISTEN_FDS=5 "
+         "LISTEN_FDNAMES=failed-start:failed-start:failed-start:failed-start:failed-start exec \"$@\"",
+         "sh", test::program(SLUICED_PATH), "--listen", "192.0.2.1:1", "--admin", "none", "--state-dir", "none",
+         "--sink", "null:"},
+        {"NOTIFY_SOCKET=" + path});
+    std::string said;
+    pollfd readable{systemd.get(), POLLIN, 0};
+    while (said.find("STATUS=tried again in 16 s: listen on 192.0.2.1:1") == std::string::npos) {
+      REQUIRE_MESSAGE(::poll(&readable, 1, 10'000) == 1, said);
+      std::array<char, 4096> message;
+      const ssize_t size = ::recv(systemd.get(), message.data(), message.size(), 0);
+      REQUIRE(size >= 0);
+      said.append(message.data(), static_cast<std::size_t>(size)).append("\n");
+    }
+    const auto asked = test::Clock::now();
+    process.signal(SIGTERM);
+    const auto exit = process.wait_exit(20s);
+    REQUIRE(exit);
+    CHECK(exit->code == 69);
+    CHECK(exit->at - asked < 5s);
+  }
+
+  TEST_CASE("start: a name is listened on at all its addresses, and an IPv6 that is switched off stops nothing") {
+    if (::geteuid() != 0) {
+      MESSAGE("skipped: hosts of its own need root");
+      return;
+    }
+    const test::TempDir dir;
+    const auto hosts = dir.path() / "hosts";
+    std::ofstream(hosts) << "127.0.0.1 both\n::1 both\n";
+    const auto start = [&](const std::string& preparation) {
+      const std::vector<std::string> command{
+          "/usr/bin/unshare",
+          "--mount",
+          "--net",
+          "/bin/sh",
+          "-ec",
+          fmt::format("mount --bind {} /etc/hosts; ip link set lo up; {}; exec \"$@\"", hosts.string(), preparation),
+          "sh",
+          test::program(SLUICED_PATH),
+          "--listen",
+          "both:0",
+          "--admin",
+          "none",
+          "--state-dir",
+          "none",
+          "--sink",
+          "null:"};
+      return std::make_unique<test::Process>(command, std::vector<std::string>{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"});
+    };
+    for (const bool ipv6 : {true, false}) {
+      INFO("with IPv6: ", ipv6);
+      const auto process = start(ipv6 ? "true" : "echo 1 > /proc/sys/net/ipv6/conf/lo/disable_ipv6");
+      const auto ready = process->wait_line("ready run=", 20s);
+      REQUIRE_MESSAGE(ready, process->errors());
+      CHECK_MESSAGE((ready->find("listen=[::1]:") != std::string::npos) == ipv6, *ready);
+      CHECK_MESSAGE(ready->find("127.0.0.1:") != std::string::npos, *ready);
+      process->signal(SIGTERM);
+      CHECK(process->wait_exit(20s)->code == 0);
+      const bool warned = process->errors().find("not on [::1]:") != std::string::npos;
+      CHECK_MESSAGE(warned != ipv6, process->errors());
+    }
   }
 
   TEST_CASE("start: what another process holds is refused with 69") {
@@ -294,15 +399,15 @@ TEST_SUITE("daemon.start") {
     CHECK(first.stop().code == 0);
   }
 
-  TEST_CASE("start: a state directory or sink file that cannot be is refused with 74, by name") {
+  TEST_CASE("start: a state directory that is none is refused with 78, a sink file that cannot be with 74, by name") {
     const test::TempDir dir;
     const auto file = dir.path() / "file";
     std::ofstream(file) << "no directory";
-    check_refused({"--listen", "127.0.0.1:0", "--admin", "none", "--state-dir", (file / "state").string()}, 74,
+    check_refused({"--listen", "127.0.0.1:0", "--admin", "none", "--state-dir", (file / "state").string()}, 78,
                   {(file / "state").string()});
+    check_refused({"--listen", "127.0.0.1:0", "--admin", "none", "--state-dir", file.string()}, 78, {file.string()});
     check_refused(somewhere(dir, {"--sink", "file:" + (file / "events").string()}), 74, {(file / "events").string()});
     check_refused(somewhere(dir, {"--sink", "sqlite:" + (file / "db").string()}), 74, {(file / "db").string()});
-    check_refused(somewhere(dir, {"--sink", "sqlite:" + file.string()}), 74, {file.string()});  // no database
   }
 
   TEST_CASE("start: --check-config says what is wrong and touches nothing") {
@@ -312,6 +417,118 @@ TEST_SUITE("daemon.start") {
     CHECK_FALSE(std::filesystem::exists(dir.path() / "state"));
     check_refused(somewhere(dir, {"--check-config", "--workers", "x"}), 64, {"--workers"});
     check_refused(somewhere(dir, {"--check-config", "--listen", "nowhere"}), 64, {"--listen"});
+  }
+
+  TEST_CASE("start: --check-config finds a dead host, a missing address, directory or group, each in one line") {
+    const test::TempDir dir;
+    const auto file = dir.path() / "file";
+    std::ofstream(file) << "no directory";
+    const std::string inside = (file / "inside").string();
+    const std::string missing = (dir.path() / "missing" / "events").string();
+    const auto check = [&](const Flags& more, int code, const std::vector<std::string>& words) {
+      Flags flags{"--check-config"};
+      flags.insert(flags.end(), more.begin(), more.end());
+      check_refused(flags, code, words, {"HOME=" + dir.path().string()});
+    };
+    check({"--listen", "nowhere.invalid:7070"}, 78, {"--listen", "nowhere.invalid:7070"});
+    check({"--admin", "nowhere.invalid:7071"}, 78, {"--admin", "nowhere.invalid:7071"});
+    check({"--listen", "192.0.2.1:7070"}, 78, {"192.0.2.1:7070", "Cannot assign"});
+    check({"--listen", "unix:" + missing}, 78, {missing, "No such file"});
+    check({"--listen", "unix:" + file.string()}, 69, {file.string(), "in use"});
+    check({"--listen", "unix:" + (dir.path() / "s").string(), "--socket-group", "no-such-group"}, 78,
+          {"no-such-group"});
+    check({"--state-dir", file.string()}, 74, {"state directory", file.string(), "Not a directory"});
+    check({"--state-dir", inside}, 74, {"state directory", inside, "Not a directory"});
+    check({"--sink", "file:" + missing}, 74, {"sink file:" + missing, "No such file"});
+    check({"--sink", "sqlite:" + missing}, 74, {"sink sqlite:" + missing, "No such file"});
+    check({"--sink", "file:" + dir.path().string()}, 74, {"Is a directory"});
+    CHECK(std::distance(std::filesystem::directory_iterator(dir.path()), {}) == 1);  // `file`, as before
+  }
+
+  TEST_CASE(
+      "start: --check-config beside the daemon that it is about says what is in use, is content, and harms nothing") {
+    const test::TempDir dir;
+    const std::string socket = "unix:" + (dir.path() / "s").string();
+    Daemon daemon({"--state-dir", (dir.path() / "state").string(), "--listen", "127.0.0.1:0", "--listen", socket});
+    const test::Ended checked =
+        test::run_to_end({"--check-config", "--state-dir", (dir.path() / "state").string(), "--listen",
+                          daemon.address(), "--listen", socket, "--admin", daemon.admin()});
+    CHECK_MESSAGE(checked.code == 0, checked.errors);
+    for (const std::string& words :
+         {"--listen: " + daemon.address() + " is in use now", socket + " is there already",
+          "--admin: " + daemon.admin() + " is in use now", std::string("state directory ")}) {
+      CHECK_MESSAGE(checked.errors.find(words) != std::string::npos, checked.errors);
+    }
+    CHECK(test::lines_with(checked.errors, "sluiced: ") == 4);
+    CHECK(test::ask_once(daemon.address(), test::post("application/json", "1")).status == 202);
+    CHECK(test::ask_once(socket, test::post("application/json", "2")).status == 202);
+    CHECK(daemon.stop().code == 0);
+  }
+
+  TEST_CASE("start: without /proc the files of sinks are opened and mended as ever") {
+    if (::geteuid() != 0) {
+      MESSAGE("skipped: to hide /proc needs root");
+      return;
+    }
+    const test::TempDir dir;
+    const auto lines = dir.path() / "events";
+    const auto output = dir.path() / "output";
+    const auto start = [&](const std::string& sink) {
+      const std::vector<std::string> command{"/usr/bin/unshare",
+                                             "--mount",
+                                             "/bin/sh",
+                                             "-ec",
+                                             "mount -t tmpfs none /proc; exec \"$@\" >> " + output.string(),
+                                             "sh",
+                                             test::program(SLUICED_PATH),
+                                             "--listen",
+                                             "127.0.0.1:0",
+                                             "--admin",
+                                             "none",
+                                             "--state-dir",
+                                             (dir.path() / "state").string(),
+                                             "--sink",
+                                             sink};
+      return std::make_unique<test::Process>(command, std::vector<std::string>{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"});
+    };
+    std::ofstream(lines) << "{\"somebody else's\":true}";
+    std::ofstream(output) << "not known";
+    for (const std::string& sink : {"file:" + lines.string(), std::string("stdout:")}) {
+      INFO(sink);
+      const auto process = start(sink);
+      const auto ready = process->wait_line("ready run=", 20s);
+      REQUIRE_MESSAGE(ready, process->errors());
+      const std::size_t at = ready->find("listen=") + 7;
+      const std::string address = ready->substr(at, ready->find(' ', at) - at);
+      CHECK(test::ask_once(address, test::post("application/json", "1")).status == 202);
+      process->signal(SIGTERM);
+      CHECK(process->wait_exit(20s)->code == 0);
+    }
+    CHECK(test::lines_of(lines).size() == 2);
+    CHECK(test::lines_of(output).size() == 2);
+  }
+
+  TEST_CASE("start: a quota of its control group bounds the workers that there are by default") {
+    const std::filesystem::path group = "/sys/fs/cgroup/cpu/sluice-test-" + std::to_string(::getpid());
+    std::error_code none;
+    if (std::thread::hardware_concurrency() < 2 || !std::filesystem::create_directory(group, none)) {
+      MESSAGE("skipped: no second CPU, or no control group of version 1 to be made here");
+      return;
+    }
+    std::ofstream(group / "cpu.cfs_quota_us") << 50'000;
+    std::ofstream(group / "cpu.cfs_period_us") << 100'000;
+    {
+      test::Process process({"/bin/sh", "-ec", "echo $$ > " + (group / "cgroup.procs").string() + "; exec \"$@\"", "sh",
+                             test::program(SLUICED_PATH), "--listen", "127.0.0.1:0", "--admin", "none", "--state-dir",
+                             "none", "--sink", "null:"},
+                            {});
+      const auto ready = process.wait_line("ready run=", 20s);
+      REQUIRE_MESSAGE(ready, process.errors());
+      CHECK_MESSAGE(ready->find(" workers=1 ") != std::string::npos, *ready);
+      process.signal(SIGTERM);
+      CHECK(process.wait_exit(20s)->code == 0);
+    }
+    CHECK(std::filesystem::remove(group, none));
   }
 
   TEST_CASE("start: --help and --version answer on stdout and leave") {
@@ -329,7 +546,7 @@ TEST_SUITE("daemon.start") {
     const Flags flags{"--listen", "127.0.0.1:0", "--admin", "none"};
     const auto state_after_run = [&](const std::string& variable, const std::filesystem::path& expected) {
       INFO(variable);
-      std::vector<std::string> command{SLUICED_PATH};
+      std::vector<std::string> command{test::program(SLUICED_PATH)};
       command.insert(command.end(), flags.begin(), flags.end());
       test::Process process(command, {variable});
       REQUIRE(process.wait_line("ready run=", 20s));

@@ -76,13 +76,25 @@ std::optional<int> value_of(char digit) {
   return std::nullopt;
 }
 
-// As the binding says: a quoted string is what it quotes, %XX is a byte, all else itself.
-std::string decoded(std::string_view value) {
+// As the binding says: a value that is one quoted string is unquoted, %XX is a byte, other characters are themselves. A
+// value that is not UTF-8 is ISO 8859-1, whose 256 characters are Unicode's first.
+std::string decoded(std::string_view sent) {
+  std::string quoted;
+  std::size_t at = 1;
+  for (; at < sent.size() && sent[at] != '"'; ++at) {
+    if (sent[at] == '\\') ++at;
+    if (at < sent.size()) quoted += sent[at];
+  }
+  const bool is_quoted = sent.starts_with('"') && at + 1 == sent.size();
+  const std::string value = is_quoted ? quoted : std::string(sent);
   std::string unquoted;
-  for (std::size_t i = value.starts_with('"') ? 1 : 0; i < value.size(); ++i) {
-    if (value.starts_with('"') && value[i] == '"') break;
-    if (value.starts_with('"') && value[i] == '\\') ++i;
-    unquoted += value[i];
+  for (const char c : value) {
+    if (is_utf8(value) || (c & 0x80) == 0) {
+      unquoted += c;
+    } else {
+      unquoted += (c & 0x40) == 0 ? '\xC2' : '\xC3';
+      unquoted += static_cast<char>(c & ~0x40);
+    }
   }
   std::string text;
   for (std::size_t i = 0; i < unquoted.size(); ++i) {

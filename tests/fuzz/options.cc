@@ -33,14 +33,21 @@ std::string story_of(const Result& result, bool with_text) {
   std::multiset<std::string> listen(it.listen.begin(), it.listen.end());
   std::string story;
   for (const std::string& address : listen) story += address + ' ';
-  return story + fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {}",
-                             it.admin.value_or("-"), it.sink, it.workers, it.io_threads, it.queue_events,
-                             it.queue_bytes, static_cast<int>(it.overflow), static_cast<int>(it.ack),
-                             it.state_dir ? it.state_dir->string() : "-", it.journal_bytes, it.drain_timeout.count(),
-                             it.batch_events, it.batch_linger.count(), it.retry_min.count(), it.retry_max.count(),
-                             it.retry_limit, it.max_event_bytes, it.max_request_bytes, it.max_connections,
-                             it.request_timeout.count(), static_cast<int>(it.log_level),
-                             static_cast<int>(it.log_format), it.check_config);
+  for (const std::string& address : std::multiset<std::string>(it.admin.begin(), it.admin.end()))
+    story += address + ' ';
+  for (const std::string& name : std::multiset<std::string>(it.allow_host.begin(), it.allow_host.end()))
+    story += name + ' ';
+  for (const std::string& name : std::multiset<std::string>(it.allow_origin.begin(), it.allow_origin.end()))
+    story += name + ' ';
+  return story +
+         fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {}", it.admin_socket, it.sink,
+                     it.workers, it.io_threads, it.queue_events, it.queue_bytes, static_cast<int>(it.overflow),
+                     static_cast<int>(it.ack), it.state_dir ? it.state_dir->string() : "-", it.journal_bytes,
+                     it.drain_timeout.count() + it.unready_delay.count(), it.batch_events, it.batch_linger.count(),
+                     it.retry_min.count(), it.retry_max.count(), it.retry_limit, it.max_event_bytes,
+                     it.max_request_bytes, it.max_connections + it.max_connections_per_client,
+                     it.request_timeout.count() + it.idle_timeout.count(), static_cast<int>(it.log_level),
+                     static_cast<int>(it.log_format), it.check_config);
 }
 
 void check(const Result& result) {
@@ -68,6 +75,8 @@ void check(const Result& result) {
 std::vector<std::string> taken_apart(const std::vector<std::string>& words) {
   static const std::set<std::string_view> with_value{"--listen",
                                                      "--admin",
+                                                     "--allow-host",
+                                                     "--allow-origin",
                                                      "--sink",
                                                      "--workers",
                                                      "--io-threads",
@@ -78,6 +87,7 @@ std::vector<std::string> taken_apart(const std::vector<std::string>& words) {
                                                      "--state-dir",
                                                      "--journal-bytes",
                                                      "--drain-timeout",
+                                                     "--unready-delay",
                                                      "--batch-events",
                                                      "--batch-linger",
                                                      "--retry-min",
@@ -87,7 +97,9 @@ std::vector<std::string> taken_apart(const std::vector<std::string>& words) {
                                                      "--log-format",
                                                      "--max-event-bytes",
                                                      "--max-connections",
+                                                     "--max-connections-per-client",
                                                      "--request-timeout",
+                                                     "--idle-timeout",
                                                      "--max-request-bytes"};
   std::vector<std::string> apart;
   for (const std::string& word : words) {

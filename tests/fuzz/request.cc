@@ -155,7 +155,7 @@ class Reading {
     say(head.target);
     say(path_of(head.target));
     say(head.content_type);
-    for (const bool is : {head.http10, head.keep_alive, head.chunked, head.has_length, head.encoded,
+    for (const bool is : {head.http10, head.keep_alive, head.chunked, head.has_length, head.coding == Coding::gzip,
                           head.expects_continue, head.expects_else}) {
       say(is ? "yes" : "no");
     }

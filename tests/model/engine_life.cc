@@ -12,6 +12,7 @@
 #include <map>
 #include <mutex>
 #include <set>
+#include <stdexcept>
 #include <stop_token>
 #include <thread>
 #include <utility>
@@ -66,7 +67,13 @@ class Gate {
     const auto any_finished = [&] {
       return std::ranges::any_of(mine, [&](const Handed& event) { return finished_.contains(event.id); });
     };
-    changed_.wait(lock, stop, [&] { return open_ || deliver_ || any_finished(); });
+    for (const Handed& event : mine) in_sinks_.insert(event.id);
+    // What is finished while it waits for another attempt needs a worker: the one that waits here lets go of its batch.
+    const auto finished_elsewhere = [&] {
+      return std::ranges::any_of(finished_, [&](const sluice::EventId& id) { return !in_sinks_.contains(id); });
+    };
+    changed_.wait(lock, stop, [&] { return open_ || deliver_ || any_finished() || finished_elsewhere(); });
+    for (const Handed& event : mine) in_sinks_.erase(event.id);
     --waiting_;
     if (deliver_ && !open_) {
       std::vector<Handed> late;
@@ -143,9 +150,9 @@ class Gate {
   }
 
   // Once.
-  [[nodiscard]] std::string disorder() {
+  [[nodiscard]] std::optional<Overtaken> overtaken() {
     const std::scoped_lock lock(mutex_);
-    return std::exchange(disorder_, {});
+    return std::exchange(overtaken_, std::nullopt);
   }
 
  private:
@@ -154,9 +161,7 @@ class Gate {
     arrived_.push_back(event);
     // One worker gets a run's events in the order of their ids, but for those that a stop has written down.
     std::uint64_t& last = last_[event.id.run.bytes];
-    if (workers_ == 1 && in_order_ && event.id.sequence < last && disorder_.empty()) {
-      disorder_ = "out of order: " + to_string(event.id) + " behind " + std::to_string(last);
-    }
+    if (workers_ == 1 && in_order_ && event.id.sequence < last && !overtaken_) overtaken_ = {event.id, last};
     last = std::max(last, event.id.sequence);
   }
   void finish(const sluice::EventId& id) {
@@ -172,24 +177,35 @@ class Gate {
   // All guarded by mutex_.
   std::deque<Handed> arrived_;                   // and not taken yet
   std::set<sluice::EventId, IdOrder> finished_;  // and their worker does not know yet
+  std::set<sluice::EventId, IdOrder> in_sinks_;  // of the batches that workers wait with
   std::size_t waiting_ = 0, delivering_ = 0, in_hand_ = 0;
   std::uint64_t all_finished_ = 0;
   std::map<std::array<std::uint8_t, 16>, std::uint64_t> last_;
-  std::string disorder_;
+  std::optional<Overtaken> overtaken_;
   Deliver deliver_;
   bool open_ = false;
 };
 
 class GateSink final : public sluice::Sink {
  public:
-  explicit GateSink(std::shared_ptr<Gate> gate) : gate_(std::move(gate)) {}
+  using Sync = std::function<bool(std::span<const sluice::EventId>)>;
+  GateSink(std::shared_ptr<Gate> gate, Sync sync) : gate_(std::move(gate)), sync_(std::move(sync)) {}
   void deliver(std::span<const sluice::Delivery> batch, std::span<sluice::Verdict> verdicts,
                std::stop_token stop) override {
     gate_->pass(batch, verdicts, stop);
+    for (std::size_t i = 0; i < batch.size(); ++i) {
+      if (verdicts[i].kind() == sluice::Verdict::delivered) delivered_.push_back(batch[i].id);
+    }
+  }
+  void sync() override {
+    const auto delivered = std::exchange(delivered_, {});
+    if (!sync_(delivered)) throw std::runtime_error("the sink's disk has failed");
   }
 
  private:
   std::shared_ptr<Gate> gate_;
+  const Sync sync_;
+  std::vector<sluice::EventId> delivered_;  // since the last sync()
 };
 
 // The answers that a few requests get, on whatever thread. Owners: who waits for them, and each receipt.
@@ -232,7 +248,11 @@ class EngineLife final : public Life {
     const sluice::Options options = some_options();
     gate_ = std::make_shared<Gate>(options.workers, setup.ack != sluice::Ack::queued);
     tracker_ = sluice::TrackerOnDisk::make(
-        options, [gate = gate_] { return std::make_unique<GateSink>(gate); }, disk_, kPace);
+        options,
+        [gate = gate_, sync = setup.sync_sink](const sluice::SinkContext&) {
+          return std::make_unique<GateSink>(gate, sync);
+        },
+        disk_, kPace);
   }
   ~EngineLife() override {
     gate_->open();
@@ -249,6 +269,7 @@ class EngineLife final : public Life {
 
   // Nobody can ask for it; it comes by itself.
   bool sync() override { return false; }
+  bool sync_sink() override { return false; }
   void write_settles() override {}
   bool sync_settles() override { return false; }
 
@@ -264,8 +285,14 @@ class EngineLife final : public Life {
   // The committer does it, as soon as it looks again.
   void maintain() override { std::this_thread::sleep_for(kPace.look_every); }
 
+  std::optional<std::uint64_t> replayed() const override { return tracker_->books().replayed; }
   std::uint64_t lost() const override { return tracker_->books().lost; }
-  bool lost_pages() const override { return failed_segment_syncs(*disk_) > mended_->load(); }
+  bool lost_pages() const override {
+    const std::uint64_t failed = failed_segment_syncs(*disk_);
+    return failed > mended_->load() || (failed > 0 && thrown_away_->load() > 0);
+  }
+
+  std::uint64_t thrown_away() const override { return thrown_away_->load(); }
 
   std::string complaint() override {
     for (const auto& answers : answers_) {
@@ -277,7 +304,8 @@ class EngineLife final : public Life {
     }
     return {};
   }
-  std::string disorder() override { return gate_->disorder(); }
+  std::string overuse() override { return overuse_of(*disk_, setup_.journal_bytes); }
+  std::optional<Overtaken> overtaken() override { return gate_->overtaken(); }
 
   Stop close(std::span<const Asked> requests, std::vector<Answer>& answers, const Deliver& deliver) override {
     if (disk_->ended()) gate_->open();
@@ -300,8 +328,10 @@ class EngineLife final : public Life {
     answers = told->wait();
     stop_ = {.drained = report.reason == sluice::Reason::drained,
              .for_good = !report.disk_failed && !report.disk_stuck,
+             .synced = report.held_up_by.empty(),
              .accounted = !report.disk_stuck,
-             .lost = report.books.lost - lost_before};
+             .lost = report.books.lost - lost_before,
+             .kept = report.books.kept};
     return stop_;
   }
 
@@ -342,7 +372,9 @@ class EngineLife final : public Life {
     options.journal_bytes = setup_.journal_bytes;
     options.batch_events = kBatches.at(dice_.below(kBatches.size()));
     options.retry_min = options.retry_max = 500us;
-    options.log = [log = setup_.log, mended = mended_, disk = disk_](sluice::LogLevel, std::string_view line) {
+    options.log = [log = setup_.log, mended = mended_, gone = thrown_away_, disk = disk_](sluice::LogLevel,
+                                                                                          std::string_view line) {
+      gone->fetch_add(thrown_away_by(line));
       if (line == "the journal works again") mended->store(failed_segment_syncs(*disk));
       if (log) log(line);
     };
@@ -379,6 +411,7 @@ class EngineLife final : public Life {
   const Setup setup_;
   // So many failed syncs have done no harm. Owners: we, and the hook for the log.
   const std::shared_ptr<std::atomic<std::uint64_t>> mended_ = std::make_shared<std::atomic<std::uint64_t>>(0);
+  const std::shared_ptr<std::atomic<std::uint64_t>> thrown_away_ = std::make_shared<std::atomic<std::uint64_t>>(0);
   std::shared_ptr<Gate> gate_;
   std::vector<std::shared_ptr<Answers>> answers_;  // that receipts may still tell
   Stop stop_;
@@ -394,7 +427,10 @@ Starter engine_starter() {
 }
 
 Menu engine_menu() {
-  return {.queued = true, .least_segment = 131072, .tries = static_cast<std::size_t>(kPatience / kMomentForMore)};
+  return {.destruction = true,
+          .queued = true,
+          .least_segment = 131072,
+          .tries = static_cast<std::size_t>(kPatience / kMomentForMore)};
 }
 
 }  // namespace model

@@ -10,4 +10,11 @@ namespace model {
 // Syncs of segments that have failed so far.
 [[nodiscard]] std::uint64_t failed_segment_syncs(const MemoryDisk& disk);
 
+// What the journal's files hold of the disk is more than it may be, or so is how many they are; empty: neither.
+[[nodiscard]] std::string overuse_of(const MemoryDisk& disk, std::uint64_t journal_bytes);
+
+// How many events of a tail that an earlier run wrote a failed sync in this life has thrown away, if that is what this
+// line of the log says: they are in no memory, so they cannot be written anew.
+[[nodiscard]] std::uint64_t thrown_away_by(std::string_view line);
+
 }  // namespace model

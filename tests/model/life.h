@@ -44,6 +44,9 @@ struct Setup {
   std::uint64_t journal_bytes = 0;
   std::uint64_t segment_bytes = 0;
   sluice::Ack ack = sluice::Ack::synced;
+  // Under `written`: the sink makes durable what it has; `delivered` is what who asks had delivered since it asked
+  // last. False: not. Any thread.
+  std::function<bool(std::span<const sluice::EventId> delivered)> sync_sink;
   std::function<void(std::string_view)> log;  // for the trace, on any thread; may be empty
 };
 
@@ -51,8 +54,16 @@ struct Setup {
 struct Stop {
   bool drained = false;    // nothing that it had in memory is left
   bool for_good = false;   // what was taken, and what was settled, survives power loss now
+  bool synced = true;      // under `written`: sinks were asked to sync what they had, and have answered
   bool accounted = false;  // what was taken and is not lost survives the end of the process, under `queued` too
   std::uint64_t lost = 0;  // events that the stop could not write down
+  std::uint64_t kept = 0;  // as its report says: the next start has as many, at least
+};
+
+// An event that came behind a younger one of its run.
+struct Overtaken {
+  sluice::EventId event;
+  std::uint64_t by = 0;
 };
 
 class Life {
@@ -68,24 +79,35 @@ class Life {
   virtual bool sync() = 0;
   // Up to so many events that were not handed out in this life: what the last life left first.
   virtual std::vector<Handed> take(std::size_t most) = 0;
-  // These are finished. In memory until write_settles(); sync_settles() says whether all that was settled before, and
-  // written, survives power loss now.
+  // The sink has these, and under `written` may not have synced them. In memory until write_settles(); sync_settles()
+  // says whether all that was settled before, and written, survives power loss now.
   virtual void settle(std::span<const sluice::EventId> ids) = 0;
+  // Under `written`: the sink is asked to sync. True: all that was settled before counts as settled.
+  virtual bool sync_sink() = 0;
   virtual void write_settles() = 0;
   virtual bool sync_settles() = 0;
   // What the journal does by and by: it removes finished segments, copies forward, tries the disk again.
   virtual void maintain() = 0;
+  // The journal looks for files that somebody has removed. True: what it holds is in files that have a name.
+  [[nodiscard]] virtual bool look_for_names() { return false; }
   // Everything was handed out.
   [[nodiscard]] virtual bool all_taken() = 0;
+  // What this start took over, in events, if it says so.
+  [[nodiscard]] virtual std::optional<std::uint64_t> replayed() const { return std::nullopt; }
   // What this start found damaged for good, in events.
   [[nodiscard]] virtual std::uint64_t lost() const { return 0; }
   // A failed sync has thrown pages away, and what was in them was not written anew, up to the end of the world.
   [[nodiscard]] virtual bool lost_pages() const { return false; }
+  // So many events of earlier runs are gone with such pages, by what the journal has said.
+  [[nodiscard]] virtual std::uint64_t thrown_away() const { return 0; }
   // What it has seen so far that must not be, such as room that did not come back; empty: nothing.
   [[nodiscard]] virtual std::string complaint() { return {}; }
-  // An event that came behind a younger one of its run. No fault where durable bytes were damaged: what stands broken
-  // in a copy comes later, from where it stood before it was copied.
-  [[nodiscard]] virtual std::string disorder() { return {}; }
+  // It takes more of the disk than it may. No fault where the disk has refused something: what could not be removed
+  // stays.
+  [[nodiscard]] virtual std::string overuse() { return {}; }
+  // Once. No fault where durable bytes were damaged: what stands broken in a copy comes later, from where it stood
+  // before it was copied.
+  [[nodiscard]] virtual std::optional<Overtaken> overtaken() { return std::nullopt; }
   // An orderly end, while these are sent. Whoever has no workers delivers nothing more, and does the one behind the
   // other.
   [[nodiscard]] virtual Stop close(std::span<const Asked> requests, std::vector<Answer>& answers,

@@ -98,6 +98,7 @@ struct Tree {
   std::vector<std::string> ghosts;  // blocks of removed files, which a new file may find where its data was lost
   std::uint64_t next_inode = 1;
   std::uint64_t capacity = kNoLimit;
+  std::string elsewhere;  // a file that is on another disk
   Dice dice;
 
   explicit Tree(std::uint64_t seed) : dice(seed) {}
@@ -107,9 +108,15 @@ struct Tree {
     return found == visible.end() ? nullptr : &inodes.at(found->second);
   }
 
+  [[nodiscard]] const Inode* other_disks() const {
+    const auto found = visible.find(elsewhere);
+    return found == visible.end() ? nullptr : &inodes.at(found->second);
+  }
+
   [[nodiscard]] std::uint64_t used() const {
     std::uint64_t blocks = 0;
     for (const auto& [number, inode] : inodes) {
+      if (&inode == other_disks()) continue;
       if (inode.links + inode.handles > 0) blocks += in_blocks(inode.visible.size());
     }
     return blocks * kBlock;
@@ -117,7 +124,7 @@ struct Tree {
 
   // How long this file could become.
   [[nodiscard]] std::uint64_t longest(const Inode& file) const {
-    if (capacity == kNoLimit) return kNoLimit;
+    if (capacity == kNoLimit || &file == other_disks()) return kNoLimit;
     const std::uint64_t others = used() - in_blocks(file.visible.size()) * kBlock;
     // What is there stays, also when somebody shrinks the disk below what it holds.
     return std::max<std::uint64_t>(file.visible.size(), capacity > others ? (capacity - others) / kBlock * kBlock : 0);
@@ -199,12 +206,36 @@ struct Tree {
     clean(file);
   }
 
-  // The kernel tried, and forgets that it failed.
-  void fail_sync(Inode& file) {
+  // The kernel tried, and forgets that it failed. True: `destroys`, and bytes that were durable are gone with it.
+  bool fail_sync(Inode& file, bool destroys) {
     std::string survived = survivor(file, throw_fortune(dice), {});
-    for (const auto& [block, versions] : file.dirty) file.unbacked.insert(block);
+    bool destroyed = false;
+    for (const auto& [block, versions] : file.dirty) {
+      file.unbacked.insert(block);
+      if (destroys && dice.one_in(3)) destroyed = destroy_sector(file, block, survived) || destroyed;
+    }
     clean(file);
     file.durable = std::move(survived);
+    return destroyed;
+  }
+
+  // Likewise a write that failed, on its way to these bytes.
+  bool destroy(Inode& file, std::uint64_t offset, std::uint64_t size) {
+    bool destroyed = false;
+    for (std::uint64_t block = offset / kBlock; block < in_blocks(offset + size); ++block) {
+      if (dice.one_in(3)) destroyed = destroy_sector(file, block, file.durable) || destroyed;
+    }
+    return destroyed;
+  }
+
+  // A sector of this block is noise. True: it was durable, and more than zeros.
+  bool destroy_sector(const Inode& file, std::uint64_t block, std::string& bytes) {
+    const std::size_t sector = dice.below(kBlock / kSector) * kSector;
+    const bool was_used = !all_zeros(block_of(file.durable, block).substr(sector, kSector));
+    std::string content = block_of(bytes, block);
+    for (std::size_t at = sector; at < sector + kSector; ++at) content[at] = static_cast<char>(dice.below(256));
+    put_block(bytes, block, content);
+    return was_used;
   }
 
   static void clean(Inode& file) {
@@ -297,6 +328,7 @@ struct Tree {
   Tree after_power_cut() {
     Tree next(dice.next());
     next.capacity = capacity;
+    next.elsewhere = elsewhere;
     next.visible = next.durable = surviving_names();
     next.next_inode = next_inode;
     const Fortune fortune = throw_fortune(dice);
@@ -331,6 +363,12 @@ struct Plan {
   Moment moment = Moment::before;
 };
 
+// Of a file, by the name under which it was opened.
+struct Unreadable {
+  std::string name;
+  std::uint64_t from = 0, to = 0;
+};
+
 // What is to become of a call.
 struct Fate {
   std::error_code error;        // it fails with this
@@ -344,7 +382,9 @@ struct Fate {
 }  // namespace
 
 struct MemoryDisk::World {
-  explicit World(Tree start) : tree(std::move(start)) {}
+  explicit World(Tree start) : tree(std::move(start)) {
+    for (const auto& [name, number] : tree.visible) first_names.emplace(name);
+  }
 
   mutable std::mutex mutex;
   // All guarded by mutex.
@@ -352,11 +392,19 @@ struct MemoryDisk::World {
   std::optional<Tree> next;     // there once the world has ended
   std::optional<End> ended_by;  // likewise
   bool removed = false;         // the directory, and nobody has made a new one
+  bool read_only = false;
+  bool was_full = false;                           // it has said so
+  std::set<std::string, std::less<>> first_names;  // of the files that this world began with
   std::vector<Plan> plans;
   std::vector<Fault> faults;  // nth counts down to 0
+  std::vector<Unreadable> unreadable;
   std::array<std::uint64_t, kCalls> calls{};
   std::array<std::uint64_t, sluice::kInstants> passed{};
   std::vector<std::string> failed_syncs;  // of which files
+  std::vector<std::string> failed_reads;
+  std::vector<std::string> destroyed;  // likewise: those that took durable bytes with them
+  std::uint64_t spoiled = 0;           // files that were never synced before
+  std::function<bool(std::string_view)> destroys;
 
   // Set before a second thread is there.
   std::function<void(Call, std::string_view)> hook;
@@ -376,6 +424,9 @@ struct MemoryDisk::World {
   Fate begin(Call call, std::string_view name) {
     if (next) return {error(std::errc::io_error), true};
     ++calls[static_cast<std::size_t>(call)];
+    if (read_only && changes_something(call) && (name.empty() || name != tree.elsewhere)) {
+      return {error(std::errc::read_only_file_system), true};
+    }
     Fate fate;
     if (changes_something(call)) {
       for (Plan& plan : plans) {
@@ -395,8 +446,16 @@ struct MemoryDisk::World {
       if (fault.nth > 0 || fate.error) continue;
       fate.error = error(fault.error);
     }
+    was_full = was_full || fate.error == std::errc::no_space_on_device;
     std::erase_if(faults, [](const Fault& fault) { return fault.nth == 0 && !fault.lasts; });
     return fate;
+  }
+
+  // Where there is no room nothing was written to a block that has some. Nor on a disk that is full, where a start has
+  // to rewrite what it finds: that is assumed (format.h).
+  [[nodiscard]] bool destroys_by(std::error_code failed, std::string_view name) const {
+    const bool rewrites = was_full && first_names.contains(name);
+    return failed == std::errc::io_error && tree.capacity == kNoLimit && !rewrites && destroys && destroys(name);
   }
 
   // Whether a call that is all or nothing does its work.
@@ -438,6 +497,7 @@ class MemoryDisk::File final : public sluice::DiskFile {
     if (fate.untouched) return fate.error;
     std::string data;
     for (const auto& piece : pieces) data.append(reinterpret_cast<const char*>(piece.data()), piece.size());
+    const std::uint64_t all = data.size();
     if (const std::uint64_t most = world_->tree.longest(inode()); offset + data.size() > most) {
       data.resize(most > offset ? most - offset : 0);
       if (!fate.error) fate.error = error(std::errc::no_space_on_device);
@@ -445,6 +505,9 @@ class MemoryDisk::File final : public sluice::DiskFile {
       data.resize(world_->tree.dice.below(data.size()));
     }
     world_->tree.write(inode(), offset, data);
+    if (world_->destroys_by(fate.error, name_)) {
+      if (world_->tree.destroy(inode(), offset, all)) world_->destroyed.push_back(name_);
+    }
     return world_->finish(fate);
   }
 
@@ -452,13 +515,22 @@ class MemoryDisk::File final : public sluice::DiskFile {
     const auto lock = world_->enter(Call::read, name_);
     got = 0;
     const Fate fate = world_->begin(Call::read, name_);
-    if (fate.error) return fate.error;
+    if (fate.error) {
+      if (!fate.untouched) world_->failed_reads.push_back(name_);
+      return fate.error;
+    }
     Inode& file = inode();
     if (offset >= file.visible.size()) return {};
     got = std::min<std::uint64_t>(to.size(), file.visible.size() - offset);
     world_->tree.evict(file, offset / kBlock, in_blocks(offset + got));
+    std::error_code failed;
+    for (const Unreadable& bad : world_->unreadable) {
+      if (bad.name != name_ || bad.from >= offset + got || bad.to <= offset) continue;
+      got = bad.from > offset ? bad.from - offset : 0;
+      failed = error(std::errc::io_error);
+    }
     if (got > 0) std::memcpy(to.data(), &file.visible[offset], got);
-    return {};
+    return failed;
   }
 
   std::error_code sync() override {
@@ -468,7 +540,9 @@ class MemoryDisk::File final : public sluice::DiskFile {
     // The end in the midst of a sync is no different from the end before it.
     if (world_->goes_through(fate)) world_->tree.sync(inode());
     if (fate.error) {
-      world_->tree.fail_sync(inode());
+      const bool destroys = world_->destroys_by(fate.error, name_);
+      if (destroys && inode().durable.empty()) ++world_->spoiled;
+      if (world_->tree.fail_sync(inode(), destroys)) world_->destroyed.push_back(name_);
       world_->failed_syncs.push_back(name_);
     }
     return world_->finish(fate);
@@ -544,6 +618,9 @@ std::error_code MemoryDisk::open_old(const std::string& name, Open how, std::uni
   if (fate.error) return fate.error;
   const auto found = world_->tree.visible.find(name);
   if (found == world_->tree.visible.end()) return error(std::errc::no_such_file_or_directory);
+  if (how == Open::write && world_->read_only && name != world_->tree.elsewhere) {
+    return error(std::errc::read_only_file_system);
+  }
   file = std::make_unique<File>(world_, found->second, name, how == Open::write);
   return {};
 }
@@ -648,14 +725,36 @@ void MemoryDisk::fail(Fault fault) {
   world_->faults.push_back(std::move(fault));
 }
 
+void MemoryDisk::destroy_what_fails(std::function<bool(std::string_view)> where) {
+  const std::scoped_lock lock(world_->mutex);
+  world_->destroys = std::move(where);
+}
+
+void MemoryDisk::make_unreadable(const std::string& name, std::uint64_t from, std::uint64_t to) {
+  const std::scoped_lock lock(world_->mutex);
+  world_->unreadable.push_back({name, from, to});
+}
+
 void MemoryDisk::set_capacity(std::uint64_t bytes) {
   const std::scoped_lock lock(world_->mutex);
   world_->tree.capacity = bytes;
 }
 
+void MemoryDisk::make_read_only() {
+  const std::scoped_lock lock(world_->mutex);
+  world_->read_only = true;
+}
+
+void MemoryDisk::put_elsewhere(const std::string& name) {
+  const std::scoped_lock lock(world_->mutex);
+  world_->tree.elsewhere = name;
+}
+
 void MemoryDisk::heal() {
   const std::scoped_lock lock(world_->mutex);
   world_->faults.clear();
+  world_->unreadable.clear();
+  world_->read_only = false;
   world_->tree.capacity = kNoLimit;
 }
 
@@ -668,6 +767,14 @@ void MemoryDisk::remove_directory(const std::string& but_for) {
   });
   tree.sync_names();
   world_->removed = true;
+}
+
+void MemoryDisk::remove_file(const std::string& name) {
+  const std::scoped_lock lock(world_->mutex);
+  Tree& tree = world_->tree;
+  tree.inodes.at(tree.visible.at(name)).links = 0;
+  tree.visible.erase(name);
+  tree.sync_names();
 }
 
 void MemoryDisk::on_call(std::function<void(Call, std::string_view)> hook) { world_->hook = std::move(hook); }
@@ -702,6 +809,15 @@ void MemoryDisk::replace(const std::string& name, std::string bytes) {
   file.visible = file.durable = std::move(bytes);
 }
 
+std::vector<std::pair<std::string, std::uint64_t>> MemoryDisk::sizes() const {
+  const std::scoped_lock lock(world_->mutex);
+  std::vector<std::pair<std::string, std::uint64_t>> sizes;
+  for (const auto& [name, number] : world_->tree.visible) {
+    sizes.emplace_back(name, world_->tree.inodes.at(number).visible.size());
+  }
+  return sizes;
+}
+
 std::uint64_t MemoryDisk::used() const {
   const std::scoped_lock lock(world_->mutex);
   return world_->tree.used();
@@ -721,9 +837,24 @@ std::uint64_t MemoryDisk::changing_calls() const {
   return all;
 }
 
+std::uint64_t MemoryDisk::failed_reads(const std::function<bool(std::string_view)>& where) const {
+  const std::scoped_lock lock(world_->mutex);
+  return static_cast<std::uint64_t>(std::ranges::count_if(world_->failed_reads, where));
+}
+
 std::uint64_t MemoryDisk::failed_syncs(const std::function<bool(std::string_view)>& where) const {
   const std::scoped_lock lock(world_->mutex);
   return static_cast<std::uint64_t>(std::ranges::count_if(world_->failed_syncs, where));
+}
+
+std::uint64_t MemoryDisk::destroyed(const std::function<bool(std::string_view)>& where) const {
+  const std::scoped_lock lock(world_->mutex);
+  return static_cast<std::uint64_t>(std::ranges::count_if(world_->destroyed, where));
+}
+
+std::uint64_t MemoryDisk::spoiled() const {
+  const std::scoped_lock lock(world_->mutex);
+  return world_->spoiled;
 }
 
 std::uint64_t MemoryDisk::passed(sluice::Instant instant) const {

@@ -14,6 +14,8 @@
 //   whole or not at all.
 // - After a failed sync the pages count as clean, whatever the disk holds: the next sync succeeds and writes nothing of
 //   them, and a later read may show what the disk has.
+// - A block is written whole. So a call that fails may destroy what stood in the block before, also what an earlier
+//   sync had made durable: as an option, since a file that appends within its last block cannot survive that.
 // - kill -9 loses nothing that was written. It does not sync it either: the power may still go afterwards.
 //
 // A world that has ended (cut() or kill()) refuses everything with EIO and changes nothing more, so what still runs in
@@ -29,6 +31,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include "journal/disk.h"
@@ -114,11 +117,22 @@ class MemoryDisk final : public sluice::Disk {
   // A write that fails has written a part (a random one, or what fits), a preallocation may have grown the file, a
   // failed sync has lost pages; anything else that fails has done nothing.
   void fail(Fault fault);
+  // From here, in this world, a write or a sync of such a file that fails with EIO also destroys: in a third of the
+  // blocks that it was to write one sector is noise on the disk, whether anything in that sector had changed or not.
+  void destroy_what_fails(std::function<bool(std::string_view)> where);
+  // Reads that meet these bytes of a file opened under this name fail from there on with EIO, until heal().
+  void make_unreadable(const std::string& name, std::uint64_t from, std::uint64_t to);
   void set_capacity(std::uint64_t bytes);  // of all files together, in whole blocks; then ENOSPC
-  void heal();                             // no faults, no capacity
+  // Everything that changes something fails, and so does opening to write; what is there can be read.
+  void make_read_only();
+  void heal();  // no faults, no capacity, and it can be written
+  // This file lies on another disk, which never fills and never becomes read-only.
+  void put_elsewhere(const std::string& name);
   // Somebody removes the directory for good. Open files go on working, with no links; hold() makes a new one. The
   // file that is named, if any, is taken for one of another directory.
   void remove_directory(const std::string& but_for = {});
+  // Likewise one file; there must be such a one.
+  void remove_file(const std::string& name);
 
   // Called before each call does its work, on its thread and without the lock: a test may count there, look, or wait
   // (a disk that hangs). To be set before there is a second thread.
@@ -128,13 +142,20 @@ class MemoryDisk final : public sluice::Disk {
   [[nodiscard]] std::vector<std::string> names() const;            // sorted
   [[nodiscard]] std::string bytes(const std::string& name) const;  // there must be such a file
   [[nodiscard]] std::optional<std::string> bytes_if_there(const std::string& name) const;
-  void replace(const std::string& name, std::string bytes);  // made if need be; durable at once
-  [[nodiscard]] std::uint64_t used() const;                  // of the capacity
-  [[nodiscard]] std::uint64_t calls(Call call) const;        // so far, those that failed included
+  void replace(const std::string& name, std::string bytes);                        // made if need be; durable at once
+  [[nodiscard]] std::vector<std::pair<std::string, std::uint64_t>> sizes() const;  // of all files, by name
+  [[nodiscard]] std::uint64_t used() const;                                        // of the capacity
+  [[nodiscard]] std::uint64_t calls(Call call) const;                              // so far, those that failed included
   [[nodiscard]] std::uint64_t changing_calls() const;
   [[nodiscard]] std::uint64_t passed(sluice::Instant instant) const;
   // Syncs of such files, by the names under which they were opened, that have failed and thrown pages away.
   [[nodiscard]] std::uint64_t failed_syncs(const std::function<bool(std::string_view)>& where) const;
+  // Reads of such files that have failed.
+  [[nodiscard]] std::uint64_t failed_reads(const std::function<bool(std::string_view)>& where) const;
+  // Of the failed syncs, the ones that destroyed what was durable before.
+  [[nodiscard]] std::uint64_t destroyed(const std::function<bool(std::string_view)>& where) const;
+  // Files whose first sync was one that failed and destroyed: noise may stand where nothing ever was.
+  [[nodiscard]] std::uint64_t spoiled() const;
 
  private:
   struct World;

@@ -38,6 +38,7 @@ void Oracle::acknowledge(std::uint64_t request, const sluice::EventId& first, Pr
   const std::scoped_lock lock(mutex_);
   Request& asked = requests_.at(request);
   asked.answer = Answer::acknowledged;
+  asked.was_acknowledged = true;
   asked.promise = promise;
   sluice::EventId id = first;
   for (const std::uint64_t event : asked.events) {
@@ -113,6 +114,14 @@ void Oracle::delivered(const sluice::EventId& id) {
 void Oracle::settled_for_good(const sluice::EventId& id) {
   const std::scoped_lock lock(mutex_);
   settled_for_good_.insert(id);
+}
+
+void Oracle::overtaken(const sluice::EventId& id, std::uint64_t by) {
+  const std::scoped_lock lock(mutex_);
+  const auto younger = ids_.find({id.run, by});
+  const auto place = younger == ids_.end() ? places_.end() : places_.find(younger->second);
+  if (place != places_.end() && !requests_.at(place->second.request).was_acknowledged) return;
+  add_complaint("out of order: " + to_string(id) + " behind " + std::to_string(by));
 }
 
 void Oracle::drained(std::span<const std::pair<sluice::EventId, std::uint64_t>> file) {

@@ -54,6 +54,9 @@ class Oracle {
   void offered(const sluice::EventId& id);  // a sink is about to write it, and may have, whatever it answers
   void delivered(const sluice::EventId& id);
   void settled_for_good(const sluice::EventId& id);
+  // It came behind a younger one of its run. What nobody was told of has no place of its own: where it stands is known
+  // only when a start finds it.
+  void overtaken(const sluice::EventId& id, std::uint64_t by);
 
   // Everything was drained: the hashes of payloads that the sink's file holds.
   void drained(std::span<const std::pair<sluice::EventId, std::uint64_t>> file);
@@ -76,6 +79,7 @@ class Oracle {
   struct Request {
     Answer answer = Answer::unknown;
     Promise promise = Promise::survives_power;
+    bool was_acknowledged = false;  // whatever became of it
     bool written_off = false;
     std::vector<std::uint64_t> events;  // their hashes
     std::set<std::uint64_t> early;      // delivered before a power cut that the request was not to survive

@@ -53,7 +53,7 @@ struct Kind {
 
 Kind kind_of(std::string_view name) {
   if (name == "engine") return {name, model::engine_starter(), model::engine_menu(), 3000, 8, false};
-  return {name, model::journal_starter(), {}, 10000, 1, true};
+  return {name, model::journal_starter(), {.destruction = true}, 10000, 1, true};
 }
 
 struct Arguments {

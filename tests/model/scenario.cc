@@ -10,6 +10,7 @@
 #include <sstream>
 #include <utility>
 
+#include "journal/format.h"
 #include "model/dice.h"
 #include "model/oracle.h"
 #include "model/sink_file.h"
@@ -19,6 +20,7 @@ namespace {
 
 constexpr std::size_t kMostRequests = 4;  // in a commit
 constexpr std::size_t kMostEvents = 9;    // in a request
+constexpr std::size_t kSteps = 95;        // of a hundred, those in which nothing goes wrong
 
 class Scenario {
  public:
@@ -27,6 +29,7 @@ class Scenario {
         start_(start),
         menu_(menu),
         trace_(std::move(trace)),
+        crash_loop_(seed % 20 == 19),  // not thrown: all other seeds give the run that they gave before there were any
         disk_(std::make_unique<MemoryDisk>(dice_.next())) {
     setup_.segment_bytes = menu_.least_segment << dice_.below(2);
     setup_.journal_bytes = setup_.segment_bytes * 8;
@@ -38,8 +41,11 @@ class Scenario {
 
   Judgement run() {
     SinkFile::create(*disk_);
+    bring_destruction();
+    if (dice_.coin()) disk_->put_elsewhere(std::string(SinkFile::kName));
     constexpr std::array kNames{"queued", "written", "synced"};
     say("segment", setup_.segment_bytes, "journal", setup_.journal_bytes, kNames.at(static_cast<int>(setup_.ack)));
+    if (crash_loop_) crash_loop();
     const std::size_t lives = dice_.between(1, 5);
     for (std::size_t i = 0; i < lives && oracle_.complaints().empty(); ++i) one_life();
     if (oracle_.complaints().empty()) last_life();
@@ -63,6 +69,7 @@ class Scenario {
   void one_life() {
     plan_an_end();
     if (dice_.one_in(6)) misfortune();
+    if (menu_.bad_starts && dice_.one_in(5)) bad_start();
     kept_back_ = dice_.one_in(3) ? dice_.between(1, 3) : 0;
     if (begin()) {
       const std::size_t steps = dice_.below(std::size_t{1} << dice_.between(2, 7));
@@ -75,6 +82,26 @@ class Scenario {
       ++judgement_.cut_in_recovery;
     }
     end();
+  }
+
+  // Whatever starts it again does so at once: fifty lives that end as soon as each has taken a little. Nothing goes
+  // wrong with the disk.
+  void crash_loop() {
+    constexpr std::size_t kLives = 50;
+    const bool delivers = dice_.coin();
+    for (std::size_t i = 0; i < kLives && oracle_.complaints().empty(); ++i) {
+      if (dice_.one_in(4)) plan_an_end();
+      if (begin()) {
+        const std::size_t steps = dice_.below(6);
+        for (std::size_t n = 0; n < steps && !disk_->ended(); ++n) {
+          delivers ? step(kSteps) : commit_some();
+          look_for_complaint();
+        }
+      } else if (disk_->ended()) {
+        ++judgement_.cut_in_recovery;
+      }
+      end();
+    }
   }
 
   void plan_an_end() {
@@ -102,18 +129,24 @@ class Scenario {
   bool begin() {
     for (bool again = true;; again = false) {
       const std::uint64_t life = judgement_.lives++;
+      began_badly_ = misfortunes_;
       try {
-        sink_ = std::make_unique<SinkFile>(*disk_);
+        const bool written = setup_.ack == sluice::Ack::written;
+        sink_ = std::make_shared<SinkFile>(*disk_, written ? SinkFile::Syncs::when_asked : SinkFile::Syncs::by_itself);
+        setup_.sync_sink = [sink = sink_](std::span<const sluice::EventId> ids) { return sink->sync(ids); };
         life_ = start_(*disk_, setup_, life, dice_.next());
         say("open");
         look_for_losses();
+        look_for_kept();
         if (disk_->ended()) close(false, false);
         return !disk_->ended();
       } catch (const std::exception& failed) {
         say("does not open:", failed.what());
         life_.reset();
         if (disk_->ended()) return false;
-        if (!again || !misfortunes_) {
+        const bool may_fail = misfortunes_ && (!sink_ || !menu_.bad_starts);
+        sink_.reset();
+        if (!again || !may_fail) {
           oracle_.complain(std::string("does not open: ") + failed.what());
           return false;
         }
@@ -130,12 +163,20 @@ class Scenario {
     }
     // A failed sync has thrown pages away that nobody came to write anew: then even a kill takes what was only written.
     const bool lost_pages = life_ && life_->lost_pages();
+    if (lost_pages) oracle_.excuse(life_->thrown_away());
+    unsure_ += disk_->spoiled();
+    // A settle that is destroyed costs a redelivery, and is not the journal's fault.
+    if (disk_->destroyed([](std::string_view name) { return name.ends_with(".settled"); }) > 0)
+      oracle_.forget_settles();
     if (life_) look_for_complaint();
     life_.reset();
     sink_.reset();
+    setup_.sync_sink = nullptr;
     hand_.clear();
+    unsynced_.clear();
     settling_.clear();
     cut_ = disk_->ended_by() == End::power_cut;
+    thrown_away_ = !cut_ && (thrown_away_ || lost_pages);
     say(cut_ ? "power is lost" : "killed", lost_pages ? "behind a failed sync" : "");
     ++(cut_ ? judgement_.power_cuts : judgement_.kills);
     oracle_.next_life(cut_ || lost_pages);
@@ -143,6 +184,7 @@ class Scenario {
       judgement_.passed[i] += disk_->passed(static_cast<sluice::Instant>(i));
     }
     disk_ = disk_->reboot();
+    bring_destruction();
     misfortunes_ = full_;
     removed_ = false;
   }
@@ -204,13 +246,17 @@ class Scenario {
     oracle_.excuse(stop.lost);
     if (stop.accounted) oracle_.stopped();
     if (!stop.for_good) return false;
+    kept_ = stop.kept;
     oracle_.synced();
     for (const sluice::EventId& id : settling_) oracle_.settled_for_good(id);
     settling_.clear();
+    if (!stop.synced) return true;
     // What a worker delivered around the deadline may count as kept.
-    for (const sluice::EventId& id : late) {
-      if (stop.drained) oracle_.settled_for_good(id);
+    if (stop.drained) unsynced_.insert(unsynced_.end(), late.begin(), late.end());
+    for (const sluice::EventId& id : unsynced_) {
+      if (!sink_->is_undone(id)) oracle_.settled_for_good(id);
     }
+    unsynced_.clear();
     return true;
   }
 
@@ -230,6 +276,7 @@ class Scenario {
     for (std::size_t i = 0; i < menu_.tries; ++i) {
       take(1000);
       deliver(deliverable());
+      sync_sink();
       sync_settles();
       life_->maintain();
       if (life_->all_taken() && hand_.empty()) return;
@@ -239,16 +286,18 @@ class Scenario {
 
   // ---- steps
 
-  void step() {
-    const std::size_t thrown = dice_.below(100);
+  void step(std::size_t of = 100) {
+    const std::size_t thrown = dice_.below(of);
     if (thrown < 40) {
       commit_some();
     } else if (thrown < 52 + 2 * eagerness_) {
       take(dice_.between(1, 12));
     } else if (thrown < 64 + 3 * eagerness_) {
       deliver(dice_.below(deliverable() + 1));
-    } else if (thrown < 80) {
+    } else if (thrown < 77) {
       life_->write_settles();
+    } else if (thrown < 80) {
+      sync_sink();
     } else if (thrown < 84) {
       sync_settles();
     } else if (thrown < 88) {
@@ -336,6 +385,7 @@ class Scenario {
       hand_.push_back(std::move(event));
     }
     look_for_losses();
+    look_for_complaint();
   }
 
   void hand_out(const Handed& event) {
@@ -345,13 +395,29 @@ class Scenario {
   }
 
   void look_for_losses() {
-    if (damaged_ || life_->lost() == 0) return;
+    // What a failed sync has thrown away may be there when a start looks, and not when it can at last be written anew.
+    const auto of_a_segment = [](std::string_view name) { return name.starts_with("segment-"); };
+    const bool thrown_away = thrown_away_ || (began_badly_ && disk_->failed_syncs(of_a_segment) > 0);
+    // A file without a header may have had events, as long as its settled file, which has a copy, cannot be read.
+    const auto of_settles = [](std::string_view name) { return name.ends_with(".settled"); };
+    if (damaged_ || thrown_away || life_->lost() <= unsure_ + disk_->failed_reads(of_settles)) return;
     oracle_.complain("lost " + std::to_string(life_->lost()) + ", though nothing was damaged");
+  }
+
+  // What the last stop has called kept, for good. What was delivered and not settled comes again, too.
+  void look_for_kept() {
+    const std::uint64_t kept = std::exchange(kept_, 0);
+    const std::optional<std::uint64_t> replayed = life_->replayed();
+    if (!replayed || *replayed >= kept || damaged_ || began_badly_ || disk_->ended()) return;
+    oracle_.complain("the stop has kept " + std::to_string(kept) + ", the start finds " + std::to_string(*replayed));
   }
 
   void look_for_complaint() {
     if (const std::string what = life_->complaint(); !what.empty()) oracle_.complain(what);
-    if (const std::string what = life_->disorder(); !what.empty() && !damaged_) oracle_.complain(what);
+    if (const auto found = life_->overtaken(); found && !damaged_) oracle_.overtaken(found->event, found->by);
+    if (calm_) {
+      if (const std::string what = life_->overuse(); !what.empty()) oracle_.complain(what);
+    }
   }
 
   [[nodiscard]] std::size_t deliverable() const { return hand_.size() - std::min(kept_back_, hand_.size()); }
@@ -365,8 +431,9 @@ class Scenario {
     const std::span<const Handed> batch = std::span(hand_).last(count);
     std::vector<sluice::EventId> ids;
     if (!append_to_sink(batch, ids)) return;
-    settling_.insert(settling_.end(), ids.begin(), ids.end());
+    unsynced_.insert(unsynced_.end(), ids.begin(), ids.end());
     life_->settle(ids);
+    if (setup_.ack != sluice::Ack::written) all_synced();
     hand_.resize(hand_.size() - count);
   }
 
@@ -384,6 +451,19 @@ class Scenario {
     return true;
   }
 
+  void sync_sink() {
+    if (setup_.ack != sluice::Ack::written) return;
+    const bool synced = life_->sync_sink();
+    say("sync of the sink:", synced ? "done" : "failed, or somebody else's");
+    if (synced) all_synced();
+  }
+  void all_synced() {
+    for (const sluice::EventId& id : unsynced_) {
+      if (!sink_->is_undone(id)) settling_.push_back(id);
+    }
+    unsynced_.clear();
+  }
+
   void sync_settles() {
     life_->write_settles();
     if (!life_->sync_settles()) return;
@@ -396,7 +476,9 @@ class Scenario {
 
   void misfortune() {
     misfortunes_ = true;
+    calm_ = false;
     if (menu_.removed_directory && dice_.one_in(12)) return remove_directory();
+    if (menu_.removed_files && life_ && dice_.one_in(8)) return remove_file();
     if (dice_.one_in(4)) {
       const std::uint64_t room = disk_->used() + dice_.below(setup_.journal_bytes);
       say("the disk has room for", room);
@@ -416,6 +498,32 @@ class Scenario {
     disk_->fail(std::move(fault));
   }
 
+  // A life that begins on a disk that is full, or takes nothing, or is away for a while.
+  void bad_start() {
+    misfortunes_ = true;
+    calm_ = false;
+    switch (dice_.below(4)) {
+      case 0:
+        say("the disk is away");
+        disk_->fail({.call = dice_.coin() ? Call::hold : Call::list, .lasts = true});
+        break;
+      case 1:
+        say("the disk is read-only");
+        disk_->make_read_only();
+        break;
+      default:
+        say("the disk is full");
+        full_ = true;
+        disk_->set_capacity(disk_->used() + (dice_.coin() ? 0 : dice_.below(setup_.segment_bytes)));
+    }
+  }
+
+  // Not of the sink's file: it is the model's own, and appends within its last block.
+  void bring_destruction() {
+    if (!menu_.destruction) return;
+    disk_->destroy_what_fails([](std::string_view name) { return name != SinkFile::kName; });
+  }
+
   void heal() {
     say("the disk is well again");
     full_ = false;
@@ -425,6 +533,27 @@ class Scenario {
   void remove_directory() {
     say("somebody removes the directory");
     disk_->remove_directory(std::string(SinkFile::kName));
+    kept_ = 0;
+    oracle_.write_off();
+    removed_ = true;
+  }
+
+  // And the journal looks before anything else happens. What it says then about others may be gone with it, so finished
+  // events may come again.
+  void remove_file() {
+    std::vector<std::string> names = disk_->names();
+    std::erase_if(names, [](std::string_view name) {
+      const auto parsed = sluice::journal::parse_name(name);
+      return !parsed || parsed->what != sluice::journal::FileName::What::segment;
+    });
+    if (names.empty()) return;
+    const std::string& name = names[dice_.below(names.size())];
+    disk_->remove_file(name);
+    oracle_.forget_settles();
+    ++unsure_;  // where its predecessor ends was perhaps said by this one's header alone
+    const bool seen = life_->look_for_names();
+    say("somebody removes", name, seen ? "and it is written anew" : "");
+    if (seen) return;
     oracle_.write_off();
     removed_ = true;
   }
@@ -443,6 +572,7 @@ class Scenario {
     bytes[at] = static_cast<char>(bytes[at] ^ static_cast<char>(1U << dice_.below(8)));
     disk_->replace(name, bytes);
     damaged_ = true;
+    calm_ = false;
     oracle_.forget_settles();
     oracle_.excuse(kMostRequests * kMostEvents);
   }
@@ -481,6 +611,7 @@ class Scenario {
   const Starter& start_;
   const Menu menu_;
   const Trace trace_;
+  const bool crash_loop_;
   std::unique_ptr<MemoryDisk> disk_;
   Setup setup_;
   std::size_t eagerness_ = 0;  // to deliver
@@ -488,16 +619,23 @@ class Scenario {
   Judgement judgement_;
   std::uint64_t requests_ = 0;
   bool misfortunes_ = false;   // in this life
+  bool calm_ = true;           // nothing has gone wrong in any life but its end
   bool removed_ = false;       // the directory, in this life
   bool full_ = false;          // the disk, perhaps; a reboot makes no room
   std::size_t kept_back_ = 0;  // so many of the first are not delivered in this life
   bool damaged_ = false;
-  bool cut_ = false;  // is how the last life ended
+  bool cut_ = false;          // is how the last life ended
+  bool began_badly_ = false;  // this life: on a disk that may have refused what a start has to write
+  std::uint64_t kept_ = 0;    // by the stop of the last life, for good
+  // Files that stand for one lost event at least, though none is: noise that no header tells about, for one.
+  std::uint64_t unsure_ = 0;
+  bool thrown_away_ = false;  // pages, by a failed sync, and no power cut has made an end of them
 
   // Of this life; the life goes first.
   std::vector<Handed> hand_;               // taken and not delivered
+  std::vector<sluice::EventId> unsynced_;  // delivered, and perhaps still to be synced by the sink
   std::vector<sluice::EventId> settling_;  // settled, and not for good yet
-  std::unique_ptr<SinkFile> sink_;
+  std::shared_ptr<SinkFile> sink_;         // owners: we, and each sink of a life
   std::unique_ptr<Life> life_;
 };
 

@@ -32,6 +32,9 @@ struct Judgement {
 struct Menu {
   bool damage = true;  // bytes that were durable have changed; it must say how many events it lost
   bool removed_directory = true;
+  bool removed_files = true;            // one by one; it must have an eye on them
+  bool destruction = false;             // a write or a sync that fails destroys what it was to replace
+  bool bad_starts = true;               // it opens whatever the disk does, and delivers what can be read
   bool queued = false;                  // Ack::queued as well
   std::uint64_t least_segment = 65536;  // the least that it takes
   std::size_t tries = 200;              // of what must come to an end once nothing goes wrong any more

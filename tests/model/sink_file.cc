@@ -1,6 +1,7 @@
 // The lines of the model's sink. A line that does not fit its check ends the file: it may be what a lost block shows.
 #include "model/sink_file.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <optional>
@@ -70,7 +71,7 @@ void SinkFile::create(MemoryDisk& disk) {
   check(disk.sync_directory());
 }
 
-SinkFile::SinkFile(MemoryDisk& disk) {
+SinkFile::SinkFile(MemoryDisk& disk, Syncs how) : how_(how) {
   check(disk.open(std::string(kName), sluice::Disk::Open::write, file_));
   sluice::DiskFile::Stat stat;
   check(file_->stat(stat));
@@ -83,18 +84,55 @@ SinkFile::SinkFile(MemoryDisk& disk) {
   const auto kept = std::as_bytes(std::span(bytes)).first(good_);
   check(file_->write(0, {&kept, 1}));
   check(file_->sync());
+  synced_ = good_;
 }
 
 bool SinkFile::append(std::span<const Handed> events) {
-  if (torn_ && (file_->truncate(good_) || file_->sync())) return false;
+  const std::scoped_lock lock(mutex_);
+  if (torn_ && (file_->truncate(good_) || !sync_file())) return false;
   torn_ = true;
   std::string lines;
   for (const Handed& event : events) lines += line(event);
   const std::span<const std::byte> piece = std::as_bytes(std::span(lines));
-  if (file_->write(good_, {&piece, 1}) || file_->sync()) return false;
+  if (file_->write(good_, {&piece, 1})) return false;
+  if (how_ == Syncs::by_itself && file_->sync()) return false;
   good_ += lines.size();
   torn_ = false;
+  if (how_ == Syncs::by_itself) {
+    synced_ = good_;
+  } else {
+    for (const Handed& event : events) unsynced_.push_back(event.id);
+  }
   return true;
+}
+
+// A failure may have thrown away all that was not synced: it is cut off, and comes again.
+bool SinkFile::sync_file() {
+  if (file_->sync()) {
+    gone_.insert(unsynced_.begin(), unsynced_.end());
+    unsynced_.clear();
+    good_ = synced_;
+    torn_ = true;
+    return false;
+  }
+  unsynced_.clear();
+  synced_ = good_;
+  return true;
+}
+
+bool SinkFile::sync(std::span<const sluice::EventId> appended) {
+  const std::scoped_lock lock(mutex_);
+  const bool synced = unsynced_.empty() || sync_file();
+  const bool all_there =
+      std::ranges::none_of(appended, [this](const sluice::EventId& id) { return gone_.contains(id); });
+  if (synced && all_there) return true;
+  undone_.insert(appended.begin(), appended.end());
+  return false;
+}
+
+bool SinkFile::is_undone(const sluice::EventId& id) const {
+  const std::scoped_lock lock(mutex_);
+  return undone_.contains(id);
 }
 
 std::pair<SinkFile::Lines, std::size_t> SinkFile::parse(std::string_view bytes) {

@@ -45,9 +45,7 @@ bool by_file(const std::filesystem::path& dir) {
   options.overflow = sluice::Overflow::disk;
   options.state_dir = dir / "state";
   {
-    sluice::SinkOptions sink_options;
-    sink_options.ack = options.ack;
-    sluice::Tracker tracker(options, sluice::sinks_for("file:" + (dir / "out.ndjson").string(), sink_options));
+    sluice::Tracker tracker(options, sluice::sinks_for("file:" + (dir / "out.ndjson").string()));
     if (!track_all(tracker) || !ended_well(tracker.shutdown(5s))) return false;
   }
   std::ifstream file(dir / "out.ndjson");
@@ -59,7 +57,7 @@ bool by_file(const std::filesystem::path& dir) {
 
 bool refuses() {
   try {
-    static_cast<void>(sluice::sinks_for("nowhere:", {}));
+    static_cast<void>(sluice::sinks_for("nowhere:"));
   } catch (const sluice::StartError& error) {
     return error.kind() == sluice::StartError::Kind::usage;
   }

@@ -1,12 +1,13 @@
 // Preloaded into the daemon: the system calls by which files are changed, each of them as ever, unless the page of a
 // test (support/bad_disk_control.h) says otherwise and the file is below the directory of the bad disk. It refuses
-// nothing else, and reading never: that is for tests of bad bytes. Any thread, signal handlers too.
+// nothing else; of reading, a stretch of one file at most. Any thread, signal handlers too.
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -50,12 +51,38 @@ Function* real(const char* name) {
 
 bool is_below(std::string_view path) { return path.starts_with(below.data()); }
 
-bool is_below(int fd) {
+// The name behind a descriptor; empty if there is none. `path` holds it.
+std::string_view name_of(int fd, std::array<char, PATH_MAX>& path) {
   std::array<char, 64> link{};
-  std::array<char, PATH_MAX> path{};
   std::snprintf(link.data(), link.size(), "/proc/self/fd/%d", fd);
   const ssize_t size = ::readlink(link.data(), path.data(), path.size());
-  return size > 0 && is_below(std::string_view(path.data(), static_cast<std::size_t>(size)));
+  return {path.data(), size > 0 ? static_cast<std::size_t>(size) : 0};
+}
+
+bool is_below(int fd) {
+  std::array<char, PATH_MAX> path{};
+  return is_below(name_of(fd, path));
+}
+
+// Enters what was done.
+void note(std::string_view what, std::string_view path) {
+  if (control == nullptr || !is_below(path)) return;
+  const std::string_view name = path.substr(path.rfind('/') + 1);
+  std::array<char, 300> line{};
+  const int size = std::snprintf(line.data(), line.size(), "%.*s %.*s\n", static_cast<int>(what.size()), what.data(),
+                                 static_cast<int>(name.size()), name.data());
+  if (size <= 0 || static_cast<std::size_t>(size) >= line.size()) return;
+  const auto bytes = static_cast<std::size_t>(size);
+  const std::size_t at = control->diary_bytes.fetch_add(bytes);
+  if (at + bytes <= BadDiskControl::kDiaryBytes) std::memcpy(control->diary.data() + at, line.data(), bytes);
+}
+
+void note(std::string_view what, int fd) {
+  if (control == nullptr || control->diary_bytes.load() >= BadDiskControl::kDiaryBytes) return;
+  const int error = errno;
+  std::array<char, PATH_MAX> path{};
+  note(what, name_of(fd, path));
+  errno = error;
 }
 
 // How this call is to end; what is held waits here.
@@ -91,7 +118,11 @@ template <class Call>
 ssize_t write_some(int fd, std::size_t size, Call call) {
   thread_local bool torn = false;
   const int verdict = verdict_on(DiskCall::write, fd);
-  if (verdict == BadDiskControl::kFine || size <= control->spared_bytes.load()) return call(size);
+  if (verdict == BadDiskControl::kFine || size <= control->spared_bytes.load()) {
+    const ssize_t written = call(size);
+    if (written > 0) note("write", fd);
+    return written;
+  }
   if (verdict == BadDiskControl::kShort) {
     control->struck.fetch_add(1);
     return call(std::max<std::size_t>(1, size / 3));
@@ -145,6 +176,14 @@ ssize_t pwrite(int fd, const void* from, std::size_t size, off_t offset) {
   return write_some(fd, size, [&](std::size_t n) { return call(fd, from, n, offset); });
 }
 
+int statfs(const char* path, struct statfs* to) {
+  static const auto call = real<int(const char*, struct statfs*)>("statfs");
+  const int code = call(path, to);
+  const std::uint32_t type = control != nullptr ? control->file_system.load() : 0;
+  if (code == 0 && type != 0 && is_below(std::string_view(path))) to->f_type = type;
+  return code;
+}
+
 ssize_t pwrite64(int fd, const void* from, std::size_t size, off64_t offset) { return pwrite(fd, from, size, offset); }
 
 ssize_t writev(int fd, const iovec* pieces, int count) {
@@ -163,14 +202,32 @@ ssize_t pwritev(int fd, const iovec* pieces, int count, off_t offset) {
 
 ssize_t pwritev64(int fd, const iovec* pieces, int count, off64_t offset) { return pwritev(fd, pieces, count, offset); }
 
+ssize_t pread(int fd, void* to, size_t size, off_t offset) {
+  static const auto call = real<decltype(pread)>("pread");
+  const auto from = static_cast<std::size_t>(offset);
+  if (control == nullptr || from + size <= control->unreadable_from.load() || from >= control->unreadable_to.load()) {
+    return call(fd, to, size, offset);
+  }
+  std::array<char, PATH_MAX> path{};
+  if (name_of(fd, path) != below.data()) return call(fd, to, size, offset);
+  if (from >= control->unreadable_from.load()) return fail(EIO);
+  return call(fd, to, control->unreadable_from.load() - from, offset);
+}
+
+ssize_t pread64(int fd, void* to, size_t size, off64_t offset) { return pread(fd, to, size, offset); }
+
 int fsync(int fd) {
   static const auto call = real<decltype(fsync)>("fsync");
-  return do_or_fail(DiskCall::sync, fd, [&] { return call(fd); });
+  const int done = do_or_fail(DiskCall::sync, fd, [&] { return call(fd); });
+  if (done == 0) note("sync", fd);
+  return done;
 }
 
 int fdatasync(int fd) {
   static const auto call = real<decltype(fdatasync)>("fdatasync");
-  return do_or_fail(DiskCall::sync, fd, [&] { return call(fd); });
+  const int done = do_or_fail(DiskCall::sync, fd, [&] { return call(fd); });
+  if (done == 0) note("sync", fd);
+  return done;
 }
 
 int fallocate(int fd, int mode, off_t offset, off_t size) {
@@ -219,7 +276,9 @@ int rename(const char* from, const char* to) noexcept {
 
 int unlink(const char* path) noexcept {
   static const auto call = real<int(const char*)>("unlink");
-  return do_or_fail(DiskCall::name, std::string_view(path), [&] { return call(path); });
+  const int done = do_or_fail(DiskCall::name, std::string_view(path), [&] { return call(path); });
+  if (done == 0) note("unlink", std::string_view(path));
+  return done;
 }
 
 }  // extern "C"

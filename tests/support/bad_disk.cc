@@ -4,7 +4,9 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <new>
+#include <sstream>
 #include <thread>
 #include <utility>
 
@@ -41,9 +43,25 @@ void BadDisk::tear_writes(int error) { set({DiskCall::write}, BadDiskControl::kT
 
 void BadDisk::spare_writes_up_to(std::size_t bytes) { control_->spared_bytes.store(bytes); }
 
+void BadDisk::make_unreadable(std::size_t from, std::size_t to) {
+  control_->unreadable_from.store(from);
+  control_->unreadable_to.store(to);
+}
+
+void BadDisk::pretend_file_system(std::uint32_t type) { control_->file_system.store(type); }
+
 void BadDisk::mend() {
+  control_->unreadable_to.store(0);
   for (std::atomic<int>& how : control_->of) how.store(BadDiskControl::kFine);
   control_->spared_bytes.store(0);
+}
+
+std::vector<std::string> BadDisk::diary() const {
+  const std::size_t size = std::min(control_->diary_bytes.load(), BadDiskControl::kDiaryBytes);
+  std::istringstream all(std::string(control_->diary.data(), size));
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(all, line);) lines.push_back(line);
+  return lines;
 }
 
 bool BadDisk::wait_held(milliseconds limit) const {

@@ -3,6 +3,7 @@
 // is. To be used on one thread; it must outlive the daemon.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <initializer_list>
 #include <string>
@@ -32,11 +33,18 @@ class BadDisk {
   void tear_writes(int error);
   // Only writes of more bytes fail.
   void spare_writes_up_to(std::size_t bytes);
+  // These bytes of a file, the one that was named as the directory, cannot be read.
+  void make_unreadable(std::size_t from, std::size_t to);
+  // From here it says that it is a file system of this number, as in statfs(2).
+  void pretend_file_system(std::uint32_t type);
   // All is well again.
   void mend();
 
   // Calls that have failed or taken a part; without any, a test has shown nothing.
   [[nodiscard]] std::size_t struck() const noexcept { return control_->struck.load(); }
+  // What the daemon has done, as a line each in that order: `write NAME`, `sync NAME`, `unlink NAME`. Once it has
+  // ended.
+  [[nodiscard]] std::vector<std::string> diary() const;
   // Waits until a call is held; false at the limit.
   [[nodiscard]] bool wait_held(milliseconds limit) const;
 

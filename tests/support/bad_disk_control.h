@@ -5,6 +5,7 @@
 #include <array>
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 
 namespace test {
 
@@ -25,9 +26,18 @@ struct BadDiskControl {
   static constexpr int kTorn = 1 << 16;  // with an errno: a write takes a part, and the next one fails
 
   std::array<std::atomic<int>, kDiskCalls> of{};
-  std::atomic<std::size_t> spared_bytes{0};  // writes up to this size are fine
-  std::atomic<std::size_t> struck{0};        // calls that failed or took a part, so far
-  std::atomic<std::size_t> held{0};          // calls that wait at the moment
+  // pread of these bytes of the very file that is named as the directory ends with EIO.
+  std::atomic<std::size_t> unreadable_from{0}, unreadable_to{0};
+  std::atomic<std::uint32_t> file_system{0};  // what statfs says it is; 0: what it is
+  std::atomic<std::size_t> spared_bytes{0};   // writes up to this size are fine
+  std::atomic<std::size_t> struck{0};         // calls that failed or took a part, so far
+  std::atomic<std::size_t> held{0};           // calls that wait at the moment
+
+  // What was done below the directory, in the order in which it was over: `write NAME`, `sync NAME` or `unlink NAME` a
+  // line, as long as there is room.
+  static constexpr std::size_t kDiaryBytes = std::size_t{256} << 10U;
+  std::atomic<std::size_t> diary_bytes{0};
+  std::array<char, kDiaryBytes> diary{};
 };
 static_assert(std::atomic<int>::is_always_lock_free && std::atomic<std::size_t>::is_always_lock_free);
 

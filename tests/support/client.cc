@@ -161,11 +161,12 @@ bool Client::wait_closed(milliseconds limit) {
 }
 
 std::string post(std::string_view content_type, std::string_view body, std::string_view headers) {
-  return fmt::format("POST /v1/events HTTP/1.1\r\nHost: test\r\nContent-Type: {}\r\nContent-Length: {}\r\n{}\r\n{}",
-                     content_type, body.size(), headers, body);
+  return fmt::format(
+      "POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: {}\r\nContent-Length: {}\r\n{}\r\n{}", content_type,
+      body.size(), headers, body);
 }
 
-std::string get(std::string_view path) { return fmt::format("GET {} HTTP/1.1\r\nHost: test\r\n\r\n", path); }
+std::string get(std::string_view path) { return fmt::format("GET {} HTTP/1.1\r\nHost: localhost\r\n\r\n", path); }
 
 Answer ask_once(const std::string& address, std::string_view request) { return Client(address).ask(request); }
 

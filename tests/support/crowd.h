@@ -31,6 +31,8 @@ class Crowd {
   Crowd(const Crowd&) = delete;
   Crowd& operator=(const Crowd&) = delete;
 
+  // How many turns each that is open has had.
+  [[nodiscard]] std::size_t turns() const noexcept { return turns_.load(); }
   // Waits until each that is open has had so many turns, or until the daemon has closed all. False at the limit.
   [[nodiscard]] bool wait_turns(std::size_t turns, milliseconds limit) const;
   [[nodiscard]] bool wait_all_closed(milliseconds limit) const;

@@ -1,5 +1,6 @@
 // Starting sluiced and reading its account.
 #include "support/daemon.h"
+#include "support/environment.h"
 
 #include <fmt/format.h>
 
@@ -22,8 +23,8 @@ bool names(const Flags& flags, std::string_view brief, std::string_view full) {
   });
 }
 
-std::vector<std::string> command(const Flags& flags) {
-  std::vector<std::string> all{SLUICED_PATH};
+std::vector<std::string> command(const Flags& flags, const char* program = SLUICED_PATH) {
+  std::vector<std::string> all{test::program(program)};
   all.insert(all.end(), flags.begin(), flags.end());
   return all;
 }
@@ -141,8 +142,9 @@ std::optional<Report> report_in_json(std::string_view text) {
   return reader.all_read() ? std::optional(report) : std::nullopt;
 }
 
-Daemon::Daemon(const Flags& flags, const std::vector<std::string>& environment, const Descriptors& descriptors)
-    : process_(command(completed(flags, own_.path())), environment, descriptors) {
+Daemon::Daemon(const Flags& flags, const std::vector<std::string>& environment, const Descriptors& descriptors,
+               const char* program)
+    : process_(command(completed(flags, own_.path()), program), environment, descriptors) {
   const auto line = process_.wait_line("ready run=", kReadyLimit);
   if (!line) {
     process_.signal(SIGKILL);
@@ -152,7 +154,11 @@ Daemon::Daemon(const Flags& flags, const std::vector<std::string>& environment, 
   }
   start_took_ = Clock::now() - process_.started();
   ready_line_ = *line;
-  admin_ = value_of(ready_line_, "admin");
+  std::stringstream admins(value_of(ready_line_, "admin"));
+  for (std::string one; std::getline(admins, one, ',');) {
+    if (admin_.empty()) admin_ = one;
+    if (one.starts_with("unix:")) admin_socket_ = one;
+  }
   std::stringstream addresses(value_of(ready_line_, "listen"));
   for (std::string one; std::getline(addresses, one, ',');) listen_.push_back(one);
 }

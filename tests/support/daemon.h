@@ -41,12 +41,14 @@ struct Ended {
 class Daemon {
  public:
   // `flags` may name --state-dir, --listen and --admin; what they do not name is set to something of our own.
+  // `program`: sluiced itself, or one that differs from it in what a test needs.
   explicit Daemon(const Flags& flags = {}, const std::vector<std::string>& environment = {},
-                  const Descriptors& descriptors = {});
+                  const Descriptors& descriptors = {}, const char* program = SLUICED_PATH);
 
   // As bound.
   [[nodiscard]] const std::string& address(std::size_t nth = 0) const { return listen_.at(nth); }
   [[nodiscard]] const std::string& admin() const noexcept { return admin_; }
+  [[nodiscard]] const std::string& admin_socket() const noexcept { return admin_socket_; }  // empty: there is none
   [[nodiscard]] const std::string& ready_line() const noexcept { return ready_line_; }
   [[nodiscard]] std::chrono::duration<double, std::milli> start_took() const noexcept { return start_took_; }
   [[nodiscard]] std::filesystem::path state_dir() const { return own_.path() / "state"; }  // unless flags named one
@@ -68,7 +70,7 @@ class Daemon {
   Process process_;
   Clock::time_point signalled_{};
   std::vector<std::string> listen_;
-  std::string admin_;
+  std::string admin_, admin_socket_;
   std::string ready_line_;
   std::chrono::duration<double, std::milli> start_took_{};
 };

@@ -1,5 +1,5 @@
-// One question to the kernel, by the addresses of both ends: how many bytes that end has received, and how many of
-// these are still unread. Both are needed: bytes on their way are not unread yet.
+// One question to the kernel, by the addresses of both ends: how many bytes that end has received, how many of these
+// are still unread, and what it has to send. The first two are both needed: bytes on their way are not unread yet.
 #include "support/peer.h"
 
 #include <linux/inet_diag.h>
@@ -26,6 +26,7 @@ using Clock = std::chrono::steady_clock;
 struct Received {
   std::uint64_t bytes = 0;
   std::uint64_t unread = 0;
+  SendMemory to_send;
 };
 
 sockaddr_in name_of(int socket, int (*ask)(int, sockaddr*, socklen_t*)) {
@@ -47,7 +48,7 @@ std::optional<Received> received_by(const sockaddr_in& there, const sockaddr_in&
   question.head.nlmsg_flags = NLM_F_REQUEST;
   question.body.sdiag_family = AF_INET;
   question.body.sdiag_protocol = IPPROTO_TCP;
-  question.body.idiag_ext = 1U << (INET_DIAG_INFO - 1U);
+  question.body.idiag_ext = 1U << (INET_DIAG_INFO - 1U) | 1U << (INET_DIAG_SKMEMINFO - 1U);
   question.body.idiag_states = ~0U;
   question.body.id.idiag_sport = there.sin_port;
   question.body.id.idiag_dport = here.sin_port;
@@ -68,9 +69,14 @@ std::optional<Received> received_by(const sockaddr_in& there, const sockaddr_in&
     throw std::system_error(error, std::generic_category(), "sock_diag");
   }
   const auto* const body = static_cast<const inet_diag_msg*>(NLMSG_DATA(head));
-  Received received{0, body->idiag_rqueue};
+  Received received{.bytes = 0, .unread = body->idiag_rqueue, .to_send = {}};
   auto left = static_cast<int>(head->nlmsg_len - NLMSG_LENGTH(sizeof *body));
   for (auto* one = reinterpret_cast<const rtattr*>(body + 1); RTA_OK(one, left); one = RTA_NEXT(one, left)) {
+    if (one->rta_type == INET_DIAG_SKMEMINFO) {
+      std::array<std::uint32_t, SK_MEMINFO_VARS> memory{};
+      std::memcpy(memory.data(), RTA_DATA(one), std::min<std::size_t>(sizeof memory, RTA_PAYLOAD(one)));
+      received.to_send = {memory[SK_MEMINFO_WMEM_QUEUED], memory[SK_MEMINFO_SNDBUF]};
+    }
     if (one->rta_type != INET_DIAG_INFO) continue;
     tcp_info info{};
     std::memcpy(&info, RTA_DATA(one), std::min<std::size_t>(sizeof info, RTA_PAYLOAD(one)));
@@ -90,6 +96,12 @@ bool wait_peer_has_read(int socket, std::uint64_t sent, std::chrono::millisecond
     if (Clock::now() > until) return false;
     std::this_thread::yield();
   }
+}
+
+SendMemory peer_send_memory(int socket) {
+  const std::optional<Received> now = received_by(name_of(socket, ::getpeername), name_of(socket, ::getsockname));
+  if (!now) throw std::runtime_error("sock_diag: the other end is gone");
+  return now->to_send;
 }
 
 }  // namespace test

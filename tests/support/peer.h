@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 
 namespace test {
@@ -10,5 +11,12 @@ namespace test {
 // Waits until the other end's program has read all of the `sent` bytes that this socket has ever been given, or has
 // closed its socket. False at the limit. Throws if the kernel does not tell.
 [[nodiscard]] bool wait_peer_has_read(int socket, std::uint64_t sent, std::chrono::milliseconds limit);
+
+// What the kernel holds for the other end to send, in bytes of its memory, and the most that it lets it have. Throws if
+// the kernel does not tell, or there is no other end any more.
+struct SendMemory {
+  std::size_t held = 0, limit = 0;
+};
+[[nodiscard]] SendMemory peer_send_memory(int socket);
 
 }  // namespace test

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "support/fd.h"
+#include "support/paths.h"
 
 namespace test {
 

@@ -28,6 +28,11 @@ Answer Producer::post_one() {
   return answer;
 }
 
+Answer Producer::post_one_to(const Daemon& daemon) {
+  address_ = daemon.address();
+  return post_one();
+}
+
 Answer Producer::post_until(int status, milliseconds limit) {
   const auto until = Clock::now() + limit;
   for (;;) {

@@ -20,13 +20,16 @@ class Producer {
   // One request; its answer, of status 0 if there was none. Throws once all events are sent.
   [[nodiscard]] Answer post_one();
 
+  // The same to another daemon, as a client that goes on after a restart.
+  [[nodiscard]] Answer post_one_to(const Daemon& daemon);
+
   // Posts until it is answered so: the answer; of another status at the limit.
   [[nodiscard]] Answer post_until(int status, milliseconds limit);
 
   [[nodiscard]] const Fates& told() const noexcept { return told_; }
 
  private:
-  const std::string address_;
+  std::string address_;
   const std::size_t request_, padding_;
   std::size_t next_ = 0;
   Fates told_;

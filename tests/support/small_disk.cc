@@ -46,6 +46,10 @@ void SmallDisk::fill() const {
 
 void SmallDisk::empty_again() const { std::filesystem::remove(rest_in(path())); }
 
+void SmallDisk::make_writable() const {
+  must(::mount(nullptr, path().c_str(), nullptr, MS_REMOUNT, nullptr), "remount");
+}
+
 void SmallDisk::make_read_only() const {
   must(::mount(nullptr, path().c_str(), nullptr, MS_REMOUNT | MS_RDONLY, nullptr), "remount");
 }

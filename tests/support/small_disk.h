@@ -29,6 +29,7 @@ class SmallDisk {
 
   // Nobody may write to it, as after a kernel's remount; refused (an exception) while a file is open for writing.
   void make_read_only() const;
+  void make_writable() const;
 
  private:
   TempDir dir_;

@@ -104,6 +104,84 @@ is_not_ready_without_address() {
   want ExecMainStatus "$(property ExecMainStatus)" '@(69|74|78)'
 }
 
+# An address that is in use for longer than the five starts a minute that once were all. Each failed start shows its pause.
+outlives_a_busy_port() {
+  inside systemd-run -q --unit=holder -p RuntimeMaxSec=120 python3 -c '
+import socket, time
+held = socket.socket(); held.bind(("127.0.0.1", 0)); held.listen()
+open("/run/port", "w").write(str(held.getsockname()[1]))
+time.sleep(120)'
+  eventually inside test -s /run/port
+  configure "--listen 127.0.0.1:$(inside cat /run/port) --listen unix:$socket --admin none"
+  if start; then
+    echo 'started, with its address in use'
+    return 1
+  fi
+  waits() { inside systemctl show -P StatusText sluiced | grep -q "^tried again in $1 s: listen on 127.0.0.1:.*: Address already in use"; }
+  eventually waits 1
+  eventually waits 2
+  eventually waits 4
+  eventually waits 8
+  inside systemctl stop holder
+  eventually state_is active
+  property InvocationID > "$notes/invocation"
+  want 'the answer' "$(post '{"n":1}')" 202
+  # What failed is forgotten: the next to fail is tried again at once.
+  want 'descriptors left with systemd' "$(property NFileDescriptorStore)" 0
+}
+
+is_over_with_a_wrong_flag() {
+  configure "--workers none"
+  if start; then return 1; fi
+  want ActiveState "$(property ActiveState)" failed
+  want ExecMainStatus "$(property ExecMainStatus)" 64
+}
+
+# as_nobody [GROUP]: the answer to a user that has nothing to do with the service but, perhaps, a group.
+as_nobody() {
+  inside setpriv --reuid=65534 --regid="${1-65534}" --clear-groups curl -sS --max-time 10 -o /dev/null -w '%{http_code}' \
+    --unix-socket "$socket" -H 'Content-Type: text/plain' --data-binary 1 http://localhost/v1/events
+}
+
+lets_users_in_by_socket() {
+  configure "$base_opts"
+  start
+  want 'the answer to another user' "$(as_nobody)" 202
+}
+
+lets_a_group_in_by_socket() {
+  inside groupadd --system producers
+  configure "$base_opts --socket-group producers"
+  if start; then
+    echo 'started, though its user is not in the group'
+    return 1
+  fi
+  want ExecMainStatus "$(property ExecMainStatus)" 78
+  printf '[Service]\nGroup=producers\n' | put /run/systemd/system/sluiced.service.d/test.conf
+  inside systemctl daemon-reload
+  start
+  want 'mode and group of the socket' "$(inside stat -c '%a %G' "$socket")" '660 producers'
+  want 'the answer to a user of the group' "$(as_nobody producers)" 202
+  if as_nobody; then
+    echo 'somebody outside the group was let in'
+    return 1
+  fi
+}
+
+# By TCP it is for reading; the sandbox has the machine's loopback, so the port is any.
+has_an_admin_socket() {
+  configure "--listen unix:$socket --admin 127.0.0.1:0"
+  start
+  inside test -S /run/sluiced/admin.sock
+  want 'its mode' "$(inside stat -c %a /run/sluiced/admin.sock)" 600
+  want 'the status, to root' "$(inside sluicectl status)" 'sluiced * phase=running *'
+  want 'what it moves' "$(inside sluicectl dead-letter requeue)" 'requeued=0 left=0'
+  if inside setpriv --reuid=65534 --regid=65534 --clear-groups /usr/local/bin/sluicectl dead-letter drop --all; then
+    echo 'somebody else moved dead letters'
+    return 1
+  fi
+}
+
 has_seven_workers() {
   configure "$base_opts --workers 7"
   start
@@ -229,6 +307,11 @@ check 'installed: the binary, the unit with its path, an example of its configur
 check 'systemd-analyze finds an exposure of 1.2 at most' is_sandboxed
 check 'READY only when a request succeeds: ten starts, the first request of each is taken' is_ready_when_it_says_so
 check 'never READY without an address to listen on' is_not_ready_without_address
+check 'a busy port: tried again and again, with pauses that grow, until it is free' outlives_a_busy_port
+check 'a flag that is wrong ends the service: it is not tried again' is_over_with_a_wrong_flag
+check 'its unix socket takes events of other users' lets_users_in_by_socket
+check 'with --socket-group and Group= it takes events of that group alone' lets_a_group_in_by_socket
+check 'its admin has a socket, which sluicectl finds, and nobody but root and itself' has_an_admin_socket
 check 'SLUICED_OPTS="--workers 7" makes seven threads with a name' has_seven_workers
 check 'it runs as a user made for it' has_its_own_user
 check 'systemctl reload: the same process serves on' reloads

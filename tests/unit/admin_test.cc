@@ -17,6 +17,10 @@ sluice::Status a_status() {
   status.queue_events = 4;
   status.queue_bytes = 400;
   status.in_flight = 3;
+  status.retrying = 2;
+  status.sink_failing = true;
+  status.sink_failing_since = std::chrono::system_clock::time_point{} + 1500ms;
+  status.sink_cause = "no \"room\"";
   status.refused_full = 7;
   status.refused_too_large = 8;
   status.refused_closed = 9;
@@ -54,8 +58,9 @@ TEST_CASE("admin: the status page says all that pages.h promises") {
         R"("uptime_seconds":61.250,)"
         R"("books":{"accepted":10,"delivered":5,"dead":1,"kept":4,"lost":0,"replayed":2},)"
         R"("refused":{"full":7,"too_large":8,"closed":9},)"
-        R"("queue":{"events":4,"bytes":400,"events_limit":1000,"bytes_limit":4096,"in_flight":3},)"
-        R"("journal":{"bytes":0,"bytes_limit":0,"failed":false,"cause":""},)"
+        R"("queue":{"events":4,"bytes":400,"events_limit":1000,"bytes_limit":4096,"in_flight":3,"retrying":2},)"
+        R"("sink":{"state":"failing","since":"1970-01-01T00:00:01Z","reason":"no \"room\""},)"
+        R"("journal":{"bytes":0,"bytes_limit":0,"unreadable":0,"failed":false,"cause":""},)"
         R"("workers":[{"worker":0,"sink":"null:","state":"in_sink","events":3,"first":7,"attempt":2,)"
         R"("seconds":1.500000,"delivered":5,"busy_seconds":2.000000}],)"
         R"("http":{"connections":2,"answers_owed":1,"answered":{"202":10,"429":7}}})"
@@ -64,6 +69,7 @@ TEST_CASE("admin: the status page says all that pages.h promises") {
 
 TEST_CASE("admin: the status page of nothing yet has empty lists, and of two workers a comma") {
   const std::string empty = sluiced::admin::status_json({}, {});
+  CHECK(empty.find(R"("sink":{"state":"ok"},)") != std::string::npos);
   CHECK(empty.find(R"("workers":[],)") != std::string::npos);
   CHECK(empty.find(R"("answered":{}}})") != std::string::npos);
   sluice::Status two = a_status();

@@ -37,6 +37,11 @@ TEST_CASE("ctl: flags stand anywhere and mean the same with a space and with an 
   CHECK(arguments.to.address.host == "::1");
   CHECK(arguments.to.target == "/v1/events");
   CHECK(accept({"send", "-"}).file == "-");
+  CHECK(accept({"journal", "replay-to", "h:1"}).batch == 10'000);
+  CHECK(accept({"journal", "replay-to", "h:1"}).place.empty());
+  const Arguments replay = accept({"journal", "--batch=1", "replay-to", "--place", "p", "h:1"});
+  CHECK(replay.batch == 1);
+  CHECK(replay.place == "p");
   CHECK(accept({"dead-letter", "drop", "--all"}).limit == std::nullopt);
   CHECK(accept({"dead-letter", "drop", "--limit", "3"}).limit == 3);
 }
@@ -54,6 +59,28 @@ TEST_CASE("ctl: the state directory is the one that sluiced takes, whatever the 
       }
     }
   }
+}
+
+TEST_CASE("ctl: the admin is looked for where sluiced puts its socket, unless it or a state directory is named") {
+  const auto paths = [](const Arguments& arguments) {
+    std::vector<std::string> all;
+    for (const auto& socket : arguments.admin_sockets) all.push_back(socket.path);
+    return all;
+  };
+  using Paths = std::vector<std::string>;
+  CHECK(paths(accept({"status"})) == Paths{"/home/ann/.local/state/sluice/admin.sock", "/run/sluiced/admin.sock"});
+  CHECK_FALSE(accept({"status"}).admin);
+  CHECK(paths(accept({"dead-letter", "requeue", "-d", "/d"})) == Paths{"/d/admin.sock"});
+  CHECK(accept({"status", "--admin", "unix:/x"}).admin->path == "/x");
+  const std::string deep = '/' + std::string(200, 'd');  // no socket's address has room for it
+  const std::vector<const char*> too_deep{"status", "--state-dir", deep.c_str()};
+  const auto refused = sluicectl::parse(too_deep, kWorld);
+  REQUIRE(std::holds_alternative<sluicectl::Exit>(refused));
+  CHECK(std::get<sluicectl::Exit>(refused).text.find("too long for a socket in it") != std::string::npos);
+  const std::vector<const char*> words{"status"};
+  const auto service = sluicectl::parse(
+      words, {.state_directory = "/s", .xdg_state_home = {}, .home = {}, .runtime_directory = "/r:/q"});
+  CHECK(paths(std::get<Arguments>(service)) == Paths{"/r/admin.sock", "/s/admin.sock", "/run/sluiced/admin.sock"});
 }
 
 TEST_CASE("ctl: addresses and URLs that are none are told from those that are") {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -174,21 +175,77 @@ TEST_CASE("dead letters: a letter that is appended during a requeue is neither t
   CHECK(ids_in(state) == Ids{"2"});
 }
 
-TEST_CASE("dead letters: a line that somebody has edited ends a requeue, before it and after it nothing is lost") {
+// A file with letters 1, 2 and 3, and before, between and behind them what is none.
+std::string spoil(DeadLetterFile& file, const test::TempDir& state) {
+  const auto path = state.path() / "dead-letter.ndjson";
+  const auto add = [&](std::string_view bytes) { std::ofstream(path, std::ios::app | std::ios::binary) << bytes; };
+  const std::string note = "sluiced: [info] ready\n";
+  const std::string zeros = std::string(5000, '\0') + "\n";
+  const std::string torn = R"({"id":"01020300-0000-0000-0000-000000000000-1","time":"1970)";
+  add(note);
+  append(file, 1, {"1", "application/json"});
+  add(zeros + note);
+  append(file, 2, {"2", "application/json"});
+  add(torn);  // the next letter ends it
+  append(file, 3, {"3", "application/json"});
+  add(note);
+  return note + zeros + note + torn + "\n" + note;
+}
+
+TEST_CASE("dead letters: bad lines hold up no good one, are reported and kept aside, byte for byte") {
+  for (const bool requeue : {true, false}) {
+    CAPTURE(requeue);
+    const test::TempDir state;
+    DeadLetterFile file(state.path());
+    const std::string bad = spoil(file, state);
+    CHECK(ids_in(state) == Ids{"?", "1", "?", "?", "2", "?", "3", "?"});
+    Taker taker;
+    const sluice::DeadLettersMoved moved = requeue ? file.requeue(10, taker.take()) : file.drop(10);
+    CHECK(moved.moved == 3);
+    CHECK(taker.taken.size() == (requeue ? 3 : 0));
+    CHECK(moved.left == 0);
+    CHECK(moved.error.empty());
+    CHECK(moved.damaged == 5);
+    CHECK(moved.first_damaged == 1);
+    CHECK(ids_in(state).empty());
+    std::ifstream damaged(state.path() / "dead-letter.damaged", std::ios::binary);
+    CHECK(std::string(std::istreambuf_iterator<char>(damaged), {}) == bad);
+  }
+}
+
+TEST_CASE("dead letters: bad lines count for nobody's limit, and those behind what is not taken stay where they are") {
+  const test::TempDir state;
+  DeadLetterFile file(state.path());
+  spoil(file, state);
+  Taker taker;
+  taker.room = 1;
+  sluice::DeadLettersMoved moved = file.requeue(10, taker.take());
+  CHECK(moved.moved == 1);
+  CHECK(moved.damaged == 3);
+  CHECK(ids_in(state) == Ids{"2", "?", "3", "?"});
+  CHECK(moved.left == 4);
+  taker.room = 10;
+  moved = file.requeue(2, taker.take());
+  CHECK(moved.moved == 2);
+  CHECK(moved.damaged == 1);
+  CHECK(moved.first_damaged == 2);
+  CHECK(ids_in(state) == Ids{"?"});
+}
+
+TEST_CASE("dead letters: a bad line that cannot be kept aside stays, and what is before it was moved") {
   const test::TempDir state;
   DeadLetterFile file(state.path());
   append(file, 1, {"1", "application/json"});
   std::ofstream(state.path() / "dead-letter.ndjson", std::ios::app) << "a note\n";
   append(file, 3, {"3", "application/json"});
+  std::filesystem::create_directory(state.path() / "dead-letter.damaged");
   Taker taker;
-  sluice::DeadLettersMoved moved = file.requeue(10, taker.take());
+  const sluice::DeadLettersMoved moved = file.requeue(10, taker.take());
   CHECK(moved.moved == 1);
   CHECK(moved.left == 2);
-  CHECK_FALSE(moved.error.empty());
+  CHECK(moved.damaged == 0);
+  CHECK(moved.error.find("Is a directory") != std::string::npos);
   CHECK(ids_in(state) == Ids{"?", "3"});
-  CHECK(file.requeue(10, taker.take()).moved == 0);
-  CHECK(file.drop(1).moved == 1);
-  CHECK(ids_in(state) == Ids{"3"});
 }
 
 TEST_CASE("dead letters: a file that is another one by now is not cut") {

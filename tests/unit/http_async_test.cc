@@ -15,6 +15,7 @@
 
 #include "http/server.h"
 #include "http_support.h"
+#include "support/temp_dir.h"
 
 namespace {
 
@@ -367,7 +368,7 @@ TEST_CASE("late: who expects a 100 gets it in its turn") {
 // ---- time
 
 TEST_CASE("late: no timeout answers what is with the committer; what is half read behind it is judged afterwards") {
-  House house([](Config& config) { config.request_timeout = 60ms; });
+  House house([](Config& config) { config.request_timeout = config.idle_timeout = 60ms; });
   Client waits(house.address());
   Client half(house.address());
   waits.send(post("1"));
@@ -664,8 +665,9 @@ TEST_CASE("late: a committer that never rests, clients that pipeline or run away
 // ---- actions
 
 TEST_CASE("http: an action is posted to, and answers with what it did") {
+  const test::TempDir dir;
   Config config;
-  config.listen = {{"127.0.0.1", 0, ""}};
+  config.listen = {{"", 0, (dir.path() / "s").string()}, {"127.0.0.1", 0, ""}};
   config.pages["/status"] = [] { return Page{200, "text/plain", "fine"}; };
   config.actions["/dead-letter/requeue"] = [](std::string_view target) {
     return Page{200, "application/json", "{\"asked\":\"" + std::string(target) + "\"}"};
@@ -674,19 +676,20 @@ TEST_CASE("http: an action is posted to, and answers with what it did") {
   Server server(config);
   Client client(server.addresses().front());
   const auto send = [](const std::string& target, std::size_t body, const std::string& method = "POST") {
-    return method + " " + target + " HTTP/1.1\r\nHost: a\r\nContent-Length: " + std::to_string(body) + "\r\n\r\n" +
+    return method + " " + target +
+           " HTTP/1.1\r\nHost: a\r\nSluice-Admin: 1\r\nContent-Length: " + std::to_string(body) + "\r\n\r\n" +
            std::string(body, 'b');
   };
   const Answer done = client.ask(send("/dead-letter/requeue?most=5", 0));
   CHECK(done.status == 200);
   CHECK(done.body == "{\"asked\":\"/dead-letter/requeue?most=5\"}");
-  CHECK(client.ask("POST /dead-letter/requeue HTTP/1.1\r\nHost: a\r\n\r\n").status == 200);  // no body at all
-  CHECK(client.ask(send("/dead-letter/requeue", 64 << 10)).status == 200);                   // read over
+  CHECK(client.ask("POST /dead-letter/requeue HTTP/1.1\r\nHost: a\r\nSluice-Admin: 1\r\n\r\n").status == 200);
+  CHECK(client.ask(send("/dead-letter/requeue", 64 << 10)).status == 200);  // read over
   for (const std::string method : {"GET", "HEAD", "DELETE"}) {
     client.send(send("/dead-letter/requeue", 0, method));
     const Answer answer = client.receive(method != "HEAD");
     CHECK(answer.status == 405);
-    CHECK(answer.has("Allow: POST"));
+    CHECK(answer.has("Allow: POST, OPTIONS"));
   }
   CHECK(client.ask(send("/broken", 3)).status == 500);
   CHECK(client.ask(send("/status", 0)).status == 405);
@@ -695,4 +698,29 @@ TEST_CASE("http: an action is posted to, and answers with what it did") {
   CHECK(large.status == 200);
   CHECK(large.has("Connection: close"));
   CHECK(client.ends());
+}
+
+TEST_CASE("http: an action wants a unix socket, and a field that no web page sends unasked") {
+  const test::TempDir dir;
+  int done = 0;
+  Config config;
+  config.listen = {{"", 0, (dir.path() / "s").string()}, {"127.0.0.1", 0, ""}};
+  config.actions["/do"] = [&done](std::string_view) {
+    ++done;
+    return Page{200, "text/plain", ""};
+  };
+  Server server(config);
+  const std::string plain = "POST /do HTTP/1.1\r\nHost: a\r\n";
+  const std::string field = "Sluice-Admin: 1\r\n";
+  Client by_tcp(server.addresses().at(1));
+  CHECK(by_tcp.ask(plain + field + "\r\n").status == 403);
+  CHECK(by_tcp.ask(plain + "\r\n").status == 403);
+  Client by_socket(server.addresses().at(0));
+  for (const char* other : {"", "Sluice-Admin: 0\r\n", "Sluice-Admin:\r\n", "Sluice-Admin: yes\r\n"}) {
+    CAPTURE(other);
+    CHECK(by_socket.ask(plain + other + "\r\n").status == 403);
+  }
+  CHECK(done == 0);
+  CHECK(by_socket.ask(plain + field + "\r\n").status == 200);
+  CHECK(done == 1);
 }

@@ -23,8 +23,11 @@ TEST_CASE("drain: an idle keep-alive connection does not delay it") {
     Client client(house.address());
     CHECK(client.ask(post("x")).status == 202);
     const auto begin = Clock::now();
-    house.server->drain(begin + 1s);
+    house.server->drain(begin + kPatience);
     at_once = house.server->wait_drained(begin + 30ms);
+    CHECK(house.server->wait_drained(begin + kPatience));
+    house.server->close_quiet();
+    at_once = at_once && house.server->wait_drained(begin + 30ms);
     CHECK(house.server->wait_drained(begin + kPatience));
     CHECK(client.ends());
     CHECK_FALSE(Client(house.address()).connected());
@@ -32,6 +35,58 @@ TEST_CASE("drain: an idle keep-alive connection does not delay it") {
     CHECK(house.server->wait_drained(Clock::now()));
   }
   CHECK(at_once);
+}
+
+TEST_CASE("drain: a quiet client that speaks is told 503 and to go, as long as the drain goes on") {
+  House house([](Config& config, sluice::Options&) { config.threads = 2; });
+  std::vector<std::unique_ptr<Client>> clients;
+  for (int i = 0; i < 40; ++i) {
+    clients.push_back(std::make_unique<Client>(house.address()));
+    CHECK(clients.back()->ask(post("x")).status == 202);
+  }
+  house.server->drain(Clock::now() + kPatience * 10);
+  CHECK(house.server->wait_drained(Clock::now() + kPatience));
+  for (std::size_t i = 0; i < 30; ++i) {
+    const Answer answer = clients[i]->ask(i % 2 == 0 ? post("late") : get("/healthz"));
+    CHECK(answer.status == 503);
+    CHECK(answer.has("Connection: close"));
+    CHECK(clients[i]->ends());
+  }
+  for (std::size_t i = 30; i < 40; ++i) CHECK(clients[i]->silent());
+  // Clients that speak at the last moment are answered, too.
+  for (std::size_t i = 30; i < 35; ++i) clients[i]->send(post("later"));
+  house.server->close_quiet();
+  CHECK(house.server->wait_drained(Clock::now() + kPatience));
+  for (std::size_t i = 30; i < 40; ++i) {
+    if (i < 35) CHECK(clients[i]->receive().status == 503);
+    CHECK(clients[i]->ends());
+  }
+  house.server.reset();
+  CHECK(house.delivered().size() == 40);
+}
+
+TEST_CASE("drain: quiet clients go when reading is over, and one of them does not keep the server from being drained") {
+  House house;
+  Client quiet(house.address());
+  CHECK(quiet.ask(post("x")).status == 202);
+  Client never(house.address());
+  CHECK(eventually([&] { return house.server->counters().connections == 2; }));
+  const auto begin = Clock::now();
+  house.server->drain(begin + 100ms);
+  CHECK(house.server->wait_drained(begin + kPatience));
+  CHECK(quiet.ends());
+  CHECK(never.ends());
+  CHECK(Clock::now() - begin >= 90ms);
+}
+
+TEST_CASE("drain: who has only just connected is given a moment to speak, who has spoken is not") {
+  House house;
+  const auto begin = Clock::now();
+  Client fresh(house.address());
+  house.server->drain(begin + kPatience * 10);
+  CHECK(house.server->wait_drained(begin + kPatience));
+  CHECK(Clock::now() - begin >= 5ms);  // less than the moment: its clock is a coarse one
+  CHECK(fresh.ask(post("first word")).status == 503);
 }
 
 TEST_CASE("drain: what is not drained is not called so") {

@@ -22,7 +22,12 @@ namespace http_support {
 using namespace std::chrono_literals;
 using sluiced::http::Clock;
 
-inline constexpr auto kPatience = 5000ms;  // far more than anything here takes
+// Far more than anything here takes; a sanitizer makes memory slow.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr auto kPatience = 60000ms;
+#else
+inline constexpr auto kPatience = 5000ms;
+#endif
 
 inline bool eventually(const std::function<bool()>& holds) {
   for (const auto end = Clock::now() + kPatience; Clock::now() < end;) {

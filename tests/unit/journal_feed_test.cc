@@ -26,6 +26,56 @@ TEST_SUITE("journal") {
     CHECK(rest_of(journal, hall.memory) == Sequences{1});
   }
 
+  TEST_CASE("journal: out of a removed directory what was synced comes before what was written behind it") {
+    Hall hall;
+    MemoryDisk disk(1);
+    Journal journal(disk, {.run = {}, .limit_bytes = kLimit, .log = {}});
+    const Block::Owner synced = hall.block();
+    const Journal::Place first = put_on_disk(journal, synced, 1);
+    synced->settle_in(first.segment);
+    journal.show(first);
+    const Block::Owner written = hall.block();
+    written->number({}, 2);
+    Block* const raw = written.get();
+    const std::uint64_t cost = Journal::cost(written->body().size(), 1);
+    REQUIRE(journal.try_reserve(cost) == Journal::Room::reserved);
+    Journal::Place second;
+    REQUIRE_FALSE(journal.commit({&raw, 1}, cost, false, second));
+    written->settle_in(second.segment);
+    journal.show(second);
+    disk.remove_directory();
+    REQUIRE(journal.sync());
+    REQUIRE_FALSE(journal.recover({&raw, 1}));
+    CHECK(rest_of(journal, hall.memory) == Sequences{1, 2});
+  }
+
+  TEST_CASE("journal: what is broken in a file that somebody has removed is not kept, though no feeder tells of it") {
+    Hall hall;
+    MemoryDisk disk(1);
+    Journal journal(disk, {.run = {}, .limit_bytes = kLimit, .log = {}});
+    const Journal::Place first = put_on_disk(journal, hall.block(), 1);
+    const Journal::Place broken = put_on_disk(journal, hall.block(), 2);
+    journal.show(first);
+    journal.show(broken);
+    for (std::uint64_t next = 3, segment = first.segment; segment == first.segment; ++next) {
+      const Journal::Place place = put_on_disk(journal, hall.block(512), next * 1000);
+      journal.show(place);
+      segment = place.segment;
+    }
+    const std::string name = segment_name(first.segment);
+    std::string bytes = disk.bytes(name);
+    bytes[broken.begin + kCommitFrame + kEventFrame] ^= 1;
+    disk.replace(name, bytes);
+    disk.remove_file(name);
+    REQUIRE_FALSE(journal.look_for_names());
+    CHECK(journal.nameless() == 1);
+    Journal::Backlog backlog;
+    journal.read_backlog(1, 4096, hall.memory, backlog);
+    CHECK(backlog.lost == 1);
+    CHECK(backlog.events.front().sequence == 1);
+    CHECK(journal.nameless() == 0);
+  }
+
   TEST_CASE("journal: what is fed while its segment is copied out of a removed directory is fed once") {
     Hall hall;
     MemoryDisk disk(1);

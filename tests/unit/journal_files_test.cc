@@ -18,7 +18,12 @@ TEST_SUITE("journal") {
     {
       Journal journal(disk, {.run = {}, .limit_bytes = kLimit, .log = {}});
       const Block::Owner block = hall.block(2);
-      const Journal::Place place = put_on_disk(journal, block, 1);
+      block->number({}, 1);
+      Block* const unsynced = block.get();
+      const std::uint64_t cost = Journal::cost(block->body().size(), 2);
+      REQUIRE(journal.try_reserve(cost) == Journal::Room::reserved);
+      Journal::Place place;
+      REQUIRE(!journal.commit({&unsynced, 1}, cost, false, place));
       journal.show(place);
       block->settle_in(place.segment);
       original = segment_name(place.segment);
@@ -32,7 +37,6 @@ TEST_SUITE("journal") {
       REQUIRE(commit(journal, next, 3, nowhere));
       disk.fail({.call = Call::sync_directory, .nth = 2});  // the first is for the draft
       disk.fail({.call = Call::unlink, .lasts = true, .where = [&](std::string_view name) { return name == copies; }});
-      Block* const unsynced = block.get();
       REQUIRE(journal.recover({&unsynced, 1}));
       REQUIRE(disk.bytes_if_there(copies));
       const std::uint64_t created = disk.calls(Call::create);
@@ -81,7 +85,7 @@ TEST_SUITE("journal") {
 
     const std::string payload(1000, 'x');
     std::uint64_t sequence = 2;
-    for (Journal::Place last = begin; last.end + 2 * payload.size() < size; ++sequence) {
+    for (Journal::Place last = begin; last.end + 2 * payload.size() + kTailRoom + kBlock < size; ++sequence) {
       last = put_on_disk(
           journal, block_of(hall.memory, hall.door, std::vector{event_of(payload)}, {.frame = kEventFrame}), sequence);
       REQUIRE(last.segment == begin.segment);

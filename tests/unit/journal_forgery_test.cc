@@ -12,6 +12,7 @@
 #include "journal/journal.h"
 #include "model/memory_disk.h"
 #include "sluice/error.h"
+#include "sluice/journal.h"
 #include "unit/journal_hand.h"
 #include "unit/journal_trial.h"
 
@@ -210,18 +211,43 @@ TEST_CASE("journal forgery: a journal of a newer version is refused, and not a b
   }
 }
 
-TEST_CASE("journal forgery: a newer version whose checksum does not fit is damage") {
+TEST_CASE("journal forgery: a newer version in one header alone, whose checksum does not fit, is damage") {
   const Specimen& of = specimen();
   Trials trials(of);
   for (const Segment& segment : of.segments) {
-    const std::string& bytes = of.files.at(segment.name());
     for (const std::uint64_t at : {std::uint64_t{0}, format::kSecondHeader}) {
       std::string number(4, '\0');
       number[0] = static_cast<char>(format::kVersion + 1);
       trials.of(fmt::format("{} at {}", segment.name(), at), overwrite(of, segment.name(), at + 8, number));
     }
-    std::string spoilt = bytes;
-    spoilt[8] = spoilt[format::kSecondHeader + 8] = static_cast<char>(format::kVersion + 1);
-    trials.of(segment.name() + " both", overwrite(of, segment.name(), 0, spoilt.substr(0, format::kFirstCommit)));
+  }
+}
+
+TEST_CASE("journal forgery: another version with a longer header is refused, and not a byte of it is touched") {
+  for (const std::uint32_t version : {format::kVersion + 1, format::kVersion + 7, 0U}) {
+    for (const std::string& name : segments_of(specimen())) {
+      INFO(name, " version ", version);
+      Files files = specimen().files;
+      std::string& bytes = files.at(name);
+      for (const std::uint64_t at : {std::uint64_t{0}, format::kSecondHeader}) {
+        // Its checksum stands somewhere else.
+        bytes.replace(at + 8, sizeof version, reinterpret_cast<const char*>(&version), sizeof version);
+        bytes.replace(at + format::kHeaderSize - 8, 200, std::string(200, 'n'));
+      }
+      model::MemoryDisk disk(1);
+      for (const auto& [file, content] : files) disk.replace(file, content);
+      const std::string said = refusal_of(disk);
+      CHECK(said.find(fmt::format("{} is of version {}", name, version)) != std::string::npos);
+      Files after;
+      for (const std::string& file : disk.names()) after[file] = disk.bytes(file);
+      CHECK(after == files);
+      CHECK(disk.changing_calls() == 0);
+
+      const Shelf shelf(files);
+      const sluice::JournalView view(shelf.state_dir());
+      CHECK_FALSE(view.whole());
+      CHECK(std::ranges::count(view.segments(), sluice::JournalSegment::State::newer, &sluice::JournalSegment::state) ==
+            1);
+    }
   }
 }

@@ -21,11 +21,13 @@ class JournalHand {
   static constexpr std::uint64_t kLimit = std::uint64_t{512} << 10U;  // the least: segments of 64 KiB
 
   // Each life has a run of its own.
-  JournalHand(sluice::Disk& disk, std::uint64_t life, sluice::LogHook log = {})
+  JournalHand(sluice::Disk& disk, std::uint64_t life, sluice::LogHook log = {}, std::uint64_t limit = kLimit)
       : run_(run_of(life)),
-        journal_(disk, {.run = run_, .limit_bytes = kLimit, .spill_bytes = 0, .log = std::move(log)}) {}
+        journal_(disk, {.run = run_, .limit_bytes = limit, .spill_bytes = 0, .log = std::move(log)}) {}
 
   [[nodiscard]] sluice::journal::Journal& journal() { return journal_; }
+  // For what it reads, which may be kept until the journal is gone.
+  [[nodiscard]] sluice::BlockMemory& memory() { return memory_; }
   [[nodiscard]] std::uint64_t next_sequence() const { return sequence_; }
   [[nodiscard]] const sluice::RunId& run() const { return run_; }
   [[nodiscard]] static sluice::RunId run_of(std::uint64_t life) {

@@ -26,7 +26,7 @@ struct Hole {
 [[nodiscard]] std::string to_string(const Hole& hole);
 
 struct Record {
-  enum class Kind : std::uint8_t { header, begin, event, end, footer, settles } kind = Kind::header;
+  enum class Kind : std::uint8_t { header, begin, event, end, footer, settles, header_copy } kind = Kind::header;
   std::uint64_t offset = 0, size = 0;  // without padding
   std::uint64_t sequence = 0;          // of an event
   std::string payload = {};
@@ -41,7 +41,8 @@ struct Segment {
   sluice::RunId run;
   bool copies = false;
   std::vector<Record> records;  // by offset, headers included
-  std::vector<Record> settles;  // of its settled file
+  std::vector<Record> settles;  // of its settled file, the header's copy first
+  std::uint64_t made_size = 0;  // as its header's copy has it
   std::uint64_t named_by = 0;   // the segment whose header says where this one ends; 0: none
   std::uint64_t named_end = 0, named_synced = 0;
 

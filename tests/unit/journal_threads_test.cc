@@ -29,6 +29,9 @@ using namespace journal_support;
 
 namespace {
 
+// A stop without time of its own that still gets the disk to do what it can, however slow the machine is.
+constexpr Pace kPatientAtTheEnd{.checkpoint = std::chrono::seconds{30}};
+
 bool is_settled(std::string_view name) {
   const auto parsed = parse_name(name);
   return parsed && parsed->what == FileName::What::settled;
@@ -70,15 +73,17 @@ class Engine {
  public:
   using Verdicts = std::function<Verdict::Kind(const Delivery&)>;
 
-  Engine(const MemoryDisk& disk, Options options, Verdicts verdicts) : disk_(disk.same()) {
+  Engine(const MemoryDisk& disk, Options options, Verdicts verdicts, const Pace& pace = {}) : disk_(disk.same()) {
     options.workers = 1;
     options.journal_bytes = 2 * kLimit;
     options.queue_bytes = kLimit / 4;
     options.queue_events = std::min<std::size_t>(options.queue_events, 1024);
     options.retry_min = options.retry_max = 1ms;
     options.log = [](LogLevel, std::string_view) {};
-    auto sink = [seen = seen_, verdicts = std::move(verdicts)] { return std::make_unique<TestSink>(seen, verdicts); };
-    tracker_ = TrackerOnDisk::make(options, std::move(sink), disk_, {});
+    auto sink = [seen = seen_, verdicts = std::move(verdicts)](const SinkContext&) {
+      return std::make_unique<TestSink>(seen, verdicts);
+    };
+    tracker_ = TrackerOnDisk::make(options, std::move(sink), disk_, pace);
   }
   Tracker* operator->() { return tracker_.get(); }
   Tracker& operator*() { return *tracker_; }
@@ -160,16 +165,18 @@ TEST_SUITE("journal") {
   TEST_CASE("journal: a committer that is at the disk when the spill is wanted, and stopped meanwhile, still spills") {
     MemoryDisk disk(1);
     std::binary_semaphore at_disk(0), go_on(0);
-    std::atomic<bool> settling{false};
+    std::atomic<bool> settling{true};  // not yet: the file is begun with a copy of the header
     disk.on_call([&](Call call, std::string_view name) {
       if (call != Call::write || !is_settled(name) || settling.exchange(true)) return;
       at_disk.release();
       go_on.acquire();
     });
     auto rooms = std::make_shared<Rooms>(disk, Pace{.settle_every = 1ms});
+    settling.store(false);
     REQUIRE(rooms->try_straight() == Feeder::Straight::done);
     rooms->committer.submit(rooms->request([&](bool committed, const EventId&, const EventId& last) {
-      if (committed) rooms->committer.settle(1, last.sequence, 1);
+      const Settle one{1, last.sequence, 1};
+      if (committed) rooms->committer.settle({&one, 1});
     }));
     rooms->committer.run(rooms);
     REQUIRE(at_disk.try_acquire_for(10s));
@@ -274,7 +281,7 @@ TEST_SUITE("journal") {
       Options options;
       options.ack = ack;
       {
-        Engine engine(disk, options, not_yet);
+        Engine engine(disk, options, not_yet, kPatientAtTheEnd);
         REQUIRE(engine->track(event_of("a")) == Admit::accepted);
         disk.remove_directory();
         const Report report = engine->shutdown(0s);
@@ -287,12 +294,182 @@ TEST_SUITE("journal") {
     }
   }
 
+  TEST_CASE("journal: a file of the backlog that somebody removes is written anew, while it runs and at the stop") {
+    constexpr std::size_t kEvents = 200;
+    const std::string payload(4000, 'x');
+    const auto sealed = [](const MemoryDisk& disk) {
+      const auto names = disk.names();
+      std::vector<std::string> segments;
+      std::ranges::copy_if(names, std::back_inserter(segments), is_segment);
+      segments.pop_back();  // is written to
+      return segments;
+    };
+    for (const bool at_the_stop : {false, true}) {
+      CAPTURE(at_the_stop);
+      MemoryDisk disk(1);
+      Options options;
+      options.ack = Ack::synced;
+      options.overflow = Overflow::disk;
+      Pace pace = kPatientAtTheEnd;
+      pace.sync_every = at_the_stop ? 1h : 5ms;
+      std::uint64_t kept = 0;
+      {
+        Engine engine(disk, options, not_yet, pace);
+        for (std::size_t i = 0; i < kEvents; ++i) REQUIRE(engine->track(event_of(payload)) == Admit::accepted);
+        REQUIRE(sealed(disk).size() > 1);
+        const std::string victim = sealed(disk).front();
+        const std::uint64_t copies = disk.passed(Instant::after_create);
+        disk.remove_file(victim);
+        if (!at_the_stop) CHECK(eventually([&] { return disk.passed(Instant::after_create) > copies; }));
+        const Report report = engine->shutdown(0s);
+        CHECK(report.books.balanced());
+        CHECK(report.books.lost == 0);
+        kept = report.books.kept;
+        CHECK(kept == kEvents);
+      }
+      const auto next = killed(disk);
+      Engine engine(*next, options, deliver);
+      CHECK(engine.delivers(kEvents));
+      CHECK(engine->books().replayed == kept);
+    }
+  }
+
+  TEST_CASE("journal: what stands in files that are gone, and can be written nowhere, is lost, not kept") {
+    for (const Ack ack : {Ack::queued, Ack::written, Ack::synced}) {
+      CAPTURE(static_cast<int>(ack));
+      MemoryDisk disk(1);
+      Options options;
+      options.ack = ack;
+      Engine engine(disk, options, not_yet, kPatientAtTheEnd);
+      for (int i = 0; i < 30; ++i) REQUIRE(engine->track(event_of("a")) == Admit::accepted);
+      disk.remove_directory();
+      disk.fail({.call = Call::hold, .lasts = true});
+      const Report report = engine->shutdown(0s);
+      CHECK(report.books.lost == 30);
+      CHECK(report.books.kept == 0);
+      CHECK(report.books.balanced());
+      CHECK(report.disk_failed);
+    }
+  }
+
+  TEST_CASE("journal: an idle journal whose files somebody has removed is seen to be gone, and made anew") {
+    MemoryDisk disk(1);
+    Pace pace;
+    pace.sync_every = 5ms;
+    Engine engine(disk, {}, deliver, pace);
+    disk.fail({.call = Call::hold, .lasts = true});
+    disk.remove_directory();
+    CHECK(eventually([&] { return engine->disk_failed(); }));
+    disk.heal();
+    CHECK(eventually([&] { return !engine->disk_failed(); }));
+    CHECK(engine->track(event_of("a")) == Admit::accepted);
+    CHECK(engine->shutdown(10s).books.delivered == 1);
+  }
+
+  TEST_CASE(
+      "journal: while settles are being synced, requests are committed and answered, and a stop waits for the sync") {
+    MemoryDisk disk(1);
+    Options options;
+    options.ack = Ack::synced;
+    Pace pace;
+    pace.sync_every = 5ms;
+    pace.checkpoint = 10s;
+    std::atomic<bool> holds{true};
+    std::binary_semaphore at_disk(0), go_on(0);
+    disk.on_call([&](Call call, std::string_view name) {
+      if (call != Call::sync || !is_settled(name) || disk.passed(Instant::after_sync) == 0) return;
+      if (!holds.exchange(false)) return;
+      at_disk.release();
+      go_on.acquire();
+    });
+    {
+      Engine engine(disk, options, deliver, pace);
+      REQUIRE(engine->track(event_of("settled")) == Admit::accepted);
+      REQUIRE(at_disk.try_acquire_for(10s));
+      std::atomic<int> answered{0};
+      const std::vector<Event> behind(1, event_of("behind"));
+      const Receipt count = [&](const Outcome& outcome) { answered += outcome.answer == Admit::accepted ? 1 : 0; };
+      for (int i = 0; i < 3; ++i) CHECK(engine->track(behind, count) == Admit::accepted);
+      CHECK(eventually([&] { return answered.load() == 3; }));
+      go_on.release();
+      const Report report = engine->shutdown(10s);
+      CHECK(report.books.delivered == 4);
+      CHECK_FALSE(report.disk_failed);
+    }
+    disk.cut();
+    const auto next = disk.reboot();
+    Engine engine(*next, options, deliver);
+    CHECK(engine->books().replayed == 0);
+  }
+
+  TEST_CASE("journal: a disk that does not answer a sync of settles holds no stop behind its deadline, and is named") {
+    // Shared with threads that outlive the tracker.
+    struct Held {
+      std::atomic<bool> next{false};
+      std::binary_semaphore at_disk{0}, go_on{0};
+    };
+    const auto held = std::make_shared<Held>();
+    MemoryDisk disk(1);
+    disk.on_call([held](Call call, std::string_view name) {
+      if (call != Call::sync || !is_settled(name) || !held->next.exchange(false)) return;
+      held->at_disk.release();
+      held->go_on.acquire();
+    });
+    Options options;
+    options.ack = Ack::synced;
+    Pace pace;
+    pace.sync_every = 5ms;
+    {
+      Engine engine(disk, options, deliver, pace);
+      held->next = true;
+      REQUIRE(engine->track(event_of("settled")) == Admit::accepted);
+      REQUIRE(held->at_disk.try_acquire_for(10s));
+      const auto began = Clock::now();
+      const Report report = engine->shutdown(200ms);
+      CHECK(Clock::now() - began < 2s);
+      CHECK(report.disk_stuck);
+      CHECK(report.books.delivered == 1);
+      CHECK(report.books.balanced());
+    }
+    const std::uint64_t syncs = disk.calls(Call::sync);
+    held->go_on.release();
+    CHECK(eventually([&] { return disk.calls(Call::sync) > syncs; }));  // the committer ends as ever, with a checkpoint
+  }
+
+  TEST_CASE("journal: a sync of settles that fails is made good before the stop says that they are on disk") {
+    for (std::uint64_t seed = 1; seed <= 12; ++seed) {  // what a failed sync loses is up to chance
+      CAPTURE(seed);
+      MemoryDisk disk(seed);
+      Options options;
+      options.ack = Ack::synced;
+      Pace pace;
+      pace.sync_every = 5ms;
+      pace.checkpoint = 10s;
+      const auto all_but_held = [](const Delivery& event) {
+        return event.text() == "held" ? Verdict::try_again : Verdict::delivered;
+      };
+      {
+        Engine engine(disk, options, all_but_held, pace);
+        disk.fail({.call = Call::sync, .where = is_settled});
+        REQUIRE(engine->track(event_of("held")) == Admit::accepted);
+        REQUIRE(engine->track(event_of("a")) == Admit::accepted);
+        REQUIRE(engine.delivers(1));
+        REQUIRE(eventually([&] { return disk.failed_syncs(is_settled) == 1; }));
+        CHECK_FALSE(engine->shutdown(0s).disk_failed);
+      }
+      disk.cut();
+      const auto next = disk.reboot();
+      Engine engine(*next, options, not_yet);
+      CHECK(engine->books().replayed == 1);
+    }
+  }
+
   TEST_CASE("journal: a sync that fails once, at the very end, takes nothing with it") {
     MemoryDisk disk(1);
     Options options;
     options.ack = Ack::written;
     {
-      Engine engine(disk, options, not_yet);
+      Engine engine(disk, options, not_yet, kPatientAtTheEnd);
       REQUIRE(engine->track(event_of("a")) == Admit::accepted);
       disk.fail({.call = Call::sync, .where = is_segment});
       const Report report = engine->shutdown(0s);
@@ -317,6 +494,68 @@ TEST_SUITE("journal") {
     CHECK(report.books.delivered == 1);
     CHECK(report.disk_failed);
     CHECK(report.reason == Reason::fault);
+  }
+
+  TEST_CASE(
+      "journal: requests that wait for the disk leave the feeder its part of memory, and a backlog is delivered") {
+    constexpr std::size_t kEvents = 300;  // of 4000 bytes, several times what memory holds
+    const std::string payload(4000, 'x');
+    const std::vector<Event> one(1, event_of(payload));
+    for (const Overflow overflow : {Overflow::disk, Overflow::reject}) {
+      CAPTURE(static_cast<int>(overflow));
+      MemoryDisk disk(1);
+      Options options;
+      options.ack = Ack::synced;
+      options.overflow = Overflow::disk;
+      {
+        Engine engine(disk, options, not_yet);
+        for (std::size_t i = 0; i < kEvents; ++i) REQUIRE(engine->track(one) == Admit::accepted);
+        CHECK(engine->shutdown(0s).books.kept == kEvents);
+      }
+      const auto next = killed(disk);
+      std::atomic<bool> hangs{false}, delivers{false};
+      std::binary_semaphore at_disk(0), go_on(0);
+      next->on_call([&](Call call, std::string_view name) {
+        if (call != Call::sync || !is_segment(name) || !hangs.exchange(false)) return;
+        at_disk.release();
+        go_on.acquire();
+      });
+      options.overflow = overflow;
+      Engine engine(*next, options, [&](const Delivery&) {
+        while (!delivers) std::this_thread::sleep_for(100us);  // a sink that hangs, not a test that waits
+        return Verdict::delivered;
+      });
+      std::size_t passing = 0;
+      const auto fill = [&] {
+        while (engine->track(one, [](const Outcome&) {}) == Admit::accepted) ++passing;
+      };
+      hangs = true;
+      fill();
+      REQUIRE(at_disk.try_acquire_for(10s));
+      fill();
+      delivers = true;
+      CHECK(eventually([&] {
+        fill();
+        return engine.delivered().size() == kEvents;
+      }));
+      CHECK(passing >= 10);
+      go_on.release();
+      CHECK(engine.delivers(kEvents + passing));
+      CHECK(engine->shutdown(10s).books.balanced());
+    }
+  }
+
+  TEST_CASE("journal: what is written and not synced never fills the passage: much of it is synced before its time") {
+    constexpr std::size_t kEvents = 2000;  // a few bytes each, and several times what memory holds of them
+    MemoryDisk disk(1);
+    Options options;
+    options.ack = Ack::written;
+    options.overflow = Overflow::disk;
+    options.queue_events = 1;
+    Engine engine(disk, options, not_yet, {.sync_every = 1h});
+    const std::vector<Event> one(1, event_of("x"));
+    for (std::size_t i = 0; i < kEvents; ++i) REQUIRE(engine->wait_track(one, Clock::now() + 10s) == Admit::accepted);
+    CHECK(engine->shutdown(0s).books.kept == kEvents);
   }
 
   TEST_CASE("journal: who waits for room is refused once, however often he looked") {

@@ -1,9 +1,11 @@
 // Starting and stopping: the door, the gate, the claim, the table of phases, the coordinator.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <optional>
 #include <random>
 #include <thread>
 #include <vector>
@@ -12,6 +14,7 @@
 #include "lifecycle/shutdown.h"
 #include "sluice/gate.h"
 #include "sluice/phase.h"
+#include "unit/blocked.h"
 #include "workers/claim.h"
 
 using namespace sluice;
@@ -28,15 +31,6 @@ Ticket admitted(Admission& door, std::size_t events, std::size_t bytes) {
 
 Admit refusal(std::variant<Ticket, Admit> answer) {
   return std::holds_alternative<Ticket>(answer) ? Admit::accepted : std::get<Admit>(answer);
-}
-
-// Waits, with a limit, until the condition holds.
-template <typename Condition>
-bool eventually(Condition holds) {
-  for (const auto end = Clock::now() + 10s; Clock::now() < end; std::this_thread::yield()) {
-    if (holds()) return true;
-  }
-  return false;
 }
 
 }  // namespace
@@ -87,31 +81,113 @@ TEST_SUITE("lifecycle") {
     Admission door(10, 1000);
     const Ticket ticket = admitted(door, 1, 1);
     door.close();
-    std::atomic<bool> ended{false};
-    std::jthread waiter([&] {
-      CHECK_FALSE(door.wait_empty(Clock::now() + 1h));
-      ended = true;
-    });
+    bool empty = true;
+    test::Blocker waiter([&] { empty = door.wait_empty(Clock::now() + 20s); });
+    CHECK(waiter.waits());
     door.hasten(Clock::now());
-    CHECK(eventually([&] { return ended.load(); }));
+    CHECK(waiter.ends());
+    CHECK_FALSE(empty);
   }
 
-  TEST_CASE("admission: who waits for room gets it when it comes, is told of the close, and gives up at its deadline") {
+  TEST_CASE("admission: who waits for room gives up at its deadline, and is told of the close") {
+    Admission door(1, 1000);
+    const Ticket ticket = admitted(door, 1, 1);
+    CHECK(refusal(door.wait_admit(1, 1, Clock::now() + 1ms)) == Admit::full);
+    Admit got = Admit::accepted;
+    test::Blocker waiter([&] { got = refusal(door.wait_admit(1, 1, Clock::now() + 20s)); });
+    REQUIRE(waiter.waits());
+    door.close();
+    CHECK(waiter.ends());
+    CHECK(got == Admit::closed);
+  }
+
+  TEST_CASE("admission: who waits for events is woken by the one that leaves") {
+    for (const bool by_itself : {false, true}) {  // its bytes go with it, or are still out
+      CAPTURE(by_itself);
+      Admission door(1, 1000);
+      Ticket ticket = admitted(door, 1, 1);
+      Admit got = Admit::full;
+      test::Blocker waiter([&] { got = refusal(door.wait_admit(1, 1, Clock::now() + 20s)); });
+      REQUIRE(waiter.waits());
+      if (by_itself) {
+        ticket.give_back_events();
+      } else {
+        ticket = Ticket();
+      }
+      CHECK(waiter.ends());
+      CHECK(got == Admit::accepted);
+    }
+  }
+
+  TEST_CASE("admission: who waits for bytes is woken by those that come back, of either kind") {
+    for (const bool passes : {false, true}) {
+      CAPTURE(passes);
+      Admission door(10, 1000, 250);
+      auto answer = passes ? door.try_pass(1, 1000) : door.try_admit(1, 750);  // all of the window
+      REQUIRE(std::holds_alternative<Ticket>(answer));
+      std::get<Ticket>(answer).give_back_events();
+      Admit got = Admit::full;
+      test::Blocker waiter([&] { got = refusal(door.wait_admit(1, 750, Clock::now() + 20s)); });
+      REQUIRE(waiter.waits());
+      answer = Admit::full;
+      CHECK(waiter.ends());
+      CHECK(got == Admit::accepted);
+    }
+  }
+
+  TEST_CASE("admission: who still waits is woken when another has given up") {
     Admission door(1, 1000);
     auto ticket = std::make_optional(admitted(door, 1, 1));
+    Admit got = Admit::full;
+    test::Blocker waiter([&] { got = refusal(door.wait_admit(1, 1, Clock::now() + 20s)); });
+    REQUIRE(waiter.waits());
     CHECK(refusal(door.wait_admit(1, 1, Clock::now() + 1ms)) == Admit::full);
-
-    std::atomic<int> got{-1};
-    std::jthread waiter([&] { got = static_cast<int>(refusal(door.wait_admit(1, 1, Clock::now() + 1h))); });
+    REQUIRE(waiter.waits());
     ticket.reset();
-    CHECK(eventually([&] { return got.load() == static_cast<int>(Admit::accepted); }));
-    waiter.join();
+    CHECK(waiter.ends());
+    CHECK(got == Admit::accepted);
+  }
 
-    const Ticket again = admitted(door, 1, 1);
-    got = -1;
-    std::jthread other([&] { got = static_cast<int>(refusal(door.wait_admit(1, 1, Clock::now() + 1h))); });
+  TEST_CASE("admission: the wait for the last event ends with it, and not with the one before") {
+    Admission door(10, 1000);
+    auto first = std::make_optional(admitted(door, 1, 1));
+    auto last = std::make_optional(admitted(door, 1, 1));
     door.close();
-    CHECK(eventually([&] { return got.load() == static_cast<int>(Admit::closed); }));
+    bool empty = false;
+    test::Blocker waiter([&] { empty = door.wait_empty(Clock::now() + 20s); });
+    REQUIRE(waiter.waits());
+    first.reset();
+    CHECK_FALSE(door.wait_empty(Clock::now()));
+    CHECK(waiter.waits());
+    last.reset();
+    CHECK(waiter.ends());
+    CHECK(empty);
+  }
+
+  TEST_CASE("admission: the wait for the last event ends with one that passes") {
+    Admission door(10, 1000, 250);
+    auto passing = door.try_pass(1, 1);
+    auto window = std::make_optional(admitted(door, 1, 1));
+    door.close();
+    bool empty = false;
+    test::Blocker waiter([&] { empty = door.wait_empty(Clock::now() + 20s); });
+    REQUIRE(waiter.waits());
+    window.reset();
+    CHECK(waiter.waits());
+    passing = Admit::full;
+    CHECK(waiter.ends());
+    CHECK(empty);
+  }
+
+  TEST_CASE("admission: a second hasten never gives time back") {
+    Admission door(10, 1000);
+    const Ticket ticket = admitted(door, 1, 1);
+    door.hasten(Clock::now());
+    door.hasten(Clock::now() + 20s);
+    bool empty = true;
+    test::Blocker waiter([&] { empty = door.wait_empty(Clock::now() + 20s); });
+    CHECK(waiter.ends());  // within 10 s
+    CHECK_FALSE(empty);
   }
 
   TEST_CASE("admission: who watches hears of what came back, of a nudge and of the close, and of nothing else") {
@@ -208,7 +284,7 @@ TEST_SUITE("lifecycle") {
     for (; rounds < 100000 && (kept < 100 || rounds - kept < 100); ++rounds) {
       Claim claim;
       claim.take();
-      claim.enter_sink();
+      REQUIRE(claim.enter_sink());
       bool worker_won = false;
       std::jthread worker([&] {
         worker_won = claim.answer();
@@ -217,7 +293,7 @@ TEST_SUITE("lifecycle") {
       // A thread takes some 20 to 100 µs to get going.
       const auto at = Clock::now() + std::chrono::microseconds(random() % 200);
       while (Clock::now() < at) static_cast<void>(claim.state());
-      const bool coordinator_won = claim.keep();
+      const bool coordinator_won = claim.keep(Clock::now());
       worker.join();
       REQUIRE(worker_won != coordinator_won);
       kept += coordinator_won ? 1 : 0;
@@ -226,12 +302,56 @@ TEST_SUITE("lifecycle") {
     CHECK(rounds - kept >= 100);
   }
 
+  TEST_CASE(
+      "claim: what a worker has taken by the deadline never gets into its sink, nor what it has there to its books") {
+    Claim taken;
+    taken.take();
+    CHECK(taken.keep(Clock::now()));
+    CHECK_FALSE(taken.enter_sink());
+    Claim in_sink;
+    in_sink.take();
+    REQUIRE(in_sink.enter_sink());
+    CHECK(in_sink.keep(Clock::now()));
+    CHECK_FALSE(in_sink.bury());
+    CHECK_FALSE(in_sink.answer());
+    Claim idle;
+    CHECK_FALSE(idle.keep(Clock::now()));
+  }
+
   TEST_CASE("phase: every phase answers everything, and none goes back") {
     for (int p = 0; p <= static_cast<int>(Phase::stopped); ++p) {
       for (int h = 0; h <= static_cast<int>(Happening::reported); ++h) {
         const Step answer = step(static_cast<Phase>(p), static_cast<Happening>(h));
         CHECK(static_cast<int>(answer.next) >= p);
         if (answer.response == Response::ignore) CHECK(answer.next == static_cast<Phase>(p));
+      }
+    }
+  }
+
+  TEST_CASE("phase: what happens in a phase where it means nothing changes nothing, and each step has its own cause") {
+    // The whole way of a stop, and what else leads on: from where, by what, where to. All other pairs stay.
+    struct Way {
+      Phase from;
+      Happening by;
+      Phase to;
+    };
+    using enum Phase;
+    using enum Happening;
+    constexpr std::array kWays{
+        Way{starting, ready, running}, Way{starting, term, closing},        Way{starting, second_term, closing},
+        Way{starting, fault, expired}, Way{running, term, closing},         Way{running, second_term, closing},
+        Way{running, fault, closing},  Way{closing, door_closed, draining}, Way{closing, deadline, expired},
+        Way{closing, fault, expired},  Way{draining, drained, stopped},     Way{draining, deadline, expired},
+        Way{draining, fault, expired}, Way{expired, reported, stopped}};
+    for (int p = 0; p <= static_cast<int>(stopped); ++p) {
+      for (int h = 0; h <= static_cast<int>(reported); ++h) {
+        CAPTURE(p);
+        CAPTURE(h);
+        const auto from = static_cast<Phase>(p);
+        const auto by = static_cast<Happening>(h);
+        const auto* const way =
+            std::ranges::find_if(kWays, [&](const Way& one) { return one.from == from && one.by == by; });
+        CHECK(step(from, by).next == (way == kWays.end() ? from : way->to));
       }
     }
   }
@@ -258,21 +378,19 @@ TEST_SUITE("lifecycle") {
     CHECK_FALSE(stop.hastened());
     stop.hasten(now + 1s);
     CHECK(stop.hastened());
-    std::jthread other([&] { CHECK(stop.wait_report().books.accepted == 7); });
+  }
+
+  TEST_CASE("coordinator: others that asked for the stop wait for its report") {
+    ShutdownCoordinator stop;
+    CHECK(stop.begin(Clock::now() + 1h));
+    std::uint64_t accepted = 0;
+    test::Blocker other([&] { accepted = stop.wait_report().books.accepted; });
+    REQUIRE(other.waits());
     Report report;
     report.books.accepted = 7;
     stop.finish(report);
-  }
-
-  TEST_CASE("coordinator: a stop cuts a backoff that is under way") {
-    ShutdownCoordinator stop;
-    static_cast<void>(stop.on(Happening::ready));
-    std::atomic<bool> over{false};
-    std::jthread worker([&] {
-      stop.wait_backoff(1h);
-      over = true;
-    });
-    CHECK(stop.begin(Clock::now() + 100ms));  // a tenth of it: 10 ms
-    CHECK(eventually([&] { return over.load(); }));
+    CHECK(other.ends());
+    CHECK(accepted == 7);
+    CHECK(stop.wait_report().books.accepted == 7);
   }
 }

@@ -334,6 +334,30 @@ TEST_CASE("memory_disk: a failed sync loses pages, and the next one, which succe
   CHECK(read_again);
 }
 
+TEST_CASE(
+    "memory_disk: a failed sync destroys a sector of what it was to replace, if it is asked to, and no other block") {
+  for (const bool asked : {false, true}) {
+    bool destroyed = false;
+    for (std::uint64_t seed = 0; seed < kSeeds; ++seed) {
+      MemoryDisk disk(seed);
+      if (asked) disk.destroy_what_fails([](std::string_view name) { return name == "a"; });
+      const auto file = synced(disk, "a", blocks('0', 2));
+      REQUIRE_FALSE(write(*file, kBlock + 100, "1"));
+      disk.fail({.call = Call::sync});
+      CHECK(file->sync() == std::errc::io_error);
+      CHECK((disk.destroyed([](std::string_view) { return true; }) > 0) <= asked);
+      disk.cut();
+      const std::string survived = disk.reboot()->bytes("a");
+      CHECK(survived.substr(0, kBlock) == blocks('0', 1));
+      const auto is_noise = [](char byte) { return byte != '0' && byte != '1'; };
+      const auto noise = std::ranges::count_if(survived, is_noise);
+      CHECK(noise <= static_cast<std::ptrdiff_t>(model::kSector));
+      destroyed = destroyed || noise > 0;
+    }
+    CHECK(destroyed == asked);
+  }
+}
+
 TEST_CASE("memory_disk: what is written anew after a failed sync is synced like anything else") {
   const auto all = outcomes("a", [](MemoryDisk& disk) {
     const auto file = synced(disk, "a", "");
@@ -428,6 +452,22 @@ TEST_CASE("memory_disk: files of a removed directory go on working, without link
   CHECK_FALSE(disk.open("b", Disk::Open::create, other));
   disk.cut();
   CHECK_FALSE(has(*disk.reboot(), "a"));
+}
+
+TEST_CASE("memory_disk: a file that was removed alone goes on working, without links, and does not come back") {
+  MemoryDisk disk(1);
+  const auto file = synced(disk, "a", "x");
+  const auto other = synced(disk, "b", "y");
+  disk.remove_file("a");
+  CHECK_FALSE(write(*file, 0, "z"));
+  CHECK_FALSE(file->sync());
+  DiskFile::Stat stat;
+  REQUIRE_FALSE(file->stat(stat));
+  CHECK(stat.links == 0);
+  REQUIRE_FALSE(other->stat(stat));
+  CHECK(stat.links == 1);
+  disk.cut();
+  CHECK(disk.reboot()->names() == std::vector<std::string>{"b"});
 }
 
 TEST_CASE("memory_disk: a file that is not in the removed directory keeps its name") {

@@ -264,13 +264,25 @@ TEST_CASE("metrics: every name of the design is there, with its type, help and l
     types.insert(text.substr(at + 7, end - at - 7));
     at = end;
   }
-  CHECK(types == std::set<std::string>{"sluice_accepted_total counter", "sluice_delivered_total counter",
-                                       "sluice_dead_total counter", "sluice_lost_total counter",
-                                       "sluice_replayed_total counter", "sluice_refused_total counter",
-                                       "sluice_kept gauge", "sluice_queue_events gauge", "sluice_queue_bytes gauge",
-                                       "sluice_in_flight gauge", "sluice_journal_bytes gauge", "sluice_workers gauge",
-                                       "sluice_worker_busy_seconds_total counter", "sluice_batch_events histogram",
-                                       "sluice_sink_seconds histogram", "sluice_commit_seconds histogram",
+  CHECK(types == std::set<std::string>{"sluice_accepted_total counter",
+                                       "sluice_delivered_total counter",
+                                       "sluice_dead_total counter",
+                                       "sluice_lost_total counter",
+                                       "sluice_replayed_total counter",
+                                       "sluice_refused_total counter",
+                                       "sluice_kept gauge",
+                                       "sluice_queue_events gauge",
+                                       "sluice_queue_bytes gauge",
+                                       "sluice_in_flight gauge",
+                                       "sluice_retry_events gauge",
+                                       "sluice_sink_failing gauge",
+                                       "sluice_journal_bytes gauge",
+                                       "sluice_journal_unreadable_bytes gauge",
+                                       "sluice_workers gauge",
+                                       "sluice_worker_busy_seconds_total counter",
+                                       "sluice_batch_events histogram",
+                                       "sluice_sink_seconds histogram",
+                                       "sluice_commit_seconds histogram",
                                        "sluice_drain_seconds_left gauge"});
   for (const std::string& type : types) {
     CHECK(text.find("# HELP " + type.substr(0, type.find(' ')) + " ") != std::string::npos);
@@ -290,21 +302,35 @@ TEST_CASE("metrics: the text says what the numbers say, and refusals at the door
   metrics.books = {.accepted = 20, .delivered = 10, .dead = 3, .kept = 5, .lost = 2, .replayed = 4};
   metrics.refused = {.full = 1, .too_large = 2, .closed = 3, .failed = 4, .unknown = 5};
   metrics.worker_busy = {1500ms};
+  metrics.retry_events = 6;
+  metrics.sink_failing = true;
   metrics.batch_events = {.bounds = {1, 2}, .counts = {3, 0, 4}, .sum = 43};
   sluiced::admin::Edge edge;
   edge.refused["full"] = 10;
   edge.refused["mal\"for\\med\n"] = 7;  // not a reason of ours; but no label may end a line
   edge.drain_left = 2500ms;
   const std::string text = sluiced::admin::metrics_text(metrics, edge);
-  for (const char* const line :
-       {"sluice_accepted_total 20", "sluice_delivered_total 10", "sluice_dead_total 3", "sluice_kept 5",
-        "sluice_lost_total 2", "sluice_replayed_total 4", "sluice_refused_total{reason=\"full\"} 11",
-        "sluice_refused_total{reason=\"too_large\"} 2", "sluice_refused_total{reason=\"closed\"} 3",
-        "sluice_refused_total{reason=\"failed\"} 4", "sluice_refused_total{reason=\"unknown\"} 5",
-        R"(sluice_refused_total{reason="mal\"for\\med\n"} 7)", "sluice_worker_busy_seconds_total{worker=\"0\"} 1.5",
-        "sluice_batch_events_bucket{le=\"1\"} 3", "sluice_batch_events_bucket{le=\"2\"} 3",
-        "sluice_batch_events_bucket{le=\"+Inf\"} 7", "sluice_batch_events_count 7", "sluice_batch_events_sum 43",
-        "sluice_drain_seconds_left 2.5"}) {
+  for (const char* const line : {"sluice_accepted_total 20",
+                                 "sluice_delivered_total 10",
+                                 "sluice_dead_total 3",
+                                 "sluice_kept 5",
+                                 "sluice_lost_total 2",
+                                 "sluice_retry_events 6",
+                                 "sluice_sink_failing 1",
+                                 "sluice_replayed_total 4",
+                                 "sluice_refused_total{reason=\"full\"} 11",
+                                 "sluice_refused_total{reason=\"too_large\"} 2",
+                                 "sluice_refused_total{reason=\"closed\"} 3",
+                                 "sluice_refused_total{reason=\"failed\"} 4",
+                                 "sluice_refused_total{reason=\"unknown\"} 5",
+                                 R"(sluice_refused_total{reason="mal\"for\\med\n"} 7)",
+                                 "sluice_worker_busy_seconds_total{worker=\"0\"} 1.5",
+                                 "sluice_batch_events_bucket{le=\"1\"} 3",
+                                 "sluice_batch_events_bucket{le=\"2\"} 3",
+                                 "sluice_batch_events_bucket{le=\"+Inf\"} 7",
+                                 "sluice_batch_events_count 7",
+                                 "sluice_batch_events_sum 43",
+                                 "sluice_drain_seconds_left 2.5"}) {
     CHECK_MESSAGE(has_line(text, line), line);
   }
 }

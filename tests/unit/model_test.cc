@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <functional>
 #include <set>
 #include <sstream>
 #include <stdexcept>
@@ -32,13 +33,15 @@ struct Wrong {
   bool forgets_settles = false;  // says they are synced
   bool hands_out_twice = false;
   bool trusts_the_cache = false;  // for the events of the last life
+  bool settles_at_once = false;   // under `written`, what its sink has not synced
 };
 
 std::uint64_t check(std::string_view text) { return Oracle::hash(text); }
 
 class ToyJournal final : public Life {
  public:
-  ToyJournal(MemoryDisk& disk, std::uint64_t life, Wrong wrong) : disk_(disk), wrong_(wrong) {
+  ToyJournal(MemoryDisk& disk, const Setup& setup, std::uint64_t life, Wrong wrong)
+      : disk_(disk), wrong_(wrong), sync_sink_(setup.ack == sluice::Ack::written ? setup.sync_sink : nullptr) {
     run_.bytes[15] = wrong.counts_on ? 1 : static_cast<std::uint8_t>(life + 1);
     must(disk.hold());
     std::vector<std::string> names;
@@ -93,10 +96,15 @@ class ToyJournal final : public Life {
   }
 
   void settle(std::span<const EventId> ids) override {
-    for (const EventId& id : ids) {
-      const std::string text = to_string(id);
-      settles_ += text + ' ' + std::to_string(check(text)) + '\n';
-    }
+    withheld_.insert(withheld_.end(), ids.begin(), ids.end());
+    if (!sync_sink_ || wrong_.settles_at_once) settle_withheld();
+  }
+  bool sync_sink() override {
+    if (wrong_.settles_at_once) return true;  // it never asks
+    const bool synced = !sync_sink_ || sync_sink_(withheld_);
+    if (synced) settle_withheld();
+    withheld_.clear();
+    return synced;
   }
   void write_settles() override {
     if (done_failed_ || settles_.empty()) return;
@@ -113,6 +121,7 @@ class ToyJournal final : public Life {
   bool all_taken() override { return backlog_.empty(); }
   Stop close(std::span<const Asked> requests, std::vector<Answer>& answers, const Deliver& /*deliver*/) override {
     if (!requests.empty()) answers = commit(requests);
+    static_cast<void>(sync_sink());
     write_settles();
     return {.for_good = sync_settles() && !failed_, .accounted = true};
   }
@@ -124,6 +133,13 @@ class ToyJournal final : public Life {
   static bool write(DiskFile& file, std::uint64_t offset, std::string_view text) {
     const std::span<const std::byte> piece = std::as_bytes(std::span(text));
     return !file.write(offset, {&piece, 1});
+  }
+  void settle_withheld() {
+    for (const EventId& id : withheld_) {
+      const std::string text = to_string(id);
+      settles_ += text + ' ' + std::to_string(check(text)) + '\n';
+    }
+    withheld_.clear();
   }
   std::string content(const std::string& name) {
     std::unique_ptr<DiskFile> file;
@@ -188,6 +204,8 @@ class ToyJournal final : public Life {
 
   MemoryDisk& disk_;
   const Wrong wrong_;
+  const std::function<bool(std::span<const EventId>)> sync_sink_;  // `written`
+  std::vector<EventId> withheld_;                                  // until the sink was synced
   RunId run_;
   std::uint64_t next_ = 1, taken_ = 0;
   std::unique_ptr<DiskFile> log_, done_;
@@ -198,7 +216,8 @@ class ToyJournal final : public Life {
   bool failed_ = false, done_failed_ = false;
 };
 
-constexpr Menu kMenu = {.damage = false};  // it does not tell what it lost
+// It does not tell what it lost, nor does it open on a disk that fails.
+constexpr Menu kMenu = {.damage = false, .bad_starts = false};
 
 // What the model says of this journal, over so many seeds, until it has something to say.
 Judgement judge(Wrong wrong, std::uint64_t seeds) {
@@ -206,8 +225,8 @@ Judgement judge(Wrong wrong, std::uint64_t seeds) {
   for (std::uint64_t seed = 0; seed < seeds && all.complaints.empty(); ++seed) {
     all += run_scenario(
         seed,
-        [&](MemoryDisk& disk, const Setup&, std::uint64_t life, std::uint64_t) {
-          return std::make_unique<ToyJournal>(disk, life, wrong);
+        [&](MemoryDisk& disk, const Setup& setup, std::uint64_t life, std::uint64_t) {
+          return std::make_unique<ToyJournal>(disk, setup, life, wrong);
         },
         kMenu);
   }
@@ -279,11 +298,15 @@ TEST_CASE("model: a journal that delivers what a kill left in the page cache onl
   CHECK_FALSE(judge({.trusts_the_cache = true}, kMost).complaints.empty());
 }
 
+TEST_CASE("model: a journal that settles what its sink has not synced is convicted") {
+  CHECK_FALSE(judge({.settles_at_once = true}, kMost).complaints.empty());
+}
+
 TEST_CASE("model: the same seed judges the same") {
   std::string first, second;
   const auto into = [](std::string& text) { return [&text](std::string_view line) { text.append(line) += '\n'; }; };
-  const Starter start = [](MemoryDisk& disk, const Setup&, std::uint64_t life, std::uint64_t) {
-    return std::make_unique<ToyJournal>(disk, life, Wrong{});
+  const Starter start = [](MemoryDisk& disk, const Setup& setup, std::uint64_t life, std::uint64_t) {
+    return std::make_unique<ToyJournal>(disk, setup, life, Wrong{});
   };
   CHECK(run_scenario(7, start, kMenu, into(first)).complaints.empty());
   CHECK(run_scenario(7, start, kMenu, into(second)).complaints.empty());
@@ -371,7 +394,7 @@ TEST_CASE("model: the sink says delivered for nothing that a power cut can take"
     disk.end_at_call(End::power_cut, 1 + seed % 40, static_cast<Moment>(seed % 3));
     for (std::uint64_t i = 0; !disk.ended(); ++i) {
       try {
-        SinkFile sink(disk);
+        SinkFile sink(disk, SinkFile::Syncs::by_itself);
         if (i % 3 == 0) disk.fail({.call = i % 2 == 0 ? Call::sync : Call::write, .nth = 2});
         for (std::uint64_t batch = 0; batch < 4 && !disk.ended(); ++batch) {
           const std::vector<Handed> events = {{id(1, 8 * i + 2 * batch), "x"}, {id(1, 8 * i + 2 * batch + 1), "y"}};

@@ -111,7 +111,10 @@ TEST_CASE("quantity: what is said of a value is read back as that value") {
 TEST_CASE("options: without flags everything is as the help says") {
   const Options options = accept({});
   CHECK(options.listen == std::vector<std::string>{"127.0.0.1:7070"});
-  CHECK(options.admin == "127.0.0.1:7071");
+  CHECK(options.admin == std::vector<std::string>{"127.0.0.1:7071"});
+  CHECK(options.admin_socket == "/home/ann/.local/state/sluice/admin.sock");
+  CHECK(options.allow_host.empty());
+  CHECK(options.allow_origin.empty());
   CHECK(options.state_dir == "/home/ann/.local/state/sluice");
   CHECK(options.sink == "sqlite:/home/ann/.local/state/sluice/events.db");
   CHECK(options.workers == 3);
@@ -133,7 +136,19 @@ TEST_CASE("options: every flag lands in its member") {
                                   "[::1]:0",
                                   "-l",
                                   "unix:/run/a,b.sock",
+                                  "--socket-mode",
+                                  "0600",
+                                  "--socket-group",
+                                  "producers",
                                   "--admin=none",
+                                  "--allow-host",
+                                  "Sluice.Example",
+                                  "--allow-host",
+                                  "other",
+                                  "--allow-origin",
+                                  "https://App.example:443",
+                                  "--allow-origin",
+                                  "http://app.example:8080",
                                   "--sink",
                                   "null:",
                                   "--workers=7",
@@ -151,6 +166,8 @@ TEST_CASE("options: every flag lands in its member") {
                                   "/tmp/some,where",
                                   "--drain-timeout",
                                   "1min",
+                                  "--unready-delay",
+                                  "3s",
                                   "--batch-events",
                                   "1",
                                   "--batch-linger",
@@ -167,15 +184,24 @@ TEST_CASE("options: every flag lands in its member") {
                                   "64KiB",
                                   "--max-connections",
                                   "17",
+                                  "--max-connections-per-client",
+                                  "5",
                                   "--request-timeout",
                                   "10ms",
+                                  "--idle-timeout",
+                                  "1h",
                                   "--log-level",
                                   "debug",
                                   "--log-format",
                                   "json",
                                   "--check-config"});
   CHECK(options.listen == std::vector<std::string>{"[::1]:0", "unix:/run/a,b.sock"});
-  CHECK_FALSE(options.admin);
+  CHECK(options.socket_mode == 0600);
+  CHECK(options.socket_group == "producers");
+  CHECK(options.admin.empty());
+  CHECK(options.admin_socket.empty());
+  CHECK(options.allow_host == std::vector<std::string>{"sluice.example", "other"});
+  CHECK(options.allow_origin == std::vector<std::string>{"https://app.example", "http://app.example:8080"});
   CHECK(options.sink == "null:");
   CHECK(options.workers == 7);
   CHECK(options.io_threads == 2);
@@ -183,6 +209,7 @@ TEST_CASE("options: every flag lands in its member") {
   CHECK(options.queue_bytes == 4U << 20U);
   CHECK(options.state_dir == "/tmp/some,where");
   CHECK(options.drain_timeout == 1min);
+  CHECK(options.unready_delay == 3s);
   CHECK(options.batch_events == 1);
   CHECK(options.batch_linger == 2ms);
   CHECK(options.retry_min == 1s);
@@ -191,10 +218,60 @@ TEST_CASE("options: every flag lands in its member") {
   CHECK(options.max_event_bytes == 1024);
   CHECK(options.max_request_bytes == 64U << 10U);
   CHECK(options.max_connections == 17);
+  CHECK(options.max_connections_per_client == 5);
   CHECK(options.request_timeout == 10ms);
+  CHECK(options.idle_timeout == 1h);
   CHECK(options.log_level == sluice::LogLevel::debug);
   CHECK(options.log_format == sluiced::options::LogFormat::json);
   CHECK(options.check_config);
+}
+
+TEST_CASE("options: the admin has a socket of its own where none is named, in the runtime or the state directory") {
+  const Environment service{.state_directory = "/var/lib/s",
+                            .xdg_state_home = {},
+                            .home = {},
+                            .cpus = 1,
+                            .runtime_directory = "/run/s:/run/t"};
+  CHECK(accept({}, service).admin_socket == "/run/s/admin.sock");
+  const Options by_tcp = accept({"--admin", "[::1]:1", "--admin=10.0.0.1:2", "--state-dir", "/d"});
+  CHECK(by_tcp.admin == std::vector<std::string>{"[::1]:1", "10.0.0.1:2"});
+  CHECK(by_tcp.admin_socket == "/d/admin.sock");
+  CHECK(accept({"--admin", "unix:/x"}, service).admin_socket.empty());
+  CHECK(accept({"--admin", "none"}, service).admin_socket.empty());
+  CHECK(accept({"--state-dir", "none", "--sink", "null:"}).admin_socket.empty());
+  CHECK(accept({"--state-dir", "none", "--sink", "null:"}, service).admin_socket == "/run/s/admin.sock");
+  CHECK(refuse({"--admin", "none", "--admin", "127.0.0.1:1"}).code == 64);
+  CHECK(refuse({"--admin", "127.0.0.1:1", "--admin", "none"}).code == 64);
+}
+
+TEST_CASE("options: an origin is what a browser sends, a host is a name") {
+  for (const char* value : {"https://a", "http://a.b-c.example:1", "http://[::1]:8080", "chrome-extension://abc"}) {
+    CAPTURE(value);
+    CHECK(accept({"--allow-origin", value}).allow_origin.front() == value);
+  }
+  for (const char* value : {"", "*", "null", "app.example", "https://", "https://a/", "https://a/x",
+                            "https://a:", "https://a:x", "https://a b", "https://a\r\nX: y", "://a", "http://[::1"}) {
+    CAPTURE(value);
+    CHECK(refuse({"--allow-origin", value}).code == 64);
+  }
+  const std::string long_one = "https://" + std::string(300, 'a');
+  CHECK(refuse({"--allow-origin", long_one.c_str()}).code == 64);
+  for (const char* value : {"", "*", "a:1", "a b", "a/"}) {
+    CAPTURE(value);
+    CHECK(refuse({"--allow-host", value}).code == 64);
+  }
+}
+
+TEST_CASE("options: a unix socket is open to all users, or to the group that is named, or as its mode says") {
+  CHECK(accept({}).socket_mode == 0666);
+  CHECK(accept({"--socket-group", "producers"}).socket_mode == 0660);
+  CHECK(accept({"--socket-group", "producers", "--socket-mode", "666"}).socket_mode == 0666);
+  CHECK(accept({"--socket-mode", "0000"}).socket_mode == 0);
+  for (const char* mode : {"", "6", "66", "0866", "1777", "07777", "rw-", "+660", "0x1"}) {
+    CAPTURE(mode);
+    CHECK(refuse({"--socket-mode", mode}).code == 64);
+  }
+  CHECK(refuse({"--socket-group", ""}).code == 64);
 }
 
 TEST_CASE("options: letters take their value apart or attached") {
@@ -239,13 +316,16 @@ TEST_CASE("options: both ends of every range are in, what lies beyond is out") {
       {"--batch-events", {"1", "65536"}, {"0", "65537"}},
       {"--batch-linger", {"0", "1min"}, {"61s", "1"}},
       {"--drain-timeout", {"0", "24h"}, {"25h", "-1s"}},
+      {"--unready-delay", {"0", "1h"}, {"2h", "-1s"}},
       {"--retry-min", {"1ms", "30s"}, {"0", "999us", "25h"}},
       {"--retry-max", {"100ms", "24h"}, {"0", "25h"}},
       {"--retry-limit", {"0", "4294967295"}, {"4294967296", "-1"}},
       {"--max-event-bytes", {"1", "1GiB"}, {"0", "2GiB"}},
       {"--max-request-bytes", {"1", "1GiB"}, {"0", "2GiB"}},
       {"--max-connections", {"1", "1000000"}, {"0", "1000001"}},
+      {"--max-connections-per-client", {"0", "1000000"}, {"1000001", "-1"}},
       {"--request-timeout", {"10ms", "24h"}, {"9ms", "0", "25h"}},
+      {"--idle-timeout", {"10ms", "24h"}, {"9ms", "0", "25h"}},
   };
   for (const Range& range : ranges) {
     CAPTURE(range.flag);
@@ -257,6 +337,8 @@ TEST_CASE("options: both ends of every range are in, what lies beyond is out") {
 TEST_CASE("options: empty values are refused by every flag that takes one") {
   for (const char* flag : {"--listen=",
                            "--admin=",
+                           "--allow-host=",
+                           "--allow-origin=",
                            "--sink=",
                            "--workers=",
                            "--io-threads=",
@@ -267,6 +349,7 @@ TEST_CASE("options: empty values are refused by every flag that takes one") {
                            "--state-dir=",
                            "--journal-bytes=",
                            "--drain-timeout=",
+                           "--unready-delay=",
                            "--batch-events=",
                            "--batch-linger=",
                            "--retry-min=",
@@ -275,7 +358,9 @@ TEST_CASE("options: empty values are refused by every flag that takes one") {
                            "--max-event-bytes=",
                            "--max-request-bytes=",
                            "--max-connections=",
+                           "--max-connections-per-client=",
                            "--request-timeout=",
+                           "--idle-timeout=",
                            "--log-level=",
                            "--log-format="}) {
     CAPTURE(flag);
@@ -410,6 +495,25 @@ TEST_CASE("options: without a state directory a sink must be named") {
   CHECK(contains(refusal.line, "--sink"));
 }
 
+TEST_CASE("options: no secret of a sink is in what a wrong command line is answered") {
+  const std::vector<std::vector<const char*>> wrong{{"--sink", "postgresql://ann:s3cret@db/x"},
+                                                    {"--sink=redis://:s3/cret@db"},
+                                                    {"--sink", "null:", "--sink", "http://h/?token=s3cret"},
+                                                    {"--sink", "file:/a?password=s3cret", "--sink", "null:"},
+                                                    {"--snk", "http://ann:s3cret@h"},
+                                                    {"--snk=http://ann:s3cret@h"},
+                                                    {"http://ann:s3cret@h"}};
+  for (const auto& words : wrong) {
+    const auto parsed =
+        sluiced::options::parse(words, {.state_directory = {}, .xdg_state_home = {}, .home = "/home/ann", .cpus = 1});
+    const auto* const exit = std::get_if<sluiced::options::Exit>(&parsed);
+    REQUIRE(exit != nullptr);
+    CHECK(exit->code == 64);
+    CHECK_MESSAGE(exit->text.find("cret") == std::string::npos, exit->text);
+    CHECK_MESSAGE(exit->text.find("ann") == std::string::npos, exit->text);
+  }
+}
+
 TEST_CASE("options: a sink that is no URL of ours exits with 64") {
   for (const char* url : {"events.db", "ftp://x", "file:", "null:?delay=soon"}) {
     CAPTURE(url);
@@ -446,6 +550,8 @@ TEST_CASE("options: --help fits a terminal, names every flag and exits with 0") 
   }
   for (const char* part : {"-l, --listen ADDR",
                            "-a, --admin ADDR",
+                           "--allow-host NAME",
+                           "--allow-origin ORIGIN",
                            "-s, --sink URL",
                            "-w, --workers N",
                            "--io-threads N",
@@ -456,6 +562,7 @@ TEST_CASE("options: --help fits a terminal, names every flag and exits with 0") 
                            "-d, --state-dir DIR",
                            "--journal-bytes SIZE",
                            "-t, --drain-timeout DUR",
+                           "--unready-delay DUR",
                            "--batch-events N",
                            "--batch-linger DUR",
                            "--retry-min DUR",
@@ -464,7 +571,9 @@ TEST_CASE("options: --help fits a terminal, names every flag and exits with 0") 
                            "--max-event-bytes SIZE",
                            "--max-request-bytes SIZE",
                            "--max-connections N",
+                           "--max-connections-per-client N",
                            "--request-timeout DUR",
+                           "--idle-timeout DUR",
                            "--log-level WORD",
                            "--log-format WORD",
                            "--check-config",

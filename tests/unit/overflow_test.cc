@@ -265,7 +265,7 @@ TEST_SUITE("overflow") {
     std::size_t sent = 0;
     std::size_t held = 0;
     {
-      Tracker tracker(options, [sink] { return std::make_unique<WithholdingSink>(sink); });
+      Tracker tracker(options, [sink](const SinkContext&) { return std::make_unique<WithholdingSink>(sink); });
       const std::string padding(1000, '.');
       const auto track = [&] {
         const std::string text = (sent % 50 == 49 ? "held" : "") + padding;
@@ -287,7 +287,8 @@ TEST_SUITE("overflow") {
       CHECK(report.books.balanced());
     }
     sink->takes_all = true;
-    const auto tracker = start_again(options, [sink] { return std::make_unique<WithholdingSink>(sink); });
+    const auto tracker =
+        start_again(options, [sink](const SinkContext&) { return std::make_unique<WithholdingSink>(sink); });
     CHECK(eventually([&] { return tracker->books().kept == 0; }));
     CHECK(tracker->shutdown(10s).reason == Reason::drained);
     CHECK(sink->delivered == sent);

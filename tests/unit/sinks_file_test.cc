@@ -11,7 +11,9 @@
 
 #include "sinks/content.h"
 #include "sinks/dead_letter_file.h"
+#include "sinks/line_file.h"
 #include "sinks_support.h"
+#include "support/database.h"
 #include "support/json_texts.h"
 
 namespace {
@@ -30,7 +32,7 @@ std::string json_line(std::uint64_t sequence, const std::string& data) {
 }
 
 std::unique_ptr<sluice::Sink> file_sink(const std::string& path, const std::string& parameters = "") {
-  return sluice::sinks_for("file:" + path + parameters, {})();
+  return sluice::sinks_for("file:" + path + parameters)({});
 }
 
 // What one event becomes, without what is before its type.
@@ -144,41 +146,153 @@ TEST_CASE("file: batches follow each other, under every ack level and across a r
   const TempDir dir;
   std::uint64_t next = 1;
   for (const auto ack : {sluice::Ack::queued, sluice::Ack::written, sluice::Ack::synced}) {
-    sluice::SinkOptions options;
-    options.ack = ack;
-    const auto sink = sluice::sinks_for("file:" + (dir / "out"), options)();
+    sluice::SinkContext context;
+    context.ack = ack;
+    const auto sink = sluice::sinks_for("file:" + (dir / "out"))(context);
     CHECK(all(deliver(*sink, Batch(next).add("1")), Verdict::delivered));
     ++next;
   }
   CHECK(content(dir / "out") == json_line(1, "1") + json_line(2, "1") + json_line(3, "1"));
 }
 
-TEST_CASE("file: a torn last line is cut off at the start, and told") {
+// What stood in a file, what stands there after the start, and a word of what the log says about it.
+struct Tail {
+  std::string before, after, says;
+};
+
+void check_tails(const std::vector<Tail>& tails, const std::string& parameters = "") {
   const TempDir dir;
-  struct Torn {
-    std::string before, after;
-  };
-  const std::string zeros(20000, '\0');
-  const std::string hole = "a\n" + zeros + "b\n";
-  const std::string long_line = std::string(100000, 'x') + "\n";
-  const std::string chunk = std::string(16384, 'x') + "\n";  // as much as is read at once
-  for (const auto& [before, after] :
-       {Torn{"", ""}, Torn{"a\n", "a\n"}, Torn{"torn", ""}, Torn{"a\ntorn", "a\n"}, Torn{"a\nb\n", "a\nb\n"},
-        Torn{chunk + "torn", chunk}, Torn{chunk + chunk, chunk + chunk},
-        Torn{long_line + long_line.substr(1), long_line + long_line.substr(1)},
-        Torn{long_line + long_line.substr(0, 90000), long_line}, Torn{"a\n" + zeros, "a\n"}, Torn{hole, "a\n"},
-        Torn{hole + zeros + "\ntorn", "a\n"}, Torn{zeros + "\n", ""}, Torn{zeros + "\na\n", zeros + "\na\n"}}) {
+  for (const auto& [before, after, says] : tails) {
+    CAPTURE(before.substr(0, 200));
     CAPTURE(before.size());
     write_file(dir / "out", before);
     std::string news;
-    sluice::SinkOptions options;
-    options.log = [&](sluice::LogLevel, std::string_view line) { news = line; };
-    const auto sink = sluice::sinks_for("file:" + (dir / "out"), options)();
+    sluice::SinkContext context;
+    context.log = [&](sluice::LogLevel, std::string_view line) { news = line; };
+    const auto sink = sluice::sinks_for("file:" + (dir / "out") + parameters)(context);
     CHECK(content(dir / "out") == after);
-    CHECK((news.find("torn") != std::string::npos) == (before != after));
+    CHECK(news.empty() == says.empty());
+    CHECK(news.find(says) != std::string::npos);
     deliver(*sink, Batch().add("1"));
-    CHECK(content(dir / "out") == after + json_line(1, "1"));
+    CHECK(content(dir / "out") == after + (parameters.empty() ? json_line(1, "1") : "1\n"));
   }
+}
+
+TEST_CASE("file: a torn last line of ours is cut off at the start, and told") {
+  const std::string zeros(20000, '\0');
+  const std::string ours = json_line(7, "\"x\"");
+  const std::string torn = ours.substr(0, ours.size() - 1);
+  const std::string long_line = json_line(8, '"' + std::string(100000, 'x') + '"');
+  const std::string event = "{\"specversion\":\"1.0\",\"id\":\"x\"}\n";
+  check_tails({
+      {"", "", ""},
+      {ours, ours, ""},
+      {long_line + ours, long_line + ours, ""},
+      {torn, "", "torn"},
+      {ours + torn, ours, "torn"},
+      {ours + torn.substr(0, 60), ours, "torn"},
+      {ours + "{\"i", ours, "torn"},
+      {"his\n" + torn, "his\n", "torn"},
+      {long_line + long_line.substr(0, 90000), long_line, "torn"},
+      {ours + event.substr(0, 20), ours, "torn"},    // of a CloudEvent
+      {event + event.substr(0, 20), event, "torn"},  // likewise
+      {ours + zeros, ours, "torn"},                  // what a power cut leaves
+      {ours + zeros + "b\n", ours, "torn"},
+      {ours + torn + zeros + "\n{\"id", ours, "torn"},
+      {"his\n" + zeros, "his\n", "torn"},
+      {zeros, "", "torn"},
+      {torn + zeros, "", "torn"},
+  });
+}
+
+TEST_CASE("file: what somebody else has left without a line feed gets one, and not a byte of it is cut") {
+  const std::string ours = json_line(7, "1");
+  const std::string chunk(16384, 'x');  // as much as is read at once
+  std::vector<Tail> tails;
+  for (const std::string& his :
+       {std::string("only line"), std::string("old\n{\"whole\":\"json\"}"), std::string("{\"id\":\"his own\"}"),
+        std::string("{\"a\":1}\n{\"torn"), std::string("caf\xe9\tau lait"), chunk, chunk + "\n" + chunk,
+        ours + "# a note", ours + "{\"whole\":1}", std::string("{\"id\":\"00010203-0405-0607-0809")}) {
+    tails.push_back({his, his + "\n", "ended the last line"});
+  }
+  tails.push_back({"his\n", "his\n", ""});
+  check_tails(tails);
+}
+
+TEST_CASE("file: what somebody else appends behind a torn batch is not cut off with it") {
+  const TempDir dir;
+  sluice::LineFile file(dir / "out", sluice::LineFile::Kind::events);
+  const std::stop_token never;
+  REQUIRE_FALSE(file.begin(never).failed());
+  REQUIRE_FALSE(file.write("{\"torn", never).failed());
+  std::ofstream(dir / "out", std::ios::app) << "his";
+  file.abandon();
+  CHECK(content(dir / "out") == "{\"tornhis");
+  CHECK(file.take_news().find("somebody else writes to it as well") != std::string::npos);
+  REQUIRE_FALSE(file.begin(never).failed());
+  REQUIRE_FALSE(file.write("ours\n", never).failed());
+  CHECK_FALSE(file.finish(/*sync=*/false).failed());
+  CHECK(content(dir / "out") == "{\"tornhis\nours\n");
+}
+
+TEST_CASE("file: where lines are raw nothing is cut, and what has no line feed gets one") {
+  const std::string zeros(100, '\0');
+  check_tails({{"", "", ""},
+               {"a\nb\n", "a\nb\n", ""},
+               {"a\nb", "a\nb\n", "ended the last line"},
+               {json_line(1, "1").substr(0, 70), json_line(1, "1").substr(0, 70) + "\n", "ended the last line"},
+               {"a\n" + zeros, "a\n" + zeros + "\n", "ended the last line"}},
+              "?format=raw");
+}
+
+TEST_CASE("file: what is no text of lines is refused, and stays as it was") {
+  const TempDir dir;
+  {
+    test::Database database(dir / "db");
+    database.run("CREATE TABLE t(x); INSERT INTO t VALUES('a\nb\n')");
+  }
+  const std::string zeros(512, '\0');
+  const std::string gzip("\x1f\x8b\x08\x00\x00\n\x03", 7);
+  for (const std::string& bytes : {content(dir / "db"), std::string("\x89PNG\r\n\x1a\n\0\0\0\rIHDR", 16), gzip,
+                                   zeros + "text\n", "name" + zeros + "text\n" + zeros, "a\nb\n" + gzip}) {
+    CAPTURE(bytes.size());
+    write_file(dir / "out", bytes);
+    const Refusal refusal = refusal_of("file:" + (dir / "out"));
+    CHECK(refusal.kind == sluice::StartError::Kind::unusable);
+    CHECK(refusal.what == "open " + (dir / "out") + ": this is no text of lines, and nothing is appended to it");
+    CHECK(content(dir / "out") == bytes);
+  }
+  CHECK(refusal_of("file:" + (dir / "db") + "?format=raw").kind == sluice::StartError::Kind::unusable);
+}
+
+TEST_CASE("file: one that becomes a database while it is in use is not appended to") {
+  const TempDir dir;
+  const auto sink = file_sink(dir / "out");
+  deliver(*sink, Batch(1).add("1"));
+  std::filesystem::remove(dir / "out");
+  test::Database(dir / "out").run("CREATE TABLE t(x)");
+  const std::string bytes = content(dir / "out");
+  const auto verdicts = deliver(*sink, Batch(2).add("2"));
+  CHECK(all(verdicts, Verdict::try_again));
+  CHECK(verdicts[0].reason().find("no text of lines") != std::string::npos);
+  CHECK(content(dir / "out") == bytes);
+  std::filesystem::remove(dir / "out");
+  CHECK(all(deliver(*sink, Batch(2).add("2")), Verdict::delivered));
+}
+
+void append_to(const std::string& path, std::string_view text) {
+  std::ofstream(path, std::ios::binary | std::ios::app) << text;
+}
+
+TEST_CASE("file: a line that somebody else leaves unfinished beside us does not swallow ours") {
+  const TempDir dir;
+  const auto sink = file_sink(dir / "out");
+  deliver(*sink, Batch(1).add("1"));
+  append_to(dir / "out", "his");
+  CHECK(all(deliver(*sink, Batch(2).add("2")), Verdict::delivered));
+  append_to(dir / "out", "whole\n");
+  CHECK(all(deliver(*sink, Batch(3).add("3")), Verdict::delivered));
+  CHECK(content(dir / "out") == json_line(1, "1") + "his\n" + json_line(2, "2") + "whole\n" + json_line(3, "3"));
 }
 
 TEST_CASE("file: zero bytes are no damage where lines are raw") {
@@ -192,10 +306,10 @@ TEST_CASE("file: zero bytes are no damage where lines are raw") {
 TEST_CASE("file: one that was renamed or deleted is opened anew before the next batch") {
   const TempDir dir;
   std::vector<std::string> news;
-  sluice::SinkOptions options;
-  options.ack = sluice::Ack::synced;
-  options.log = [&](sluice::LogLevel, std::string_view line) { news.emplace_back(line); };
-  const auto sink = sluice::sinks_for("file:" + (dir / "out"), options)();
+  sluice::SinkContext context;
+  context.ack = sluice::Ack::synced;
+  context.log = [&](sluice::LogLevel, std::string_view line) { news.emplace_back(line); };
+  const auto sink = sluice::sinks_for("file:" + (dir / "out"))(context);
   deliver(*sink, Batch(1).add("1"));
   std::filesystem::rename(dir / "out", dir / "out.1");
   CHECK(all(deliver(*sink, Batch(2).add("2")), Verdict::delivered));
@@ -235,7 +349,7 @@ TEST_CASE("file: what cannot be opened refuses the start with the system's reaso
   const Refusal missing = refusal_of("file:" + (dir / "no/out"));
   CHECK(missing.kind == sluice::StartError::Kind::io);
   CHECK(missing.what == "open " + (dir / "no/out") + ": No such file or directory");
-  CHECK(refusal_of("file:" + dir.path()).what == "open " + dir.path() + ": Is a directory");
+  CHECK(refusal_of("file:" + dir.path().string()).what == "open " + dir.path().string() + ": Is a directory");
   REQUIRE(::mkfifo((dir / "fifo").c_str(), 0600) == 0);
   CHECK(refusal_of("file:" + (dir / "fifo")).kind == sluice::StartError::Kind::io);  // nobody reads it
 }
@@ -377,6 +491,7 @@ TEST_CASE("pipe: a reader that does not read holds nobody beyond the stop, and t
   verdicts = deliver(*sink, Batch(4).add("4"));
   CHECK(all(verdicts, Verdict::try_again));
   CHECK(verdicts[0].reason() == "write " + (dir / "fifo") + ": Broken pipe");
+  CHECK_FALSE(sink->gone());  // a next reader may come
   const int next_reader = ::open((dir / "fifo").c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
   CHECK(all(deliver(*sink, Batch(4).add("4")), Verdict::delivered));
   CHECK(drain(next_reader) == json_line(4, "4"));
@@ -411,9 +526,52 @@ TEST_CASE("pipe: a slow reader gets every byte in order") {
   ::close(reader);
 }
 
+// Standard output is this descriptor while it lives.
+class StandardOutput {
+ public:
+  explicit StandardOutput(int descriptor) : saved_(::dup(STDOUT_FILENO)) {
+    std::fflush(stdout);
+    ::dup2(descriptor, STDOUT_FILENO);
+  }
+  StandardOutput(const StandardOutput&) = delete;
+  StandardOutput& operator=(const StandardOutput&) = delete;
+  ~StandardOutput() {
+    ::dup2(saved_, STDOUT_FILENO);
+    ::close(saved_);
+  }
+
+ private:
+  int saved_;
+};
+
+TEST_CASE("stdout: once its reader is gone the sink says so, whichever worker's it is, and not before") {
+  const IgnoreBrokenPipe ignore;
+  std::array<int, 2> pipe{};
+  REQUIRE(::pipe(pipe.data()) == 0);
+  bool before = true, after = false, others = false;
+  std::vector<Verdict> first, second;
+  {
+    const StandardOutput output(pipe[1]);
+    const auto one = sluice::sinks_for("stdout:")({});
+    const auto other = sluice::sinks_for("stdout:")({});
+    first = deliver(*one, Batch(1).add("1"));
+    before = one->gone() || other->gone();
+    ::close(pipe[0]);
+    second = deliver(*one, Batch(2).add("2"));
+    after = one->gone();
+    others = other->gone();
+  }
+  ::close(pipe[1]);
+  CHECK(all(first, Verdict::delivered));
+  CHECK(all(second, Verdict::try_again));
+  CHECK_FALSE(before);
+  CHECK(after);
+  CHECK(others);
+}
+
 TEST_CASE("stdout: a regular file is appended to, and cut back like any other") {
   const TempDir dir;
-  write_file(dir / "out", "before\ntorn");
+  write_file(dir / "out", "before\nhis");
   const int saved = ::dup(STDOUT_FILENO);
   const int file = ::open((dir / "out").c_str(), O_WRONLY | O_CLOEXEC);
   REQUIRE(saved >= 0);
@@ -423,7 +581,7 @@ TEST_CASE("stdout: a regular file is appended to, and cut back like any other") 
   std::string name;
   ::dup2(file, STDOUT_FILENO);
   {
-    const auto sink = sluice::sinks_for("stdout:", {})();
+    const auto sink = sluice::sinks_for("stdout:")({});
     name = sink->name();
     first = deliver(*sink, Batch(1).add("1"));
     const FileSizeLimit limit(1000);
@@ -436,12 +594,12 @@ TEST_CASE("stdout: a regular file is appended to, and cut back like any other") 
   CHECK(all(first, Verdict::delivered));
   CHECK(all(second, Verdict::try_again));
   CHECK(second[0].reason() == "write standard output: File too large");
-  CHECK(content(dir / "out") == "before\n" + json_line(1, "1"));
+  CHECK(content(dir / "out") == "before\nhis\n" + json_line(1, "1"));
 }
 
 TEST_CASE("dead letters: a line holds the event, why it was refused and how often it was tried") {
   const TempDir dir;
-  write_file(dir / "dead-letter.ndjson", "{}\n{\"torn");
+  write_file(dir / "dead-letter.ndjson", "{}\n" + line_start(1).substr(0, 60));
   Batch batch;
   batch.add("{\"a\":1}").add("\xff", "text/plain").add("{\"id\":\"x\"}", "application/cloudevents+json");
   std::vector<sluice::Delivery> events = batch.events();
@@ -483,15 +641,16 @@ TEST_CASE("dead letters: what the disk did not take whole does not stand there, 
   CHECK(content(dir / "dead-letter.ndjson").starts_with(before + before));
 }
 
-TEST_CASE("dead letters: a state directory that is not there refuses the start") {
+TEST_CASE("dead letters: a file that cannot be made at the start is made with the first letter") {
   const TempDir dir;
-  try {
-    const sluice::DeadLetterFile file(dir / "no");
-    FAIL("it opened");
-  } catch (const sluice::StartError& error) {
-    CHECK(error.kind() == sluice::StartError::Kind::io);
-    CHECK(std::string(error.what()) == "open " + (dir / "no/dead-letter.ndjson") + ": No such file or directory");
-  }
+  sluice::DeadLetterFile file(dir / "no");
+  Batch batch;
+  batch.add("1");
+  const std::array one{sluice::DeadLetter{batch.events()[0], "r"}};
+  CHECK(file.append(one) == std::errc::no_such_file_or_directory);
+  std::filesystem::create_directory(dir / "no");
+  CHECK_FALSE(file.append(one));
+  CHECK(content(dir / "no/dead-letter.ndjson").find(line_start(1)) == 0);
 }
 
 }  // namespace

@@ -1,8 +1,11 @@
 // The SQLite sink, looked at through a connection of the test's own.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstdlib>
+#include <mutex>
 #include <thread>
 
 #include "sinks_support.h"
@@ -16,8 +19,8 @@ using sluice::Verdict;
 
 std::string url_of(const std::string& path) { return "sqlite:" + path; }
 
-std::unique_ptr<sluice::Sink> sqlite_sink(const std::string& path, sluice::SinkOptions options = {}) {
-  return sluice::sinks_for(url_of(path), options)();
+std::unique_ptr<sluice::Sink> sqlite_sink(const std::string& path, const sluice::SinkContext& context = {}) {
+  return sluice::sinks_for(url_of(path))(context);
 }
 
 using Reader = test::Database;  // somebody else's connection
@@ -54,9 +57,9 @@ TEST_CASE("sqlite: every ack level delivers, and a second start adds to the firs
   const TempDir dir;
   std::uint64_t next = 1;
   for (const auto ack : {sluice::Ack::queued, sluice::Ack::written, sluice::Ack::synced}) {
-    sluice::SinkOptions options;
-    options.ack = ack;
-    CHECK(all(deliver(*sqlite_sink(dir / "db", options), Batch(next++).add("1")), Verdict::delivered));
+    sluice::SinkContext context;
+    context.ack = ack;
+    CHECK(all(deliver(*sqlite_sink(dir / "db", context), Batch(next++).add("1")), Verdict::delivered));
   }
   CHECK(Reader(dir / "db").ask("SELECT count(*) FROM events") == "3");
 }
@@ -92,19 +95,128 @@ TEST_CASE("sqlite: a trigger that rolls the whole transaction back takes nobody 
   CHECK(payloads(dir / "db") == "0,1,3");
 }
 
-TEST_CASE("sqlite: an event that only fails is tried again alone") {
+// Makes the table, and lets this stand before each row goes into it.
+void make_trigger(const std::string& path, const std::string& condition, const std::string& statements) {
+  CHECK(sqlite_sink(path) != nullptr);
+  Reader(path).run("CREATE TRIGGER t BEFORE INSERT ON events WHEN " + condition + " BEGIN " + statements + "; END");
+}
+
+TEST_CASE("sqlite: an event that the database only fails on is under suspicion, and its neighbours are delivered") {
   const TempDir dir;
-  CHECK(sqlite_sink(dir / "db") != nullptr);
-  Reader(dir / "db").run("CREATE TRIGGER t BEFORE INSERT ON events BEGIN SELECT json(new.payload); END");
+  make_trigger(dir / "db", "true", "SELECT json(new.payload)");
   const auto sink = sqlite_sink(dir / "db");
   for (std::uint64_t first : {1U, 10U}) {
     const auto verdicts = deliver(*sink, Batch(first).add("1").add("no json").add("3"));
     CHECK(verdicts[0].kind() == Verdict::delivered);
-    CHECK(verdicts[1].kind() == Verdict::try_again);
+    CHECK(verdicts[1].kind() == Verdict::suspect);
     CHECK(verdicts[1].reason() == "write " + (dir / "db") + ": malformed JSON");
     CHECK(verdicts[2].kind() == Verdict::delivered);
   }
   CHECK(payloads(dir / "db") == "1,3,1,3");
+}
+
+TEST_CASE("sqlite: a value that the table's types do not take puts its event under suspicion") {
+  const TempDir dir;
+  Reader(dir / "db").run("CREATE TABLE events(id TEXT UNIQUE, received_at, content_type, payload INTEGER PRIMARY KEY)");
+  const auto verdicts = deliver(*sqlite_sink(dir / "db"), Batch().add("1").add("\"two\"").add("3"));
+  CHECK(verdicts[0].kind() == Verdict::delivered);
+  CHECK(verdicts[1].kind() == Verdict::suspect);
+  CHECK(verdicts[1].reason() == "write " + (dir / "db") + ": datatype mismatch");
+  CHECK(verdicts[2].kind() == Verdict::delivered);
+}
+
+TEST_CASE("sqlite: a database that fails on every event puts none of them under suspicion") {
+  const TempDir dir;
+  const auto sink = sqlite_sink(dir / "db");
+  make_trigger(dir / "db", "true", "INSERT INTO nowhere VALUES(new.payload)");
+  const auto verdicts = deliver(*sink, Batch().add("1").add("2"));
+  CHECK(all(verdicts, Verdict::try_again));
+  CHECK(verdicts[1].reason() == "write " + (dir / "db") + ": no such table: main.nowhere");
+  Reader(dir / "db").run("CREATE TABLE nowhere(payload)");
+  CHECK(all(deliver(*sink, Batch().add("1").add("2")), Verdict::delivered));
+}
+
+TEST_CASE("sqlite: an event that is taken out leaves nothing behind, whatever its trigger has done before") {
+  for (const char* how : {"ABORT", "FAIL", "ROLLBACK"}) {
+    CAPTURE(how);
+    const TempDir dir;
+    Reader(dir / "db").run("CREATE TABLE seen(payload)");
+    make_trigger(dir / "db", "true",
+                 "INSERT INTO seen VALUES(new.payload); SELECT RAISE(" + std::string(how) +
+                     ", 'poison') WHERE new.payload LIKE '%poison%'");
+    const auto verdicts =
+        deliver(*sqlite_sink(dir / "db"), Batch().add("1").add("\"poison\"").add("3").add("\"poison\"").add("5"));
+    for (const std::size_t i : {0U, 2U, 4U}) CHECK(verdicts[i].kind() == Verdict::delivered);
+    for (const std::size_t i : {1U, 3U}) {
+      CHECK(verdicts[i].kind() == Verdict::refused);
+      CHECK(verdicts[i].reason() == "write " + (dir / "db") + ": poison");
+    }
+    CHECK(payloads(dir / "db") == "1,3,5");
+    CHECK(Reader(dir / "db").ask("SELECT payload FROM seen ORDER BY rowid") == "1,3,5");
+  }
+}
+
+TEST_CASE("sqlite: an event finds those before it in its batch there, also behind one that is taken out") {
+  for (const char* how : {"ABORT", "FAIL", "ROLLBACK"}) {
+    CAPTURE(how);
+    const TempDir dir;
+    make_trigger(dir / "db", "true",
+                 "SELECT RAISE(" + std::string(how) +
+                     ", 'poison') WHERE new.payload='0'; SELECT RAISE(ABORT, 'its parent is missing') "
+                     "WHERE new.payload > '1' AND NOT EXISTS(SELECT 1 FROM events WHERE payload + 1 = CAST(new.payload "
+                     "AS INTEGER))");
+    const auto verdicts = deliver(*sqlite_sink(dir / "db"),
+                                  Batch().add("1").add("0").add("2").add("0").add("3").add("9").add("4").add("0"));
+    CHECK(payloads(dir / "db") == "1,2,3,4");
+    CHECK(verdicts[5].reason() == "write " + (dir / "db") + ": its parent is missing");
+  }
+}
+
+// Counts what the database begins to insert, whatever becomes of it: by a function that each new connection knows, for
+// a trigger to call.
+class InsertCount {
+ public:
+  InsertCount() {
+    count() = 0;
+    REQUIRE(sqlite3_auto_extension(reinterpret_cast<void (*)()>(&add_function)) == SQLITE_OK);
+  }
+  InsertCount(const InsertCount&) = delete;
+  InsertCount& operator=(const InsertCount&) = delete;
+  ~InsertCount() { sqlite3_cancel_auto_extension(reinterpret_cast<void (*)()>(&add_function)); }
+  [[nodiscard]] static std::atomic<int>& count() {
+    static std::atomic<int> inserts{0};
+    return inserts;
+  }
+
+ private:
+  static int add_function(sqlite3* database, char** /*error*/, const void* /*api*/) {
+    const auto called = [](sqlite3_context* context, int /*arguments*/, sqlite3_value** /*values*/) {
+      ++count();
+      sqlite3_result_int(context, 1);
+    };
+    return sqlite3_create_function(database, "counted", 0, SQLITE_UTF8, nullptr, called, nullptr, nullptr);
+  }
+};
+
+TEST_CASE("sqlite: a batch of which every other event is poisoned is not inserted anew for each of them") {
+  constexpr int kPairs = 2048;
+  const InsertCount inserts;
+  for (const char* poison : {"RAISE(ABORT, 'no')", "RAISE(ROLLBACK, 'no')", "json('{')"}) {
+    CAPTURE(poison);
+    const TempDir dir;
+    make_trigger(dir / "db", "counted() AND new.payload LIKE '%poison%'", "SELECT " + std::string(poison));
+    const auto sink = sqlite_sink(dir / "db");
+    Batch batch;
+    for (int i = 0; i < kPairs; ++i) batch.add("1").add("\"poison\"");
+    InsertCount::count() = 0;
+    const auto verdicts = deliver(*sink, batch);
+    MESSAGE(std::string(poison), ": ", InsertCount::count().load(), " inserts");
+    // If all were inserted anew for each that is taken out, it would take 2 million.
+    CHECK(InsertCount::count() >= 2 * kPairs);
+    CHECK(InsertCount::count() <= 4 * kPairs);
+    CHECK(std::ranges::count(verdicts, Verdict::delivered, &Verdict::kind) == kPairs);
+    CHECK(Reader(dir / "db").ask("SELECT count(*) FROM events") == std::to_string(kPairs));
+  }
 }
 
 TEST_CASE("sqlite: a locked database holds nobody beyond the stop, and all is to be tried again") {
@@ -147,12 +259,12 @@ TEST_CASE("sqlite: many connections open one new database at once, and write to 
   constexpr std::size_t kThreads = 6;
   constexpr std::size_t kBatches = 20;
   // Two factories, as two trackers would have.
-  const std::array factories{sluice::sinks_for(url_of(dir / "db"), {}), sluice::sinks_for(url_of(dir / "db"), {})};
+  const std::array factories{sluice::sinks_for(url_of(dir / "db")), sluice::sinks_for(url_of(dir / "db"))};
   std::atomic<std::size_t> delivered{0};
   std::vector<std::jthread> threads;
   for (std::size_t t = 0; t < kThreads; ++t) {
     threads.emplace_back([&, t] {
-      const auto sink = factories[t % 2]();
+      const auto sink = factories[t % 2]({});
       for (std::size_t i = 0; i < kBatches; ++i) {
         Batch batch(1 + (t * kBatches + i) * 10);
         for (int n = 0; n < 10; ++n) batch.add("1");
@@ -185,9 +297,9 @@ TEST_CASE("sqlite: a batch for which there is no room is tried again whole") {
 
 TEST_CASE("sqlite: a database that was renamed keeps what was delivered into it, and a new one is made") {
   const TempDir dir;
-  const auto factory = sluice::sinks_for(url_of(dir / "db"), {});
-  auto one = factory();
-  auto two = factory();
+  const auto factory = sluice::sinks_for(url_of(dir / "db"));
+  auto one = factory({});
+  auto two = factory({});
   deliver(*one, Batch(1).add("1"));
   deliver(*two, Batch(2).add("2"));
   std::filesystem::rename(dir / "db", dir / "old");
@@ -203,9 +315,9 @@ TEST_CASE("sqlite: a database that was renamed keeps what was delivered into it,
 
 TEST_CASE("sqlite: a database that was deleted is made anew, and an idle connection to the old one does no harm") {
   const TempDir dir;
-  const auto factory = sluice::sinks_for(url_of(dir / "db"), {});
-  const auto one = factory();
-  auto idle = factory();
+  const auto factory = sluice::sinks_for(url_of(dir / "db"));
+  const auto one = factory({});
+  auto idle = factory({});
   deliver(*one, Batch(1).add("1"));
   deliver(*idle, Batch(2).add("2"));
   std::filesystem::remove(dir / "db");
@@ -249,7 +361,7 @@ TEST_CASE("sqlite: what cannot be opened, or is no database of ours, refuses the
 
   write_file(dir / "text", std::string(5000, 'x'));
   const Refusal text = refusal_of(url_of(dir / "text"));
-  CHECK(text.kind == sluice::StartError::Kind::io);
+  CHECK(text.kind == sluice::StartError::Kind::unusable);
   CHECK(text.what == "open " + (dir / "text") + ": file is not a database");
   CHECK(content(dir / "text") == std::string(5000, 'x'));
 
@@ -260,6 +372,192 @@ TEST_CASE("sqlite: what cannot be opened, or is no database of ours, refuses the
 
   Reader(dir / "loose").run("CREATE TABLE events(id, received_at, content_type, payload)");
   CHECK(refusal_of(url_of(dir / "loose")).kind == sluice::StartError::Kind::unusable);
+}
+
+// A sink's context whose log stands in a vector.
+struct Told {
+  std::mutex mutex;
+  std::vector<std::string> lines;  // guarded by mutex
+  sluice::SinkContext context;
+
+  explicit Told(sluice::Ack ack = sluice::Ack::queued) {
+    context.ack = ack;
+    context.log = [this](sluice::LogLevel, std::string_view line) {
+      const std::lock_guard lock(mutex);
+      lines.emplace_back(line);
+    };
+  }
+};
+
+TEST_CASE("sqlite: a database that is locked at the start delays no start, and is delivered to once it is free") {
+  const TempDir dir;
+  Reader other(dir / "db");
+  other.run("BEGIN EXCLUSIVE");
+  Told told;
+  const auto factory = sluice::sinks_for(url_of(dir / "db"));
+  constexpr std::size_t kWorkers = 8;
+  std::vector<std::unique_ptr<sluice::Sink>> sinks(kWorkers);
+  const auto began = std::chrono::steady_clock::now();
+  {
+    std::vector<std::jthread> threads;
+    for (auto& sink : sinks) threads.emplace_back([&] { sink = factory(told.context); });
+  }
+  CHECK(std::chrono::steady_clock::now() - began < 1s);  // with a patience of its own for each worker: 40 s
+  REQUIRE(told.lines.size() == 1);
+  CHECK(told.lines[0] == "the sink does not work yet, events wait: open " + (dir / "db") + ": database is locked");
+  std::stop_source stop;
+  stop.request_stop();
+  const auto verdicts = deliver(*sinks[0], Batch(1).add("1"), stop.get_token());
+  CHECK(all(verdicts, Verdict::try_again));
+  CHECK(verdicts[0].reason() == "open " + (dir / "db") + ": database is locked");
+  other.run("COMMIT");
+  for (std::uint64_t i = 0; i < kWorkers; ++i) {
+    CHECK(all(deliver(*sinks[i], Batch(1 + i).add("1")), Verdict::delivered));
+  }
+  CHECK(Reader(dir / "db").ask("SELECT count(*) FROM events") == "8");
+  REQUIRE(told.lines.size() == 2);
+  CHECK(told.lines[1] == "the sink works: opened " + (dir / "db"));
+}
+
+TEST_CASE("sqlite: all sinks of a database have one patience with whoever locks it") {
+  const TempDir dir;
+  const auto factory = sluice::sinks_for(url_of(dir / "db"));
+  std::vector<std::unique_ptr<sluice::Sink>> sinks(8);
+  for (auto& sink : sinks) sink = factory({});
+  Reader other(dir / "db");
+  other.run("BEGIN IMMEDIATE");
+  std::atomic<std::size_t> again{0};
+  const auto began = std::chrono::steady_clock::now();
+  {
+    std::vector<std::jthread> threads;
+    for (auto& sink : sinks) {
+      threads.emplace_back([&] { again += all(deliver(*sink, Batch().add("1")), Verdict::try_again) ? 1 : 0; });
+    }
+  }
+  CHECK(again == 8);
+  CHECK(std::chrono::steady_clock::now() - began > 4s);
+  CHECK(std::chrono::steady_clock::now() - began < 8s);  // one after the other: 40 s
+  other.run("COMMIT");
+  CHECK(all(deliver(*sinks[0], Batch().add("1")), Verdict::delivered));
+}
+
+TEST_CASE("sqlite: a full disk does not refuse the start, and the first events wait for it") {
+  const TempDir dir;
+  std::unique_ptr<sluice::Sink> sink;
+  Told told;
+  {
+    const FileSizeLimit limit(100);
+    sink = sqlite_sink(dir / "db", told.context);
+    CHECK(all(deliver(*sink, Batch().add("1")), Verdict::try_again));
+  }
+  CHECK(told.lines.size() == 1);
+  CHECK(all(deliver(*sink, Batch().add("1")), Verdict::delivered));
+}
+
+// The payloads that a kill -9 of this process at this moment would leave to the next one. By programs of their own:
+// closing a file takes away the locks that SQLite has on it in the same process.
+std::string after_kill(const TempDir& dir) {
+  static int number = 0;
+  const std::string to = dir / ("killed-" + std::to_string(++number));
+  const std::string copy = "cp " + (dir / "db") + ' ' + to + "; cp " + (dir / "db-wal") + ' ' + to + "-wal 2>/dev/null";
+  static_cast<void>(!std::system(copy.c_str()));
+  Reader left(to);
+  if (left.ask("SELECT count(*) FROM sqlite_master") == "0") return "no table";
+  return left.ask("SELECT payload FROM events ORDER BY rowid");
+}
+
+TEST_CASE("sqlite: what was delivered before and after its log or index was removed survives a kill") {
+  struct Removed {
+    bool log, index, replaced;
+  };
+  for (const auto& [log, index, replaced] : {Removed{true, true, false}, Removed{true, false, false},
+                                             Removed{false, true, false}, Removed{true, true, true}}) {
+    CAPTURE(log);
+    CAPTURE(index);
+    CAPTURE(replaced);
+    const TempDir dir;
+    Told told;
+    const auto factory = sluice::sinks_for(url_of(dir / "db"));
+    auto one = factory(told.context);
+    auto two = factory(told.context);
+    deliver(*one, Batch(1).add("1"));
+    deliver(*two, Batch(2).add("2"));
+    if (log) std::filesystem::remove(dir / "db-wal");
+    if (index) std::filesystem::remove(dir / "db-shm");
+    if (replaced) write_file(dir / "db-wal", "");
+    CHECK(all(deliver(*one, Batch(3).add("3")), Verdict::delivered));
+    CHECK(after_kill(dir) == "1,2,3");
+    CHECK(all(deliver(*two, Batch(4).add("4")), Verdict::delivered));
+    CHECK(after_kill(dir) == "1,2,3,4");
+    REQUIRE(told.lines.size() == 1);
+    CHECK(told.lines[0].starts_with("opened " + (dir / "db") + " anew: " + (dir / (log ? "db-wal" : "db-shm")) +
+                                    " was deleted or replaced"));
+    one.reset();
+    two.reset();
+    CHECK(payloads(dir / "db") == "1,2,3,4");
+    CHECK(Reader(dir / "db").ask("PRAGMA integrity_check") == "ok");
+  }
+}
+
+TEST_CASE("sqlite: a log that is removed while a batch is written takes none of it along") {
+  const TempDir dir;
+  sluice::SinkContext context;
+  bool removed = false;
+  // It is told of the new connection after it has looked at the files, and before it writes.
+  context.log = [&](sluice::LogLevel, std::string_view) {
+    removed = std::filesystem::remove(dir / "db-wal") && std::filesystem::remove(dir / "db-shm");
+  };
+  const auto sink = sqlite_sink(dir / "db", context);
+  deliver(*sink, Batch(1).add("1"));
+  std::filesystem::remove(dir / "db-shm");
+  const auto verdicts = deliver(*sink, Batch(2).add("2"));
+  REQUIRE(removed);
+  CHECK(all(verdicts, Verdict::try_again));
+  CHECK(verdicts[0].reason() == "write " + (dir / "db") + ": a file beside it was deleted or replaced");
+  removed = false;
+}
+
+TEST_CASE("sqlite: a removed log that a reader still needs is kept, and what it holds is not given up") {
+  const TempDir dir;
+  const auto sink = sqlite_sink(dir / "db");
+  Reader reader(dir / "db");
+  deliver(*sink, Batch(1).add("1"));
+  reader.run("BEGIN");
+  CHECK(reader.ask("SELECT count(*) FROM events") == "1");
+  deliver(*sink, Batch(2).add("2"));
+  std::filesystem::remove(dir / "db-wal");
+  std::stop_source stop;
+  stop.request_stop();
+  CHECK(all(deliver(*sink, Batch(3).add("3"), stop.get_token()), Verdict::try_again));
+  reader.run("COMMIT");
+  CHECK(all(deliver(*sink, Batch(3).add("3")), Verdict::delivered));
+  CHECK(after_kill(dir) == "1,2,3");
+}
+
+TEST_CASE("sqlite: what an idle sink has delivered is saved from its removed log before anything else comes") {
+  const TempDir dir;
+  Told told;
+  const auto sink = sqlite_sink(dir / "db", told.context);
+  deliver(*sink, Batch(1).add("1"));
+  std::filesystem::remove(dir / "db-wal");
+  std::filesystem::remove(dir / "db-shm");
+  // No later than a minute of a busy machine; mostly within a millisecond.
+  const auto until = std::chrono::steady_clock::now() + 60s;
+  while (after_kill(dir) != "1" && std::chrono::steady_clock::now() < until) std::this_thread::yield();
+  CHECK(after_kill(dir) == "1");
+  CHECK(all(deliver(*sink, Batch(2).add("2")), Verdict::delivered));
+  CHECK(payloads(dir / "db") == "1,2");
+  CHECK(told.lines.size() == 1);
+}
+
+TEST_CASE("sqlite: a sink that ends beside a removed log leaves its events in the database") {
+  const TempDir dir;
+  auto sink = sqlite_sink(dir / "db");
+  deliver(*sink, Batch(1).add("1"));
+  std::filesystem::remove(dir / "db-wal");
+  std::filesystem::remove(dir / "db-shm");
+  sink.reset();
+  CHECK(payloads(dir / "db") == "1");
 }
 
 }  // namespace

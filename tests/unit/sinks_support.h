@@ -23,26 +23,11 @@
 #include "sluice/error.h"
 #include "sluice/event.h"
 #include "sluice/sinks.h"
+#include "support/temp_dir.h"
 
 namespace sinks_test {
 
-class TempDir {
- public:
-  TempDir() : path_((std::filesystem::temp_directory_path() / "sluice-sinks-XXXXXX").string()) {
-    if (::mkdtemp(path_.data()) == nullptr) throw std::runtime_error("mkdtemp " + path_);
-  }
-  TempDir(const TempDir&) = delete;
-  TempDir& operator=(const TempDir&) = delete;
-  ~TempDir() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  [[nodiscard]] std::string operator/(std::string_view name) const { return path_ + '/' + std::string(name); }
-  [[nodiscard]] const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
+using test::TempDir;
 
 inline std::string content(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
@@ -99,9 +84,9 @@ struct Refusal {
   sluice::StartError::Kind kind{};
   std::string what;
 };
-inline Refusal refusal_of(const std::string& url, sluice::SinkOptions options = {}) {
+inline Refusal refusal_of(const std::string& url, const sluice::SinkContext& context = {}) {
   try {
-    static_cast<void>(sluice::sinks_for(url, options)());
+    static_cast<void>(sluice::sinks_for(url)(context));
   } catch (const sluice::StartError& error) {
     return {error.kind(), error.what()};
   }

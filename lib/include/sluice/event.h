@@ -79,9 +79,11 @@ struct Delivery {
 class Verdict {
  public:
   enum Kind : std::uint8_t {
-    try_again,  // as every batch begins: what a sink does not speak of is sent again
+    try_again,  // as every batch begins: the sink is in trouble, and the event is sent again
+    suspect,  // the sink works, but fails on this event: it is sent again, and refused once it has failed so five times
+              // while other events were delivered
     delivered,  // the sink holds it, as durably as the ack level says
-    refused,    // for good: the event becomes a dead letter, or without a state directory a line in the log
+    refused,    // for good: the event becomes a dead letter; without a state directory it is counted, and that is all
   };
 
   Verdict() = default;
@@ -93,6 +95,8 @@ class Verdict {
   }
 
   [[nodiscard]] Kind kind() const noexcept { return kind_; }
+  // The event is finished: it is not sent again.
+  [[nodiscard]] bool is_final() const noexcept { return kind_ == delivered || kind_ == refused; }
   [[nodiscard]] const std::string& reason() const noexcept { return reason_; }
 
  private:

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <concepts>
 #include <condition_variable>
 #include <cstddef>
 #include <mutex>
@@ -10,6 +11,7 @@
 #include <utility>
 
 #include "sluice/api.h"
+#include "sluice/deadline.h"
 
 namespace sluice {
 
@@ -45,10 +47,12 @@ class SLUICE_API Gate {
   // From here nobody enters. Idempotent.
   void close();
 
-  // Waits until nobody is inside or the deadline; true if nobody is. A closed gate that is empty stays empty.
-  [[nodiscard]] bool wait_empty(std::chrono::steady_clock::time_point deadline);
-  [[nodiscard]] bool wait_empty(std::chrono::nanoseconds at_most) {
-    return wait_empty(std::chrono::steady_clock::now() + at_most);
+  // Waits until nobody is inside or the deadline (Deadline::max(): for ever); true if nobody is. A closed gate that is
+  // empty stays empty.
+  [[nodiscard]] bool wait_empty(Deadline deadline);
+  template <std::integral Rep, class Period>
+  [[nodiscard]] bool wait_empty(std::chrono::duration<Rep, Period> at_most) {
+    return wait_empty(deadline_in(at_most));
   }
 
   // How many, at an instant of the past.

@@ -24,7 +24,7 @@ struct JournalSegment {
     open,       // was or is being written to
     sealed,     // complete, and says so itself
     damaged,    // bytes that were on disk once are no records any more; what is intact still counts
-    newer,      // of a later version of the format: nothing else is known
+    newer,      // of another version of the format: nothing else is known
     set_aside,  // was damaged, its intact events are finished; nobody reads it, it may be removed
   };
 
@@ -61,7 +61,7 @@ struct JournalTotals {
 class SLUICE_API JournalView {
  public:
   // Of STATE/journal; a state directory without one holds no segment. Throws StartError (io) if there is no such state
-  // directory or something there cannot be read.
+  // directory, or it or a file there cannot be read at all; where a part cannot be, that is a hole.
   explicit JournalView(std::filesystem::path state_dir);
   ~JournalView();
   JournalView(const JournalView&) = delete;

@@ -26,4 +26,13 @@ struct JsonFault {
 [[nodiscard]] SLUICE_API JsonFault check_json_grammar(std::string_view text,
                                                       std::size_t nesting = kMaxJsonNesting) noexcept;
 
+// The one value at the front of a text, such as an element of an array. Without a fault, `size` is where it ends; what
+// follows there is not looked at.
+struct JsonFront {
+  JsonFault fault;
+  std::size_t size = 0;
+};
+[[nodiscard]] SLUICE_API JsonFront check_json_front(std::string_view text,
+                                                    std::size_t nesting = kMaxJsonNesting) noexcept;
+
 }  // namespace sluice

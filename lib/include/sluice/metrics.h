@@ -37,7 +37,10 @@ struct Metrics {
   std::size_t queue_events = 0;                       // admitted and not finished
   std::size_t queue_bytes = 0;                        // charged for them
   std::size_t in_flight = 0;                          // of those, in sinks
+  std::size_t retry_events = 0;                       // of those, waiting for another attempt
+  bool sink_failing = false;                          // it takes nothing at the moment
   std::uint64_t journal_bytes = 0;                    // on disk, and reserved there
+  std::uint64_t journal_unreadable = 0;               // bytes that the disk would not read, so far
   std::vector<std::chrono::nanoseconds> worker_busy;  // in their sinks, what is under way included; by worker
   Histogram batch_events;                             // of each call of a sink
   Histogram sink_seconds;                             // the same calls

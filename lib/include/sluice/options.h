@@ -34,14 +34,15 @@ enum class LogLevel : std::uint8_t { error, warn, info, debug };
 using LogHook = std::function<void(LogLevel, std::string_view line)>;
 
 struct Options {
-  std::size_t workers = 0;                           // 1 … 1024; 0: as many as CPUs it may use
+  std::size_t workers = 0;                           // 1 … 1024; 0: usable_cpus()
   std::size_t queue_events = 65536;                  // 1 … 2^30, admitted and not finished
   std::size_t queue_bytes = std::size_t{64} << 20U;  // payloads, content types and overhead of those;
                                                      // an eighth more, 64 MiB at most, may lie idle for
-                                                     // those that come
+                                                     // those that come. With a disk a quarter is for
+                                                     // events on their way there, the rest for delivery
   std::size_t max_event_bytes = 256U << 10U;         // one event's payload; a larger one is `too_large`
   Ack ack = Ack::queued;                             // the others need a state_dir
-  Overflow overflow = Overflow::reject;              // disk needs one too; then a quarter of queue_bytes is for passing
+  Overflow overflow = Overflow::reject;              // disk needs one too
   // Where the journal and dead letters are; made if missing, held by one tracker at a time. Without it, what the
   // deadline cuts off is lost, and what a sink refuses is only logged; with it, it is kept, and the next tracker there
   // takes it over. A local disk: its fdatasync is what `synced` promises.
@@ -56,6 +57,10 @@ struct Options {
 
   LogHook log;  // empty: warnings and errors go to stderr
 };
+
+// How many CPUs this process may use: those of its affinity, or the quota of its control group, rounded up, if that is
+// less. At least 1.
+[[nodiscard]] SLUICE_API std::size_t usable_cpus();
 
 // How many files a tracker may have open at a time for a journal of this size: two a segment. Who has fewer
 // (RLIMIT_NOFILE) finds a disk that fails as soon as so many are needed, and works again when some are gone.

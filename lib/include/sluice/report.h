@@ -32,6 +32,7 @@ enum class Reason : std::uint8_t {
   deadline,  // it passed first
   signal,    // somebody hurried it: hasten(), in sluiced a second signal
   fault,     // the disk has failed, or does not answer
+  sink,      // what is left is what the sink does not take; it did not wait for the deadline
   backstop,  // in sluiced only: a timer of the kernel had to end it
 };
 [[nodiscard]] SLUICE_API std::string_view to_string(Reason reason) noexcept;
@@ -39,7 +40,8 @@ enum class Reason : std::uint8_t {
 enum class WorkerState : std::uint8_t {
   idle,
   taking,    // from the queue
-  in_sink,   // the batch is with its sink, or waits to be tried again
+  in_sink,   // the batch is with its sink
+  burying,   // what the sink refused is being written to the dead letters
   answered,  // the verdicts are being booked
   kept,      // past the deadline: the batch was taken from it, whatever its sink still says
 };
@@ -64,10 +66,15 @@ struct Status {
   std::size_t queue_events = 0;                                               // admitted and not finished
   std::size_t queue_bytes = 0;                                                // charged for them, overhead included
   std::size_t in_flight = 0;                                                  // of those, in workers' hands
+  std::size_t retrying = 0;                                                   // of those, waiting for another attempt
   std::uint64_t refused_full = 0, refused_too_large = 0, refused_closed = 0;  // events not taken, by answer
   std::uint64_t journal_bytes = 0;                                            // on disk, and reserved there
-  bool disk_failed = false;  // new events are refused until it works again
-  std::string disk_cause;    // why
+  std::uint64_t journal_unreadable = 0;  // bytes of it that the disk would not read, so far
+  bool disk_failed = false;              // new events are refused until it works again
+  std::string disk_cause;                // why
+  bool sink_failing = false;             // it takes nothing at the moment; it is tried now and then
+  std::chrono::system_clock::time_point sink_failing_since{};  // if so
+  std::string sink_cause;                                      // why
   std::vector<WorkerStatus> workers;
 };
 
@@ -79,6 +86,7 @@ struct Report {
   bool disk_failed = false;              // what is kept is on a disk that failed, or what is delivered comes again
   bool disk_stuck = false;               // a thread was left behind in a disk that does not answer
 
+  [[nodiscard]] bool drained() const noexcept { return reason == Reason::drained; }
   // Whatever kept it from ending drained.
   [[nodiscard]] bool timed_out() const noexcept { return reason != Reason::drained; }
 };
@@ -87,6 +95,8 @@ struct Report {
 struct DeadLettersMoved {
   std::size_t moved = 0, left = 0;  // left: of those that were there when it began
   std::string error;                // why not more: one line. Empty if nothing is wrong
+  std::size_t damaged = 0;          // lines that were no dead letters: they are in STATE/dead-letter.damaged now
+  std::size_t first_damaged = 0;    // the number of the first of them in the file as it was, from 1
 };
 
 // `stopped reason=drained accepted=N delivered=N dead=N kept=N lost=N replayed=N elapsed=1.203s`, without a line end.

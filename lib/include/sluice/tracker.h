@@ -16,11 +16,13 @@
 #pragma once
 
 #include <chrono>
+#include <concepts>
 #include <functional>
 #include <memory>
 #include <span>
 
 #include "sluice/api.h"
+#include "sluice/deadline.h"
 #include "sluice/error.h"
 #include "sluice/event.h"
 #include "sluice/metrics.h"
@@ -29,8 +31,6 @@
 #include "sluice/sink.h"
 
 namespace sluice {
-
-using Deadline = std::chrono::steady_clock::time_point;
 
 // How a request ended: `accepted` with the ids of its first and last event (those between are numbered between), or
 // `failed`, without.
@@ -44,8 +44,8 @@ using Receipt = std::function<void(const Outcome&)>;
 class SLUICE_API Tracker {
  public:
   // Running once constructed: every worker has its sink, and what a former tracker has left in the state directory is
-  // on its way to them. Throws StartError (usage: an option; in_use: another tracker has the directory, or what a
-  // former one had to leave behind at its deadline; io), or what a factory threw.
+  // on its way to them; a disk that fails throws nothing, see disk_failed(). Throws StartError (usage, unusable: an
+  // option; in_use: another tracker, or what one had to leave behind, has the directory), or what a factory threw.
   Tracker(Options options, SinkFactory sinks);
   Tracker(Options options, Handler handler);
   ~Tracker();  // shutdown(now), which takes least_drain() at most and a little; what it had to leave is logged
@@ -74,10 +74,13 @@ class SLUICE_API Tracker {
   // least_drain() from now are moved there. It returns at the deadline, at most 100 ms late; a worker stuck in its sink
   // is left behind, with all that it refers to (see sink.h). Must not be called by a sink or a receipt.
   Report shutdown(Deadline deadline);
-  Report shutdown(std::chrono::nanoseconds at_most);
+  template <std::integral Rep, class Period>
+  Report shutdown(std::chrono::duration<Rep, Period> at_most) {
+    return shutdown(deadline_in(at_most));
+  }
 
   // Moves the deadline of a shutdown that is under way forward (never back), without waiting. Before any shutdown it is
-  // remembered for it.
+  // remembered for it, which still gets least_drain() from its own beginning.
   void hasten(Deadline deadline);
 
   // The oldest dead letters, at most so many, become new events, with new ids and the old one in their content type

@@ -103,7 +103,8 @@ class More:
     # With links in place of the segments, which nobody changes any more, only removes; what is settled is written beside them.
     def copy_of(self, kept, place):
         state = os.path.join(place, "state")
-        shutil.copytree(os.path.join(kept, "state"), state, copy_function=link_segments)
+        shutil.copytree(os.path.join(kept, "state"), state, copy_function=link_segments,
+                        ignore=shutil.ignore_patterns("admin.sock*"))
         return state
 
     def replay(self, kept, events):

@@ -1,0 +1,16 @@
+// The content codings of bodies (RFC 9110, 8.4) that are undone here.
+#pragma once
+
+#include <cstdint>
+
+namespace sluiced::http {
+
+enum class Coding : std::uint8_t {
+  identity,
+  gzip,     // RFC 1952, any number of members
+  deflate,  // RFC 1950; or RFC 1951 alone, as some senders understand it
+  zstd,     // RFC 8878, any number of frames
+  unknown,  // or more than one of these: a body needs one, and two are how a bomb is made
+};
+
+}  // namespace sluiced::http

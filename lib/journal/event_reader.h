@@ -1,0 +1,74 @@
+// Events on their way out of a segment: those of a stretch of it, one by one, or by whole requests. One thread each; it
+// holds the buffer of a RecordReader, and one request. It refuses nothing: a hole is told, an error ends it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <system_error>
+#include <vector>
+
+#include "journal/interval_set.h"
+#include "journal/journal.h"
+#include "journal/record_reader.h"
+#include "journal/segment.h"
+
+namespace sluice::journal {
+
+// What a record of this event takes.
+[[nodiscard]] std::uint64_t record_bytes(const Journal::Loose& event);
+
+class EventReader {
+ public:
+  EventReader(const Segment& segment, std::uint64_t from, std::uint64_t to);
+
+  // The next event for which `wants(sequence, offset)` is true. Nothing: there is none, or error(). The view is valid
+  // until the next call.
+  template <typename Wants>
+  std::optional<Journal::Loose> next(const Wants& wants) {
+    while (const std::optional<EventView> event = next_event()) {
+      if (wants(event->sequence, offset_)) return loose(*event);
+    }
+    return std::nullopt;
+  }
+  [[nodiscard]] std::error_code error() const { return error_; }
+  // So far: something between the events was no record.
+  [[nodiscard]] bool holes() const { return holes_; }
+
+  [[nodiscard]] static Journal::Loose loose(const EventView& event) {
+    return {event.sequence, event.received, event.content_type, event.payload};
+  }
+
+ private:
+  [[nodiscard]] std::optional<EventView> next_event();
+
+  RecordReader reader_;
+  std::uint64_t offset_ = 0;  // of the last event
+  std::error_code error_;
+  bool holes_ = false;
+};
+
+// By requests, the wanted events of each: none of a request that is not whole any more. A page that was there a moment
+// ago may be what an older disk had when it is read again: a failed sync calls such pages clean, and the kernel drops
+// them. `wanted` outlives it.
+class RequestReader {
+ public:
+  RequestReader(const Segment& segment, std::uint64_t from, std::uint64_t to, const IntervalSet& wanted);
+
+  [[nodiscard]] std::optional<Journal::Loose> next();
+  [[nodiscard]] std::error_code error() const { return error_; }
+
+ private:
+  bool read_request();
+  void begin_anew(bool open);
+
+  RecordReader reader_;
+  const IntervalSet& wanted_;
+  std::vector<std::vector<std::byte>> request_;  // records
+  std::size_t given_ = 0;
+  bool open_ = false;
+  std::uint64_t end_ = 0;
+  std::error_code error_;
+};
+
+}  // namespace sluice::journal
