@@ -89,7 +89,7 @@ void Journal::read_backlog(std::size_t most_events, std::size_t most_bytes, Bloc
       reader_ = std::make_unique<RecordReader>(*segment->file, segment->header.seed, from, to, &memory);
       reader_->ends_at_footer();
       if (segment->unreadable) reader_->read_around();
-      unread_ = 0;
+      unread_ = {};
     }
     reader_->seek(from);
     reader_->extend(to);
@@ -101,8 +101,11 @@ void Journal::read_backlog(std::size_t most_events, std::size_t most_bytes, Bloc
     RecordReader::Item item = reader_->next();
     for (;;) {
       if (item.what == RecordReader::What::error) {
+        // Records before it that bring no event may be read well each time.
+        if (std::exchange(unread_.from, from) != from) unread_.tries = 0;
         // Where nothing can be written either, the disk is away, and may come back.
-        if (segment->unreadable || failed() || ++unread_ < kTries) {
+        const bool away = failed() && !waits_for_room_;
+        if (segment->unreadable || away || ++unread_.tries < kTries) {
           backlog.error = reader_->error();
           return;
         }
@@ -112,7 +115,6 @@ void Journal::read_backlog(std::size_t most_events, std::size_t most_bytes, Bloc
         item = reader_->next();
         continue;
       }
-      unread_ = 0;
       if (item.what == RecordReader::What::end) break;
       if (item.what == RecordReader::What::hole) {
         if (!segment->scanned || item.unreadable) {

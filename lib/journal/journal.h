@@ -284,6 +284,7 @@ class Journal {
   std::atomic<std::uint64_t> others_{0};
   std::atomic<bool> pressed_{false};  // somebody was refused for want of room
   std::atomic<bool> failed_{false};
+  std::atomic<bool> waits_for_room_{false};  // is why: the disk is well, but the limit is in the way (tails.cc)
   std::atomic<std::uint64_t> unreadable_{0};
 
   mutable std::mutex mutex_;
@@ -310,7 +311,11 @@ class Journal {
   // The feeder's.
   std::unique_ptr<RecordReader> reader_;
   SegmentPtr reading_;
-  int unread_ = 0;  // so often in a row it could not be read
+  struct Unread {
+    std::uint64_t from = 0;
+    int tries = 0;
+  };
+  Unread unread_;  // from where it could not be read last, and so often in a row
 };
 
 }  // namespace sluice::journal

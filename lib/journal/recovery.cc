@@ -93,7 +93,7 @@ Journal::SegmentPtr Journal::adopt(Surveyed& one) {
   segment->unwritten = one.inherited;
   unwritten_settles_ = unwritten_settles_ || !one.inherited.empty();
 
-  segment->unreadable.store(one.scan.unreadable > 0);
+  segment->unreadable.store(one.scan.around);
   unreadable_.fetch_add(one.scan.unreadable + one.settled.unreadable);
   // It is written anew, elsewhere, with the next settles.
   if (one.settled.unreadable > 0) segment->settled_failed = true;

@@ -327,7 +327,9 @@ Scan scan(DiskFile& file, const Header& header, const ScanLimits& limits) {
     found = Scanner(file, header, limits, false).run();
     if (!found.error) return found;
   }
-  return Scanner(file, header, limits, true).run();
+  found = Scanner(file, header, limits, true).run();
+  found.around = true;
+  return found;
 }
 
 bool has_records(DiskFile& file, const Header& header, std::uint64_t size) {
@@ -336,19 +338,6 @@ bool has_records(DiskFile& file, const Header& header, std::uint64_t size) {
   RecordReader::Item item = reader.next();
   if (item.what == RecordReader::What::hole) item = reader.next();
   return item.what == RecordReader::What::record;
-}
-
-bool is_unused(DiskFile& file, std::uint64_t size, std::error_code& error) {
-  std::vector<std::byte> piece(RecordReader::kBuffer);
-  std::size_t got = 0;
-  for (std::uint64_t at = 0; at < size; at += got) {
-    const bool header = at < kFirstCommit;
-    error = file.read(at, std::span(piece).first(header ? kSecondHeader : piece.size()), got);
-    if (error) return false;
-    if (got == 0) break;  // somebody has cut it off meanwhile
-    if (!is_zero(std::span(piece).first(got).subspan(header ? std::min(got, kHeaderSize) : 0))) return false;
-  }
-  return true;
 }
 
 namespace {
@@ -362,13 +351,46 @@ std::error_code read_patiently(DiskFile& file, std::uint64_t at, std::span<std::
   return error;
 }
 
+// Something of it, so the disk is there; or there is no room in it for an event.
+bool can_be_read(DiskFile& file, std::uint64_t size) {
+  std::array<std::byte, kAlign> word{};
+  std::size_t got = 0;
+  for (std::uint64_t at = kFirstCommit; at < size; at *= 2) {
+    if (!file.read(at, word, got) && got > 0) return true;
+  }
+  return size <= kFirstCommit;
+}
+
 }  // namespace
+
+bool is_unused(DiskFile& file, std::uint64_t size, std::error_code& error) {
+  std::vector<std::byte> piece(RecordReader::kBuffer);
+  std::error_code first;
+  bool any = false;
+  std::size_t got = 0;
+  for (std::uint64_t at = 0; at < size; at += got) {
+    const bool header = at < kFirstCommit;
+    const auto to = std::span(piece).first(header ? kSecondHeader : piece.size());
+    if (const std::error_code failed = read_patiently(file, at, to, got)) {
+      first = failed;
+      any = any || got > 0;
+      got = to.size();  // who knows what is in it
+      continue;
+    }
+    if (got == 0) break;  // somebody has cut it off meanwhile
+    any = true;
+    if (!is_zero(std::span(piece).first(got).subspan(header ? std::min(got, kHeaderSize) : 0))) return false;
+  }
+  if (!any && size > kFirstCommit) error = first;
+  return !first;
+}
 
 FoundHeader read_header(DiskFile& file, std::uint64_t size, const std::optional<HeaderCopy>& copy) {
   FoundHeader found;
   std::vector<Header> candidates;
   std::array<std::optional<Header>, kHeaderPlaces.size()> headers;
   std::array<std::optional<std::uint32_t>, kHeaderPlaces.size()> versions;
+  std::size_t read = 0;
   for (std::size_t i = 0; i < kHeaderPlaces.size(); ++i) {
     HeaderBytes bytes{};
     std::size_t got = 0;
@@ -376,6 +398,7 @@ FoundHeader read_header(DiskFile& file, std::uint64_t size, const std::optional<
       found.error = error;
       continue;  // the others say the same
     }
+    ++read;
     headers[i] = decode_header(std::span(bytes).first(got));
     if (headers[i]) candidates.push_back(*headers[i]);
     versions[i] = version_named(std::span(bytes).first(got));
@@ -385,8 +408,8 @@ FoundHeader read_header(DiskFile& file, std::uint64_t size, const std::optional<
   if (versions[0] && versions[0] == versions[1] && !is_read(*versions[0])) {
     candidates.emplace_back().version = *versions[0];
   }
+  if (!candidates.empty() || read > 0 || can_be_read(file, size)) found.error.clear();
   if (candidates.empty()) return found;
-  found.error.clear();
 
   const auto foreign = std::ranges::find_if(candidates, [](const Header& one) { return !is_read(one.version); });
   auto chosen = foreign != candidates.end() ? foreign : candidates.begin();

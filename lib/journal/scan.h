@@ -41,6 +41,7 @@ struct Scan {
   std::optional<Footer> footer;  // sealed
   std::vector<Hole> holes;
   std::uint64_t unreadable = 0;  // bytes of holes that the disk would not read a part of; all others were read
+  bool around = false;           // what cannot be read: something of it, be it behind the end of all records
   std::error_code error;         // the disk would not be read
 
   [[nodiscard]] bool damaged() const noexcept {
@@ -83,7 +84,8 @@ struct FoundHeader {
 // Whether any record of such a segment is there.
 [[nodiscard]] bool has_records(DiskFile& file, const Header& header, std::uint64_t size);
 
-// Nothing was ever written to it, but for a header perhaps, or a part of one: all else is zeros.
+// Nothing was ever written to it, but for a header perhaps, or a part of one: all else is zeros. Of what cannot be read
+// nobody knows; an error where nothing can be: then it is the disk that is away. (Not if an event has no room in it.)
 [[nodiscard]] bool is_unused(DiskFile& file, std::uint64_t size, std::error_code& error);
 
 // The footer at the very end of a file of this size.

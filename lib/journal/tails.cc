@@ -31,6 +31,7 @@ void Journal::withhold_tail(Segment& segment, const IntervalSet& tail) {
 
 // All that is withheld is made sure of, and takes its turn; or stays withheld.
 std::error_code Journal::secure_tails() {
+  waits_for_room_.store(false);
   remove_finished();
   std::vector<SegmentPtr> held;
   bool more_room_may_come = false;
@@ -46,6 +47,7 @@ std::error_code Journal::secure_tails() {
     if (room_for_copies(segment->acknowledged_end - segment->synced, segment->withheld.size())) {
       error = copy_tail(segment);
     } else if (more_room_may_come) {
+      waits_for_room_.store(true);
       fail_because(fmt::format("{} is to be written anew and waits for room below the limit: {}",
                                segment_name(segment->number), error.message()));
       return error;

@@ -305,7 +305,10 @@ class EngineLife final : public Life {
     return {};
   }
   std::string overuse() override { return overuse_of(*disk_, setup_.journal_bytes); }
-  std::optional<Overtaken> overtaken() override { return gate_->overtaken(); }
+  std::optional<Overtaken> overtaken() override {
+    const std::optional<Overtaken> found = gate_->overtaken();
+    return held_back_->load() ? std::nullopt : found;
+  }
 
   Stop close(std::span<const Asked> requests, std::vector<Answer>& answers, const Deliver& deliver) override {
     if (disk_->ended()) gate_->open();
@@ -372,9 +375,10 @@ class EngineLife final : public Life {
     options.journal_bytes = setup_.journal_bytes;
     options.batch_events = kBatches.at(dice_.below(kBatches.size()));
     options.retry_min = options.retry_max = 500us;
-    options.log = [log = setup_.log, mended = mended_, gone = thrown_away_, disk = disk_](sluice::LogLevel,
-                                                                                          std::string_view line) {
+    options.log = [log = setup_.log, mended = mended_, gone = thrown_away_, held = held_back_, disk = disk_](
+                      sluice::LogLevel, std::string_view line) {
       gone->fetch_add(thrown_away_by(line));
+      if (holds_back(line)) held->store(true);
       if (line == "the journal works again") mended->store(failed_segment_syncs(*disk));
       if (log) log(line);
     };
@@ -411,6 +415,7 @@ class EngineLife final : public Life {
   const Setup setup_;
   // So many failed syncs have done no harm. Owners: we, and the hook for the log.
   const std::shared_ptr<std::atomic<std::uint64_t>> mended_ = std::make_shared<std::atomic<std::uint64_t>>(0);
+  const std::shared_ptr<std::atomic<bool>> held_back_ = std::make_shared<std::atomic<bool>>(false);
   const std::shared_ptr<std::atomic<std::uint64_t>> thrown_away_ = std::make_shared<std::atomic<std::uint64_t>>(0);
   std::shared_ptr<Gate> gate_;
   std::vector<std::shared_ptr<Answers>> answers_;  // that receipts may still tell
@@ -429,6 +434,7 @@ Starter engine_starter() {
 Menu engine_menu() {
   return {.destruction = true,
           .queued = true,
+          .threads = true,
           .least_segment = 131072,
           .tries = static_cast<std::size_t>(kPatience / kMomentForMore)};
 }

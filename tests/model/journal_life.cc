@@ -201,6 +201,7 @@ class JournalLife final : public Life {
   sluice::LogHook log_of(const Setup& setup) {
     return [this, log = setup.log](sluice::LogLevel, std::string_view line) {
       thrown_away_ += thrown_away_by(line);
+      holds_back_ = holds_back_ || holds_back(line);
       if (log) log(line);
     };
   }
@@ -218,7 +219,7 @@ class JournalLife final : public Life {
 
   void look_for_disorder(const sluice::EventId& id) {
     std::uint64_t& last = last_[id.run.bytes];
-    if (id.sequence < last && !overtaken_) overtaken_ = {id, last};
+    if (id.sequence < last && !overtaken_ && !holds_back_) overtaken_ = {id, last};
     last = std::max(last, id.sequence);
   }
 
@@ -256,6 +257,7 @@ class JournalLife final : public Life {
   const std::uint64_t journal_bytes_;
   sluice::Admission door_;
   sluice::BlockMemory memory_{std::size_t{1} << 20U};
+  bool holds_back_ = false;
   std::uint64_t thrown_away_ = 0;
   std::chrono::steady_clock::time_point now_;
   bool known_ = false;  // to the journal, what earlier lives have left
@@ -281,6 +283,10 @@ std::uint64_t thrown_away_by(std::string_view line) {
   const std::size_t at = line.rfind(kEvents) + kEvents.size();
   std::from_chars(line.data() + at, line.data() + line.size(), events);
   return events;
+}
+
+bool holds_back(std::string_view line) {
+  return line.find("write anew segment-") != line.npos || line.find(" is to be written anew") != line.npos;
 }
 
 std::uint64_t failed_segment_syncs(const MemoryDisk& disk) {

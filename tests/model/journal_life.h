@@ -16,5 +16,7 @@ namespace model {
 // How many events of a tail that an earlier run wrote a failed sync in this life has thrown away, if that is what this
 // line of the log says: they are in no memory, so they cannot be written anew.
 [[nodiscard]] std::uint64_t thrown_away_by(std::string_view line);
+// It says that events are held back until they can be written anew: younger ones come meanwhile.
+[[nodiscard]] bool holds_back(std::string_view line);
 
 }  // namespace model

@@ -20,7 +20,7 @@
 //
 // A world that has ended (cut() or kill()) refuses everything with EIO and changes nothing more, so what still runs in
 // it may finish harmlessly; reboot() gives the next one.
-// It refuses to be a file system: one directory, no permissions, no locks, no second process.
+// It refuses to be a file system: one directory, no permissions, no lock but the directory's.
 #pragma once
 
 #include <array>
@@ -98,6 +98,8 @@ class MemoryDisk final : public sluice::Disk {
 
   // Another handle of the same world, for who must own one.
   [[nodiscard]] std::shared_ptr<MemoryDisk> same() const;
+  // Likewise, as another process has it: hold() fails there, as long as this one holds the directory.
+  [[nodiscard]] std::shared_ptr<MemoryDisk> of_another_process() const;
 
   // The end of the world: at once, or when the nth of something from now happens. Several may be planned; the first
   // one counts.
@@ -166,6 +168,7 @@ class MemoryDisk final : public sluice::Disk {
   [[nodiscard]] std::error_code create(const std::string& name, std::unique_ptr<File>& file);
 
   std::shared_ptr<World> world_;  // owners: the disk, and each open file, which may outlive it
+  std::uint64_t process_ = 1;
 };
 
 }  // namespace model

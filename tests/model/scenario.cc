@@ -31,10 +31,7 @@ class Scenario {
         trace_(std::move(trace)),
         crash_loop_(seed % 20 == 19),  // not thrown: all other seeds give the run that they gave before there were any
         disk_(std::make_unique<MemoryDisk>(dice_.next())) {
-    setup_.segment_bytes = menu_.least_segment << dice_.below(2);
-    setup_.journal_bytes = setup_.segment_bytes * 8;
-    setup_.ack = dice_.one_in(3) ? sluice::Ack::written : sluice::Ack::synced;
-    if (menu_.queued && dice_.one_in(3)) setup_.ack = sluice::Ack::queued;
+    choose_flags();
     setup_.log = trace_;
     eagerness_ = dice_.below(5);
   }
@@ -43,8 +40,7 @@ class Scenario {
     SinkFile::create(*disk_);
     bring_destruction();
     if (dice_.coin()) disk_->put_elsewhere(std::string(SinkFile::kName));
-    constexpr std::array kNames{"queued", "written", "synced"};
-    say("segment", setup_.segment_bytes, "journal", setup_.journal_bytes, kNames.at(static_cast<int>(setup_.ack)));
+    say_flags();
     if (crash_loop_) crash_loop();
     const std::size_t lives = dice_.between(1, 5);
     for (std::size_t i = 0; i < lives && oracle_.complaints().empty(); ++i) one_life();
@@ -64,9 +60,31 @@ class Scenario {
     trace_(line.view());
   }
 
+  // ---- flags
+
+  void choose_flags() {
+    setup_.segment_bytes = menu_.least_segment << dice_.below(2);
+    setup_.journal_bytes = setup_.segment_bytes * 8;
+    setup_.ack = dice_.one_in(3) ? sluice::Ack::written : sluice::Ack::synced;
+    if (menu_.queued && dice_.one_in(3)) setup_.ack = sluice::Ack::queued;
+  }
+
+  void say_flags() {
+    constexpr std::array kNames{"queued", "written", "synced"};
+    say("segment", setup_.segment_bytes, "journal", setup_.journal_bytes, kNames.at(static_cast<int>(setup_.ack)));
+  }
+
+  void change_flags() {
+    const std::uint64_t before = setup_.journal_bytes;
+    choose_flags();
+    say_flags();
+    if (setup_.journal_bytes < before) calm_ = false;  // it may have more than that already
+  }
+
   // ---- lives
 
   void one_life() {
+    if (dice_.one_in(6)) change_flags();
     plan_an_end();
     if (dice_.one_in(6)) misfortune();
     if (menu_.bad_starts && dice_.one_in(5)) bad_start();
@@ -75,6 +93,7 @@ class Scenario {
       const std::size_t steps = dice_.below(std::size_t{1} << dice_.between(2, 7));
       for (std::size_t i = 0; i < steps && !disk_->ended(); ++i) {
         step();
+        if (dice_.one_in(50)) start_another();
         look_for_complaint();
       }
       if (!disk_->ended() && dice_.one_in(4)) close(dice_.one_in(3), dice_.coin());
@@ -414,7 +433,10 @@ class Scenario {
 
   void look_for_complaint() {
     if (const std::string what = life_->complaint(); !what.empty()) oracle_.complain(what);
-    if (const auto found = life_->overtaken(); found && !damaged_) oracle_.overtaken(found->event, found->by);
+    // What a stop has written down under `queued` comes when its turn is over, in whatever life.
+    was_queued_ = was_queued_ || setup_.ack == sluice::Ack::queued;
+    if (const auto found = life_->overtaken(); found && !damaged_ && !was_queued_)
+      oracle_.overtaken(found->event, found->by);
     if (calm_) {
       if (const std::string what = life_->overuse(); !what.empty()) oracle_.complain(what);
     }
@@ -558,8 +580,24 @@ class Scenario {
     removed_ = true;
   }
 
-  // A byte that was durable is another now. Whatever had no successor yet may pass for torn, so the last commit does
-  // not count.
+  // A second process, while this one runs: it is refused, and touches nothing.
+  void start_another() {
+    if (misfortunes_ || disk_->ended()) return;
+    const std::shared_ptr<MemoryDisk> its = disk_->of_another_process();
+    const std::uint64_t before = disk_->changing_calls();
+    try {
+      start_(*its, setup_, judgement_.lives, dice_.next());
+      oracle_.complain("two processes have the journal");
+    } catch (const std::exception& refused) {
+      say("another start:", refused.what());
+    }
+    if (!menu_.threads && disk_->changing_calls() != before)
+      oracle_.complain("a start that was refused wrote something");
+  }
+
+  // What was durable is not what it was. Whatever had no successor yet may pass for torn: one bit makes that of the
+  // last commit, a hole at the end of what is in a file, or a file that is cut there, of as many events as it may have
+  // had.
   void damage() {
     std::vector<std::string> names = disk_->names();
     std::erase(names, SinkFile::kName);
@@ -567,14 +605,37 @@ class Scenario {
     const std::string& name = names[dice_.below(names.size())];
     std::string bytes = disk_->bytes(name);
     if (bytes.empty()) return;
+    const std::size_t content = bytes.find_last_not_of('\0') + 1;  // 0: there is none
     const std::size_t at = dice_.below(bytes.size());
-    say("damage", name, "at", at);
-    bytes[at] = static_cast<char>(bytes[at] ^ static_cast<char>(1U << dice_.below(8)));
-    disk_->replace(name, bytes);
+    const std::size_t to = std::min(bytes.size(), at + dice_.between(1, std::size_t{2} << dice_.below(14)));
+    bool at_the_end = to >= content;
+    const std::size_t how = dice_.below(6);
+    say("damage", name, "at", at, "to", to, "of", content, "how", how);
+    switch (how) {
+      case 0:
+        std::fill(bytes.begin() + static_cast<std::ptrdiff_t>(at), bytes.begin() + static_cast<std::ptrdiff_t>(to),
+                  '\0');
+        break;
+      case 1:
+        for (std::size_t i = at; i < to; ++i) bytes[i] = static_cast<char>(dice_.below(256));
+        break;
+      case 2:
+        bytes.resize(at);
+        at_the_end = true;
+        break;
+      case 3:
+        disk_->make_unreadable(name, at, to);
+        break;
+      default:
+        bytes[at] = static_cast<char>(bytes[at] ^ static_cast<char>(1U << dice_.below(8)));
+        at_the_end = false;
+    }
+    if (how != 3) disk_->replace(name, bytes);
     damaged_ = true;
     calm_ = false;
     oracle_.forget_settles();
-    oracle_.excuse(kMostRequests * kMostEvents);
+    constexpr std::size_t kLeastEvent = 56;
+    oracle_.excuse(at_the_end ? content / kLeastEvent : kMostRequests * kMostEvents);
   }
 
   // ---- payloads
@@ -624,6 +685,7 @@ class Scenario {
   bool full_ = false;          // the disk, perhaps; a reboot makes no room
   std::size_t kept_back_ = 0;  // so many of the first are not delivered in this life
   bool damaged_ = false;
+  bool was_queued_ = false;   // in any life
   bool cut_ = false;          // is how the last life ended
   bool began_badly_ = false;  // this life: on a disk that may have refused what a start has to write
   std::uint64_t kept_ = 0;    // by the stop of the last life, for good

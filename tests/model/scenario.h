@@ -36,6 +36,7 @@ struct Menu {
   bool destruction = false;             // a write or a sync that fails destroys what it was to replace
   bool bad_starts = true;               // it opens whatever the disk does, and delivers what can be read
   bool queued = false;                  // Ack::queued as well
+  bool threads = false;                 // the journal has some of its own
   std::uint64_t least_segment = 65536;  // the least that it takes
   std::size_t tries = 200;              // of what must come to an end once nothing goes wrong any more
 };

@@ -132,6 +132,63 @@ TEST_CASE("journal unreadable: a sector behind all that was written costs nothin
   CHECK(found.lost == 0);
 }
 
+TEST_CASE("journal unreadable: a sector of a large event does not hold the feeder, which reads its commit each time") {
+  constexpr std::uint64_t kLarge = 8 * JournalHand::kLimit;
+  MemoryDisk first(1);
+  {
+    JournalHand hand(first, 1, {}, kLarge);
+    hand.commit({{std::string(60000, 'x')}});
+    hand.commit({{"behind"}});
+    REQUIRE_FALSE(hand.journal().close());
+    first.kill();
+  }
+  const auto disk = first.reboot();
+  disk->make_unreadable("segment-000001", format::kFirstCommit + 12 * kBlock, format::kFirstCommit + 13 * kBlock);
+  JournalHand hand(*disk, 2, {}, kLarge);
+  const Found found = take_all(hand);
+  CHECK(found.sequences == Sequences{2});
+  CHECK(found.lost == 1);
+}
+
+TEST_CASE("journal unreadable: a sector of what has to make room is no reason to wait for room") {
+  constexpr std::uint64_t kLarge = 8 * JournalHand::kLimit;
+  MemoryDisk first(1);
+  std::uint64_t at = 0;
+  std::string name;
+  {
+    JournalHand hand(first, 1, {}, kLarge);
+    for (int i = 0; i < 3; ++i) {
+      const auto place = hand.commit({{std::string(std::size_t{512} << 10U, 'x')}});
+      name = format::segment_name(place.segment);
+      at = place.begin + 40 * kBlock;
+    }
+    hand.commit({{std::string(std::size_t{1536} << 10U, 'x')}});  // more than what is kept free for copies
+    first.kill();
+  }
+  const auto disk = first.reboot();
+  disk->make_unreadable(name, at, at + kBlock);
+  JournalHand hand(*disk, 2, {}, kLarge);
+  REQUIRE(hand.journal().failed());
+  const Found others = take_all(hand);
+  CHECK(others.sequences == Sequences{1, 2});
+  CHECK(others.lost == 1);
+  REQUIRE_FALSE(hand.journal().recover({}));
+  CHECK(take_all(hand).sequences == Sequences{4});
+}
+
+TEST_CASE("journal unreadable: a half-made segment is set aside where a sector of it may have been anything") {
+  for (const std::uint64_t at : {std::uint64_t{0}, kBlock, format::kFirstCommit, 5 * kBlock}) {
+    INFO("at ", at);
+    MemoryDisk disk(1);
+    disk.replace("segment-000001", std::string(at == 0 ? 1000 : 65536, '\0'));
+    disk.make_unreadable("segment-000001", at, at + 100);
+    JournalHand hand(disk, 1);
+    CHECK_FALSE(hand.journal().failed());
+    CHECK(take_all(hand).lost == 1);
+    CHECK(is_there(disk, "segment-000001.damaged"));
+  }
+}
+
 TEST_CASE("journal unreadable: a sector of a sealed segment does not hold the feeder, which asks for it a few times") {
   Left left(100, true);
   REQUIRE(left.records.back().segment != "segment-000001");

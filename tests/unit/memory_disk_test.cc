@@ -646,3 +646,22 @@ TEST_CASE("memory_disk: the power goes while threads write, and each of them end
 }
 
 TEST_SUITE_END();
+
+TEST_CASE("memory_disk: a directory is one process's, until that is gone or somebody removes the directory") {
+  MemoryDisk disk(1);
+  const auto its = disk.of_another_process();
+  REQUIRE_FALSE(disk.hold());
+  CHECK_FALSE(disk.same()->hold());
+  CHECK(its->hold() == std::errc::operation_would_block);
+  SUBCASE("gone") {
+    disk.kill();
+    const auto next = disk.reboot();
+    CHECK_FALSE(next->of_another_process()->hold());
+    CHECK(next->hold() == std::errc::operation_would_block);
+  }
+  SUBCASE("removed") {
+    disk.remove_directory();
+    CHECK_FALSE(its->hold());
+    CHECK(disk.hold() == std::errc::operation_would_block);
+  }
+}
