@@ -21,8 +21,9 @@
 // `tail`, a copy of what that block held up to the end of a commit. One is written with each commit, the other is left
 // alone. Where what the segment has is no longer what a copy has, the copy is right. Sealing cuts them off. What is
 // left is assumed of the disk: that a sync which succeeds has put the data there; that a failure destroys nothing but
-// blocks that were being written; and, where a start finds the disk full, that it can write once more what stands
-// behind the last sync that is known of.
+// blocks that were being written; and, where a start finds no room for a copy of what stands behind the last sync that
+// is known of (the disk is full, or the limit is reached and nothing else is left to deliver), that it can write this
+// once more where it stands.
 //
 // header (112 bytes, written twice)            of the segment before this one:
 //    0  8  "SLUICEJ\n"                         56  8  its number; 0: there is none
