@@ -35,6 +35,15 @@ Clients clients_of(const Daemon& daemon, int count) {
   return clients;
 }
 
+// Every loop has closed the intake, which is later than the line that announces it.
+bool wait_draining(const std::string& admin, std::chrono::milliseconds limit) {
+  for (const auto until = test::Clock::now() + limit; test::Clock::now() < until;) {
+    if (test::ask_once(admin, get("/status")).body.find("\"draining\"") != std::string::npos) return true;
+    std::this_thread::sleep_for(2ms);
+  }
+  return false;
+}
+
 }  // namespace
 
 TEST_SUITE("daemon.quiet") {
@@ -46,9 +55,7 @@ TEST_SUITE("daemon.quiet") {
     std::vector<std::unique_ptr<Client>> fresh;
     for (int i = 0; i < 20; ++i) fresh.push_back(std::make_unique<Client>(daemon.address()));
     daemon.signal_stop();
-    REQUIRE(daemon.process().wait_line("closing queued=", 10s));
-    // The line comes before the intake closes, and each loop hears of that a moment later: what comes between is taken.
-    std::this_thread::sleep_for(200ms);
+    REQUIRE(wait_draining(daemon.admin(), 10s));
     for (Clients* some : {&clients, &fresh}) {
       for (const auto& client : *some) {
         const Answer answer = client->ask(post("application/json", "2"));
