@@ -54,7 +54,7 @@ class ZstdDecoder final : public Decoder {
            ZSTD_isError(ZSTD_DCtx_setParameter(context_, ZSTD_d_windowLogMax, kMaxWindowLog)) == 0;
   }
 
-  // The library gets the header of each frame whole and checked. Given a part that does not begin a frame it looks
+  // The library gets the header of each frame whole and checked. Given a part from the middle of a header, it looks
   // there for the formats from before RFC 8878, and would decode them with memory that is not charged.
   [[nodiscard]] DecodeStep::Fault read_header(ZSTD_inBuffer& in, ZSTD_outBuffer& out) noexcept {
     ended_ = false;

@@ -101,7 +101,7 @@ void Journal::read_backlog(std::size_t most_events, std::size_t most_bytes, Bloc
     RecordReader::Item item = reader_->next();
     for (;;) {
       if (item.what == RecordReader::What::error) {
-        // Records before it that bring no event may be read well each time.
+        // By where reading began: the commit's first record, before the bad place, may be readable each time.
         if (std::exchange(unread_.from, from) != from) unread_.tries = 0;
         // Where nothing can be written either, the disk is away, and may come back.
         const bool away = failed() && !waits_for_room_;

@@ -14,8 +14,8 @@ namespace sluice::journal {
 std::error_code Journal::recover(std::span<Block* const> unsynced) {
   assert(failed());
   if (const auto error = disk_.hold()) return error;
-  // What is finished is left behind by the copies that are made here. Were that not on disk, it would come once more at
-  // the next start, out of its order. A disk that does not take it is no reason not to go on.
+  // The copies made here leave finished events behind. If their settles were not on disk, these events would come again
+  // at the next start, out of order. A disk that refuses the settles does not stop the recovery.
   if (!settles_syncing_) static_cast<void>(sync_settles());
   if (const auto error = taken_over_ ? secure_tails() : take_over_late()) return error;
   seal_earlier();

@@ -351,7 +351,7 @@ std::error_code read_patiently(DiskFile& file, std::uint64_t at, std::span<std::
   return error;
 }
 
-// Something of it, so the disk is there; or there is no room in it for an event.
+// Some part of the file can be read, so the disk is there; or the file is too short for an event.
 bool can_be_read(DiskFile& file, std::uint64_t size) {
   std::array<std::byte, kAlign> word{};
   std::size_t got = 0;
@@ -374,10 +374,10 @@ bool is_unused(DiskFile& file, std::uint64_t size, std::error_code& error) {
     if (const std::error_code failed = read_patiently(file, at, to, got)) {
       first = failed;
       any = any || got > 0;
-      got = to.size();  // who knows what is in it
+      got = to.size();  // its contents are unknown
       continue;
     }
-    if (got == 0) break;  // somebody has cut it off meanwhile
+    if (got == 0) break;  // it was truncated meanwhile
     any = true;
     if (!is_zero(std::span(piece).first(got).subspan(header ? std::min(got, kHeaderSize) : 0))) return false;
   }

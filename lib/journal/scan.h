@@ -84,8 +84,8 @@ struct FoundHeader {
 // Whether any record of such a segment is there.
 [[nodiscard]] bool has_records(DiskFile& file, const Header& header, std::uint64_t size);
 
-// Nothing was ever written to it, but for a header perhaps, or a part of one: all else is zeros. Of what cannot be read
-// nobody knows; an error where nothing can be: then it is the disk that is away. (Not if an event has no room in it.)
+// Nothing was ever written to it, except perhaps a header or a part of one: the rest is zeros. False if some of it
+// cannot be read. An error if none of it can: then the disk is away. (But not if the file is too short for an event.)
 [[nodiscard]] bool is_unused(DiskFile& file, std::uint64_t size, std::error_code& error);
 
 // The footer at the very end of a file of this size.

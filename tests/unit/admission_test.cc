@@ -3,29 +3,15 @@
 #include <doctest/doctest.h>
 
 #include <chrono>
-#include <optional>
 #include <utility>
-#include <variant>
 
 #include "lifecycle/admission.h"
 #include "unit/blocked.h"
+#include "unit/tickets.h"
 
 using namespace sluice;
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
-
-namespace {
-
-std::optional<Ticket> ticket_in(std::variant<Ticket, Admit> answer) {
-  if (std::holds_alternative<Admit>(answer)) return std::nullopt;
-  return std::get<Ticket>(std::move(answer));
-}
-
-Admit refusal(std::variant<Ticket, Admit> answer) {
-  return std::holds_alternative<Ticket>(answer) ? Admit::accepted : std::get<Admit>(answer);
-}
-
-}  // namespace
 
 TEST_SUITE("lifecycle") {
   TEST_CASE("admission: a passage that is full to the brim leaves the window all of its room") {

@@ -55,6 +55,8 @@ void pass(std::string_view name) {
 #include "workers/batch.cc"
 #include "workers/retry_lane.cc"
 
+#include "unit/tickets.h"
+
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 using sluice::Admission;
@@ -69,15 +71,6 @@ using sluice::Slice;
 using sluice::Ticket;
 
 namespace {
-
-std::optional<Ticket> ticket_in(std::variant<Ticket, Admit> answer) {
-  if (std::holds_alternative<Admit>(answer)) return std::nullopt;
-  return std::get<Ticket>(std::move(answer));
-}
-
-Admit refusal(std::variant<Ticket, Admit> answer) {
-  return std::holds_alternative<Ticket>(answer) ? Admit::accepted : std::get<Admit>(answer);
-}
 
 template <typename Condition>
 bool eventually(Condition holds) {
