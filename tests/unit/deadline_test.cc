@@ -14,7 +14,6 @@
 #include <utility>
 #include <vector>
 
-#include "engine/tracker_on_disk.h"
 #include "journal/pace.h"
 #include "lifecycle/admission.h"
 #include "lifecycle/shutdown.h"
@@ -24,6 +23,7 @@
 #include "sluice/deadline.h"
 #include "sluice/gate.h"
 #include "sluice/tracker.h"
+#include "tracker/tracker_on_disk.h"
 #include "unit/blocked.h"
 
 using namespace sluice;
