@@ -46,8 +46,7 @@ own_rooms() {
     lib/queue/*) echo queue admission ;;
     lib/workers/*) echo workers queue admission ;;
     lib/journal/*) echo journal queue admission ;;
-    lib/engine/*) rooms_in lib ;;
-    lib/tracker.cc) echo engine sinks ;;
+    lib/tracker/*) rooms_in lib ;;
     lib/*/*) echo 'no rule for this room' ;;
     lib/*) ;;
     daemon/main.cc | daemon/check_config.* | daemon/stop.*) rooms_in daemon ;;
@@ -185,10 +184,10 @@ self_test() {
   plant lib/sinks/planted.cc '#include "workers/planted.h"' 'this room may include'
   plant lib/queue/planted.cc '#include "workers/planted.h"' 'this room may include'
   plant lib/workers/planted.cc '#include "sinks/planted.h"' 'this room may include'
-  plant lib/journal/planted.cc '#include "engine/planted.h"' 'this room may include'
-  plant lib/tracker.cc '#include "queue/planted.h"' 'this room may include'
+  plant lib/journal/planted.cc '#include "tracker/planted.h"' 'this room may include'
+  plant lib/report.cc '#include "queue/planted.h"' 'this room may include'
   plant lib/event.cc '#include "admission/planted.h"' 'this room may include'
-  plant lib/event.cc '#include "engine/planted.h"' 'this room may include'
+  plant lib/event.cc '#include "tracker/planted.h"' 'this room may include'
   plant lib/attic/planted.cc '#include "attic/planted.h"' 'this room may include'
   plant lib/include/sluice/event.h '#include <fmt/format.h>' 'public headers'
   plant lib/include/sluice/event.h '#include <unistd.h>' 'public headers'

@@ -16,7 +16,6 @@
 
 #include "admission/admission.h"
 #include "admission/shutdown.h"
-#include "engine/tracker_on_disk.h"
 #include "journal/pace.h"
 #include "model/memory_disk.h"
 #include "sinks/handler_sink.h"
@@ -24,6 +23,7 @@
 #include "sluice/deadline.h"
 #include "sluice/gate.h"
 #include "sluice/tracker.h"
+#include "tracker/tracker_on_disk.h"
 #include "unit/blocked.h"
 
 using namespace sluice;

@@ -25,7 +25,6 @@
 
 #include "admission/admission.h"
 #include "admission/shutdown.h"
-#include "engine/disked.h"
 #include "journal/pace.h"
 #include "journal/state_dir.h"
 #include "journal/unrecorded.h"
@@ -35,6 +34,7 @@
 #include "sinks/dead_letter_file.h"
 #include "sluice/gate.h"
 #include "sluice/tracker.h"
+#include "tracker/disked.h"
 #include "workers/ledger.h"
 #include "workers/pool.h"
 #include "workers/tally.h"
