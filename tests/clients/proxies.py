@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # Behind the proxies that people have, Debian's nginx and haproxy, while the daemon is stopped and started again and again
 # under load: what was answered 202 is in the sink once, and what was answered otherwise, or not at all, is not there. Each
-# proxy as the README shows it; nginx also as it comes (HTTP/1.0 to the daemon), and without request buffering, where it
+# proxy as sluiced(8) shows it; nginx also as it comes (HTTP/1.0 to the daemon), and without request buffering, where it
 # passes on a body while it still arrives. Exits with 77 where neither proxy is there.
 #
 #   proxies.py SLUICED PACKAGES [KIND..]     PACKAGES: where scripts/packages were unpacked, a folder each

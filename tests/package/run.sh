@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The library as a package: installed, looked at, and built against in the ways that the README names; static from a finished
+# The library as a package: installed, looked at, and built against in the ways that README and libsluice(3) name; static from a finished
 # build, shared from a project that has it within. Prints a line a check; ends with 1 if one failed. No network, no root.
 #
 #   run.sh BUILD VERSION     BUILD: a build directory in which all is built; what this builds is kept there for the next time
