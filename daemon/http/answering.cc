@@ -8,7 +8,7 @@
 #include <string>
 
 #include "http/connection.h"
-#include "http/loop.h"
+#include "http/io_thread.h"
 
 namespace sluiced::http {
 
@@ -60,7 +60,7 @@ void Connection::write_outcome(const Slot& slot, Ending ending) {
 void Connection::problem(const Problem& problem, Ending ending) {
   if (loop_.draining() || problem.status == 503) ending.keep_alive = false;
   ending.origin = origin_;
-  if (const auto why = refused_by(problem.status); why && !problem.counted) loop_.count(*why);
+  if (const auto why = refused_by(problem.status); why && !problem.counted) loop_.statistics().count_refusal(*why);
   put(problem.status, ending, [&](std::string& out) { write_problem(out, loop_.common(ending), problem); });
 }
 
@@ -84,7 +84,7 @@ void Connection::put(int status, Ending ending, Write write) {
   std::string text;
   write(text);
   if (pending_.try_add(text, 1)) {
-    loop_.count(status);
+    loop_.statistics().count_answer(status);
   } else {
     ending.keep_alive = false;  // no room for it: those before it still go out, then the connection ends
   }
@@ -97,13 +97,13 @@ void Connection::refuse(int status, std::string_view detail, bool with_body) {
 }
 
 void Connection::refuse_one_too_many() {
-  loop_.count(Refused::connections);
+  loop_.statistics().count_refusal(Refused::connections);
   drop_request();
   problem({.status = 503, .detail = kTooManyConnections, .counted = true}, {.keep_alive = false});
 }
 
 void Connection::answered(int status, Ending ending) {
-  loop_.count(status);
+  loop_.statistics().count_answer(status);
   ++loop_.answers_in_out;
   progress_ = true;
   if (!ending.keep_alive) state_ = State::closing;

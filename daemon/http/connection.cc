@@ -10,7 +10,7 @@
 
 #include <algorithm>
 
-#include "http/loop.h"
+#include "http/io_thread.h"
 
 namespace sluiced::http {
 namespace {
@@ -33,7 +33,7 @@ constexpr milliseconds kFirstWord{10};  // within which a client sends its first
 
 }  // namespace
 
-Connection::Connection(Loop& loop, const Accepted& accepted) noexcept
+Connection::Connection(IoThread& loop, const Accepted& accepted) noexcept
     : loop_(loop),
       socket_(accepted.fd),
       held_(loop.shared().budget),
@@ -45,6 +45,7 @@ Connection::Connection(Loop& loop, const Accepted& accepted) noexcept
       peer_(accepted.peer) {}
 
 Connection::~Connection() {
+  loop_.events().forget(*this);
   if (state_ != State::closed) ::close(socket_);
   loop_.shared().connections -= 1;
   if (peer_) loop_.shared().peers.remove(*peer_);
@@ -53,7 +54,7 @@ Connection::~Connection() {
 void Connection::begin(bool one_too_many) {
   one_too_many_ = one_too_many;
   interest_ = EPOLLIN;
-  if (!loop_.ready_set().try_watch(socket_, this, interest_)) close();
+  if (!loop_.events().try_watch(socket_, *this, interest_)) close();
   settle();
 }
 
@@ -69,7 +70,7 @@ void Connection::drain() {
   if (state_ == State::lingering) start_settling();
   if (open() && !half_read() && held_.empty() && unsent_.empty()) {
     // Idle, it seems; but what the client has sent by now is answered: consume() refuses it.
-    const ssize_t size = ::recv(socket_, loop_.scratch(), Loop::kScratch, MSG_DONTWAIT);
+    const ssize_t size = ::recv(socket_, loop_.scratch(), IoThread::kScratch, MSG_DONTWAIT);
     const std::string_view input(loop_.scratch(), static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
     spoken_ = spoken_ || !input.empty();
     keep(input.substr(consume(input)));
@@ -205,9 +206,9 @@ void Connection::close() {
 // Reads what nobody wants, so that it does not lie unread when the socket is closed.
 void Connection::discard() {
   for (int rounds = 16; rounds > 0; --rounds) {  // a megabyte a turn: others want theirs
-    const ssize_t size = ::recv(socket_, loop_.scratch(), Loop::kScratch, MSG_DONTWAIT);
+    const ssize_t size = ::recv(socket_, loop_.scratch(), IoThread::kScratch, MSG_DONTWAIT);
     if (size == 0 || (size < 0 && !try_later(errno))) ended_ = true;
-    if (size < static_cast<ssize_t>(Loop::kScratch)) break;
+    if (size < static_cast<ssize_t>(IoThread::kScratch)) break;
   }
   check_settled();
 }
@@ -261,7 +262,7 @@ void Connection::settle() {
   const std::uint32_t interest = (wanted ? EPOLLIN : 0U) | (unsent_.empty() && !paused() ? 0U : EPOLLOUT);
   if (interest != interest_) {
     interest_ = interest;
-    loop_.ready_set().change(socket_, this, interest);
+    loop_.events().change(socket_, *this, interest);
   }
 }
 
@@ -269,7 +270,7 @@ void Connection::account() {
   const Owed owed{.answers = unsent_answers_ + pending_.answers() + (half_read() ? 1U : 0U),
                   .with_committer = pending_.slots()};
   if (owed == owed_) return;
-  loop_.owe(owed_, owed);
+  loop_.change_owed(owed_, owed);
   owed_ = owed;
 }
 

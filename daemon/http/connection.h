@@ -19,28 +19,22 @@
 #include "http/budget.h"
 #include "http/chunks.h"
 #include "http/decoder.h"
+#include "http/event_loop.h"
 #include "http/intake.h"
 #include "http/peers.h"
 #include "http/request.h"
 #include "http/server.h"
 #include "http/slots.h"
+#include "http/statistics.h"
 
 namespace sluiced::http {
 
-class Loop;
+class IoThread;
 
 // What a read or write that could not be done now says.
 [[nodiscard]] inline bool try_later(int error) noexcept {
   return error == EAGAIN || error == EWOULDBLOCK || error == EINTR;
 }
-
-// Answers that a connection owes its client.
-struct Owed {
-  std::uint32_t answers = 0;
-  std::uint32_t with_committer = 0;  // of those, to requests that are with it
-
-  [[nodiscard]] bool operator==(const Owed&) const = default;
-};
 
 // An accepted socket, its listener's kind and its peer.
 struct Accepted {
@@ -49,22 +43,22 @@ struct Accepted {
   std::optional<Peer> peer = {};  // as counted in Shared::peers; nothing: in none
 };
 
-class Connection {
+class Connection final : public EventLoop::Watcher {
  public:
   // Takes over the socket, which is counted in Shared::connections, and perhaps in Shared::peers.
-  Connection(Loop& loop, const Accepted& accepted) noexcept;
+  Connection(IoThread& loop, const Accepted& accepted) noexcept;
   ~Connection();
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
   // Each of these is one turn, and may end with the connection forgotten: the caller touches it no more.
-  void begin(bool one_too_many);      // the first: waits for requests; of one too many for one that reads a page
-  void on_ready(std::uint32_t what);  // EPOLLIN, EPOLLOUT …
-  void on_told();                     // the first of its answers with the committer is there
-  void drain();                       // the loop drains; or quiet clients are to go: if idle, ends
-  void end_reading();                 // what is half read by now stays half read, and who is quiet goes
-  void give_up();                     // drops what the client has not read, or not got yet
-  void tick(Clock::time_point now);   // ends what makes no progress
+  void begin(bool one_too_many);  // the first: waits for requests; of one too many for one that reads a page
+  void on_ready(std::uint32_t what) override;
+  void on_told();                    // the first of its answers with the committer is there
+  void drain();                      // the loop drains; or quiet clients are to go: if idle, ends
+  void end_reading();                // what is half read by now stays half read, and who is quiet goes
+  void give_up();                    // drops what the client has not read, or not got yet
+  void tick(Clock::time_point now);  // ends what makes no progress
 
   // How much memory it holds for a request for how long without progress, in bytes times seconds; 0: it makes progress.
   [[nodiscard]] double burden(Clock::time_point now) const noexcept;
@@ -174,7 +168,7 @@ class Connection {
   void account();
   void renew_deadline();
 
-  Loop& loop_;
+  IoThread& loop_;
   const int socket_;
   ChargedBytes held_;                 // input that is not used up: part of a head, or what waits for has_room()
   ChargedBytes unsent_;               // answers that the kernel did not take

@@ -11,7 +11,7 @@
 #include "http/cloud_events.h"
 #include "http/connection.h"
 #include "http/guard.h"
-#include "http/loop.h"
+#include "http/io_thread.h"
 
 namespace sluiced::http {
 namespace {
@@ -45,7 +45,7 @@ void Connection::read() {
   if (state_ != State::open) return;
   if (request_ != nullptr && !request_->chunks && !request_->decoder) return fill_body();
 
-  const ssize_t size = ::recv(socket_, loop_.scratch(), Loop::kScratch, MSG_DONTWAIT);
+  const ssize_t size = ::recv(socket_, loop_.scratch(), IoThread::kScratch, MSG_DONTWAIT);
   if (size < 0 && !try_later(errno)) return close();
   if (size == 0) ended_ = true;
   if (size <= 0) return;
@@ -60,7 +60,7 @@ void Connection::read() {
   }
   // A body that has only begun: the kernel may hold more of it already.
   const bool direct = request_ != nullptr && !request_->chunks && !request_->decoder;
-  if (direct && fresh.size() == Loop::kScratch) fill_body();
+  if (direct && fresh.size() == IoThread::kScratch) fill_body();
 }
 
 void Connection::keep(std::string_view rest) {

@@ -2,25 +2,14 @@
 // tell() and what it calls. The list of told slots is a stack that is only ever taken whole, so it has no ABA.
 #include "http/slots.h"
 
-#include <sys/eventfd.h>
-#include <unistd.h>
-
 #include <cassert>
-#include <cerrno>
 #include <new>
-#include <system_error>
 #include <utility>
 
 namespace sluiced::http {
 namespace {
 
 constexpr std::size_t kSpares = 64;  // kept, and charged: 10 KiB a loop
-
-int make_wake_fd() {
-  const int fd = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  if (fd < 0) throw std::system_error(errno, std::generic_category(), "eventfd");
-  return fd;
-}
 
 }  // namespace
 
@@ -46,16 +35,7 @@ void Slots::add_told(Slot& slot) noexcept {
   if (newest == nullptr) wake();
 }
 
-// Each write is an edge of its own, so the count is never read back; it lasts for 2^64 of them.
-void Slots::wake() const noexcept {
-  const std::uint64_t one = 1;
-  [[maybe_unused]] const ssize_t written = ::write(wake_fd_, &one, sizeof one);
-  assert(written == sizeof one && "an eventfd is full");
-}
-
 // ---- the loop's side
-
-Slots::Slots(Budget& budget) : budget_(budget), wake_fd_(make_wake_fd()) {}
 
 Slots::~Slots() {
   (void)take_told();  // receipts that came after the loop's last turn
@@ -64,7 +44,6 @@ Slots::~Slots() {
     delete std::exchange(spare_, spare_->next);
     budget_.give_back(sizeof(Slot));
   }
-  ::close(wake_fd_);
 }
 
 Slots::Hold Slots::try_hold() noexcept {

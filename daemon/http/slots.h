@@ -17,6 +17,7 @@
 
 #include "http/answers.h"
 #include "http/budget.h"
+#include "http/event_loop.h"
 #include "sluice/tracker.h"
 
 namespace sluiced::http {
@@ -57,7 +58,8 @@ struct Slot : ToldLink {
 // All slots of one loop.
 class Slots {
  public:
-  explicit Slots(Budget& budget);  // throws std::system_error
+  // Wakes the loop; both outlive it.
+  Slots(Budget& budget, EventLoop& loop) noexcept : budget_(budget), loop_(loop) {}
   // Every receipt must have come, and whoever called the last one must be done with it.
   ~Slots();
   Slots(const Slots&) = delete;
@@ -73,11 +75,11 @@ class Slots {
   using Hold = std::unique_ptr<Slot, PutBack>;
   [[nodiscard]] Hold try_hold() noexcept;
 
-  // Readable, by edges, when there is something to take. The loop that was woken takes until there is nothing left,
-  // then sleeps; or wakes itself, if it wants to do something else first. While it is awake no receipt wakes it.
-  [[nodiscard]] int wake_fd() const noexcept { return wake_fd_; }
-  void wake() const noexcept;
-  [[nodiscard]] bool try_sleep() noexcept;  // false: there is something
+  // The loop is woken when there is something to take. It takes until nothing is left, then sleeps; or wakes itself, to
+  // do something else first. While it is awake no receipt wakes it.
+  [[nodiscard]] bool asleep() const noexcept { return told_.load() == nullptr; }
+  void wake() const noexcept { loop_.wake(); }
+  [[nodiscard]] bool try_sleep() noexcept;  // false: there is something to take
 
   // Hears all receipts that have come: of the slots that are told by them, those that are the first of their queues,
   // linked by next_told. So each connection that has something to write is there once.
@@ -91,7 +93,7 @@ class Slots {
   void add_told(Slot& slot) noexcept;  // any thread
 
   Budget& budget_;
-  const int wake_fd_;
+  EventLoop& loop_;
   std::thread::id owner_;
   Slot* spare_ = nullptr;
   std::size_t spares_ = 0;
