@@ -9,6 +9,8 @@
 #include <exception>
 #include <utility>
 
+#include "http/coarse_clock.h"
+
 namespace sluiced::http {
 namespace {
 
@@ -32,12 +34,6 @@ Clock::duration sweep_period(const Config& config, bool draining) {
 }
 
 }  // namespace
-
-Clock::time_point coarse_now() noexcept {
-  timespec now{};
-  ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-  return Clock::time_point(std::chrono::seconds{now.tv_sec} + std::chrono::nanoseconds{now.tv_nsec});
-}
 
 IoThread::IoThread(Shared& shared)
     : shared_(shared),
@@ -75,10 +71,10 @@ void IoThread::answer_completed() {
   if (slots_.asleep()) return;  // woken for a job
   statistics_.count_wake_up();
   for (int rounds = kCompletionRounds; rounds > 0; --rounds) {
-    for (ToldLink* next = slots_.take_told(); next != nullptr;) {
+    for (CompletedLink* next = slots_.take_completed(); next != nullptr;) {
       Connection& connection = static_cast<Slot*>(next)->queue->connection();
-      next = next->next_told;  // the turn ends the slot
-      connection.on_told();
+      next = next->next_completed;  // the turn ends the slot
+      connection.on_completed();
     }
     if (slots_.try_sleep()) return;
   }

@@ -25,9 +25,6 @@
 
 namespace sluiced::http {
 
-// The kernel's coarse clock: a few ms late, and nearly free. Good enough for time-outs.
-[[nodiscard]] Clock::time_point coarse_now() noexcept;
-
 class IoThread {
  public:
   explicit IoThread(Shared& shared);
