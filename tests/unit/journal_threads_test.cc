@@ -18,12 +18,12 @@
 #include <utility>
 #include <vector>
 
-#include "engine/tracker_on_disk.h"
 #include "journal/committer.h"
 #include "journal/feeder.h"
 #include "journal/pace.h"
 #include "journal/unrecorded.h"
 #include "journal_support.h"
+#include "tracker/tracker_on_disk.h"
 
 using namespace journal_support;
 
