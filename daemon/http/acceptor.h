@@ -20,7 +20,7 @@ class Acceptor final : public EventLoop::Watcher {
 
   // Accepts from here until close(). Both outlive it. Throws std::system_error.
   Acceptor(IoThread& thread, Listener& listener, HandOver hand_over);
-  ~Acceptor();
+  ~Acceptor() override;
   Acceptor(const Acceptor&) = delete;
   Acceptor& operator=(const Acceptor&) = delete;
 

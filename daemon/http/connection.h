@@ -33,7 +33,7 @@ class Connection final : public EventLoop::Watcher {
  public:
   // Takes over the socket, which is counted in Shared::connections, and perhaps in Shared::peers.
   Connection(IoThread& thread, const Accepted& accepted) noexcept;
-  ~Connection();
+  ~Connection() override;
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 

@@ -28,11 +28,12 @@ class EventLoop {
   // Waits for a descriptor.
   class Watcher {
    public:
+    Watcher() = default;
+    virtual ~Watcher() = default;
+    Watcher(const Watcher&) = delete;
+    Watcher& operator=(const Watcher&) = delete;
     // `events`: EPOLLIN, EPOLLOUT, EPOLLHUP …. May destroy any watcher, this one too.
     virtual void on_ready(std::uint32_t events) = 0;
-
-   protected:
-    ~Watcher() = default;
   };
 
   // Calls a function once, when its time has come. Created, used and destroyed on the loop's thread, before the loop.
