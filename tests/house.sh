@@ -45,7 +45,8 @@ own_rooms() {
     lib/sinks/*) echo sinks ;;
     lib/queue/*) echo queue lifecycle ;;
     lib/workers/*) echo workers queue lifecycle ;;
-    lib/journal/*) echo journal queue lifecycle ;;
+    lib/journal/*) echo journal queue ;;
+    lib/backlog/*) echo backlog journal queue lifecycle ;;
     lib/engine/*) rooms_in lib ;;
     lib/tracker.cc) echo engine sinks ;;
     lib/*/*) echo 'no rule for this room' ;;
@@ -186,6 +187,9 @@ self_test() {
   plant lib/queue/planted.cc '#include "workers/planted.h"' 'this room may include'
   plant lib/workers/planted.cc '#include "sinks/planted.h"' 'this room may include'
   plant lib/journal/planted.cc '#include "engine/planted.h"' 'this room may include'
+  plant lib/journal/planted.cc '#include "lifecycle/planted.h"' 'this room may include'
+  plant lib/journal/planted.cc '#include "backlog/planted.h"' 'this room may include'
+  plant lib/backlog/planted.cc '#include "engine/planted.h"' 'this room may include'
   plant lib/tracker.cc '#include "queue/planted.h"' 'this room may include'
   plant lib/event.cc '#include "lifecycle/planted.h"' 'this room may include'
   plant lib/event.cc '#include "engine/planted.h"' 'this room may include'

@@ -26,7 +26,7 @@
 #include "engine/disked.h"
 #include "journal/pace.h"
 #include "journal/state_dir.h"
-#include "journal/unrecorded.h"
+#include "backlog/unrecorded.h"
 #include "lifecycle/admission.h"
 #include "lifecycle/shutdown.h"
 #include "queue/block.h"
@@ -122,7 +122,7 @@ struct SLUICE_INTERNAL Tracker::Engine {
   std::optional<DeadLetterFile> dead_letters_;
   Admission door_;
   BlockMemory memory_;
-  journal::Unrecorded unrecorded_;  // the blocks in the queue know it
+  backlog::Unrecorded unrecorded_;  // the blocks in the queue know it
   EventQueue queue_;
   ShutdownCoordinator stop_;
   Ledger ledger_;

@@ -11,14 +11,15 @@
 #include <utility>
 #include <vector>
 
-#include "journal/committer.h"
-#include "journal/feeder.h"
+#include "backlog/committer.h"
+#include "backlog/feeder.h"
+#include "backlog/unrecorded.h"
 #include "journal/pace.h"
-#include "journal/unrecorded.h"
 #include "journal_support.h"
 #include "queue/event_queue.h"
 
 using namespace journal_support;
+using namespace sluice::backlog;
 
 namespace {
 

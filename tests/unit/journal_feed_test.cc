@@ -8,11 +8,12 @@
 #include <utility>
 #include <vector>
 
-#include "journal/feeder.h"
+#include "backlog/feeder.h"
 #include "journal/record_reader.h"
 #include "journal_support.h"
 
 using namespace journal_support;
+using namespace sluice::backlog;
 
 TEST_SUITE("journal") {
   TEST_CASE("journal: what is committed cannot be read as backlog before it is decided who feeds it") {

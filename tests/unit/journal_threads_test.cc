@@ -18,14 +18,15 @@
 #include <utility>
 #include <vector>
 
+#include "backlog/committer.h"
+#include "backlog/feeder.h"
+#include "backlog/unrecorded.h"
 #include "engine/tracker_on_disk.h"
-#include "journal/committer.h"
-#include "journal/feeder.h"
 #include "journal/pace.h"
-#include "journal/unrecorded.h"
 #include "journal_support.h"
 
 using namespace journal_support;
+using namespace sluice::backlog;
 
 namespace {
 

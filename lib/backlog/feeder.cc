@@ -1,5 +1,5 @@
 // See the header. The thread waits for a backlog, then for room, then brings a block.
-#include "journal/feeder.h"
+#include "backlog/feeder.h"
 
 #include <fmt/format.h>
 #include <pthread.h>
@@ -9,7 +9,7 @@
 #include <variant>
 #include <vector>
 
-namespace sluice::journal {
+namespace sluice::backlog {
 
 namespace {
 
@@ -20,7 +20,8 @@ constexpr std::size_t kMostBytes = std::size_t{256} << 10U;
 
 }  // namespace
 
-Feeder::Feeder(Journal& journal, EventQueue& queue, Admission& door, BlockMemory& memory, const Pace& pace, Hooks hooks)
+Feeder::Feeder(journal::Journal& journal, EventQueue& queue, Admission& door, BlockMemory& memory,
+               const journal::Pace& pace, Hooks hooks)
     : journal_(journal), queue_(queue), door_(door), memory_(memory), pace_(pace), hooks_(std::move(hooks)) {}
 
 Feeder::~Feeder() {
@@ -60,7 +61,7 @@ void Feeder::end_straight() {
   straight_ends_ = true;
 }
 
-void Feeder::committed(std::span<Block::Owner> blocks, const Journal::Place& place) {
+void Feeder::committed(std::span<Block::Owner> blocks, const journal::Journal::Place& place) {
   bool backlog = false;
   {
     const std::lock_guard lock(feed_mutex_);
@@ -145,7 +146,7 @@ bool Feeder::bring() {
   }
   if (backlog_.error) {
     hooks_.log(LogLevel::error, fmt::format("the journal cannot be read, trying again segment={}: {}",
-                                            segment_name(backlog_.segment), backlog_.error.message()));
+                                            journal::segment_name(backlog_.segment), backlog_.error.message()));
     rest(pace_.unreadable);
     return true;
   }
@@ -153,7 +154,7 @@ bool Feeder::bring() {
 
   std::vector<Event> events;
   events.reserve(backlog_.events.size());
-  for (const EventView& event : backlog_.events) events.push_back({event.payload, event.content_type});
+  for (const journal::EventView& event : backlog_.events) events.push_back({event.payload, event.content_type});
   const Block::Layout layout{.own_marks = true};
   // Mostly they stay where they were read to. Where they are a smaller part of it they are copied out: they would pin
   // what they do not need, and what is read behind them would have to be read once more. So they are where all of it is
@@ -197,4 +198,4 @@ bool Feeder::bring() {
   return true;
 }
 
-}  // namespace sluice::journal
+}  // namespace sluice::backlog
