@@ -9,6 +9,8 @@
 #include <variant>
 #include <vector>
 
+#include "backlog/block_records.h"
+
 namespace sluice::backlog {
 
 namespace {
@@ -22,7 +24,13 @@ constexpr std::size_t kMostBytes = std::size_t{256} << 10U;
 
 Feeder::Feeder(journal::Journal& journal, EventQueue& queue, Admission& door, BlockMemory& memory,
                const journal::Pace& pace, Hooks hooks)
-    : journal_(journal), queue_(queue), door_(door), memory_(memory), pace_(pace), hooks_(std::move(hooks)) {}
+    : journal_(journal),
+      queue_(queue),
+      door_(door),
+      memory_(memory),
+      buffers_(buffers_of(memory)),
+      pace_(pace),
+      hooks_(std::move(hooks)) {}
 
 Feeder::~Feeder() {
   if (thread_.joinable()) thread_.detach();
@@ -139,7 +147,7 @@ bool Feeder::bring() {
   const std::size_t most = std::clamp<std::size_t>(door_.event_limit() / 4, 1, kMostEvents);
   const std::size_t bytes = std::clamp<std::size_t>(door_.window_bytes() / 8, 4096, kMostBytes);
   backlog_.lost = 0;
-  journal_.read_backlog(most, bytes, memory_, backlog_);
+  journal_.read_backlog(most, bytes, buffers_, backlog_);
   if (backlog_.lost > 0) {
     hooks_.lost(backlog_.lost);
     hooks_.log(LogLevel::error, fmt::format("events are lost, the disk has damaged them events={}", backlog_.lost));
@@ -154,7 +162,7 @@ bool Feeder::bring() {
 
   std::vector<Event> events;
   events.reserve(backlog_.events.size());
-  for (const journal::EventView& event : backlog_.events) events.push_back({event.payload, event.content_type});
+  for (const journal::Record& event : backlog_.events) events.push_back({event.payload, event.content_type});
   const Block::Layout layout{.own_marks = true};
   // Mostly they stay where they were read to. Where they are a smaller part of it they are copied out: they would pin
   // what they do not need, and what is read behind them would have to be read once more. So they are where all of it is
@@ -179,7 +187,8 @@ bool Feeder::bring() {
     if (stopping_) return false;
   }
   Ticket ticket = std::get<Ticket>(std::move(answer));
-  Block::Owner block = adopts ? Block::adopt(memory_, journal_.take_backlog_memory(), events, std::move(ticket), layout)
+  Block::Owner block = adopts ? Block::adopt(memory_, piece_of(memory_, journal_.take_backlog_memory(), read_to),
+                                             events, std::move(ticket), layout)
                               : Block::make(memory_, events, std::move(ticket), layout);
   block->number(backlog_.run, backlog_.events.front().sequence);
   for (std::uint32_t i = 0; i < block->count(); ++i) {

@@ -16,6 +16,7 @@
 #include "journal/journal.h"
 #include "journal/pace.h"
 #include "lifecycle/admission.h"
+#include "queue/block_memory.h"
 #include "queue/event_queue.h"
 
 namespace sluice::backlog {
@@ -67,6 +68,7 @@ class Feeder {
   EventQueue& queue_;
   Admission& door_;
   BlockMemory& memory_;
+  const journal::BufferSource buffers_;  // out of memory_
   const journal::Pace pace_;
   const Hooks hooks_;
 

@@ -19,7 +19,6 @@
 #include "queue/event_queue.h"
 
 using namespace journal_support;
-using namespace sluice::backlog;
 
 namespace {
 

@@ -26,7 +26,6 @@
 #include "journal_support.h"
 
 using namespace journal_support;
-using namespace sluice::backlog;
 
 namespace {
 
@@ -213,7 +212,7 @@ TEST_SUITE("journal") {
     {
       Journal journal(disk, {.run = {}, .limit_bytes = kLimit, .log = {}});
       journal.show(put_on_disk(journal, hall.block(), 7));
-      const std::vector<Journal::Loose> older(1, {.sequence = 3, .received = {}, .content_type = {}, .payload = {}});
+      const std::vector<Record> older(1, {.sequence = 3, .received = {}, .content_type = {}, .payload = {}});
       std::uint64_t segment = 0;
       REQUIRE(!journal.spill(older, segment));
       REQUIRE(!journal.close());
