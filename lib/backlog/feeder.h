@@ -12,10 +12,10 @@
 #include <mutex>
 #include <thread>
 
+#include "admission/admission.h"
 #include "backlog/unrecorded.h"
 #include "journal/journal.h"
 #include "journal/pace.h"
-#include "lifecycle/admission.h"
 #include "queue/block_memory.h"
 #include "queue/event_queue.h"
 

@@ -17,12 +17,12 @@
 #include <thread>
 #include <utility>
 
-#include "engine/tracker_on_disk.h"
 #include "journal/journal.h"
 #include "journal/pace.h"
 #include "model/dice.h"
 #include "model/journal_life.h"
 #include "sluice/tracker.h"
+#include "tracker/tracker_on_disk.h"
 
 namespace model {
 namespace {

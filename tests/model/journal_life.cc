@@ -12,9 +12,9 @@
 #include <utility>
 #include <variant>
 
+#include "admission/admission.h"
 #include "backlog/block_records.h"
 #include "journal/journal.h"
-#include "lifecycle/admission.h"
 #include "model/dice.h"
 #include "queue/block.h"
 

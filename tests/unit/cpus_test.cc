@@ -8,9 +8,9 @@
 #include <string>
 #include <thread>
 
-#include "engine/cpus.h"
 #include "sluice/options.h"
 #include "support/temp_dir.h"
+#include "tracker/cpus.h"
 
 namespace {
 

@@ -14,16 +14,16 @@
 #include <utility>
 #include <vector>
 
-#include "engine/tracker_on_disk.h"
+#include "admission/admission.h"
+#include "admission/shutdown.h"
 #include "journal/pace.h"
-#include "lifecycle/admission.h"
-#include "lifecycle/shutdown.h"
 #include "model/memory_disk.h"
 #include "sinks/handler_sink.h"
 #include "sinks/null_sink.h"
 #include "sluice/deadline.h"
 #include "sluice/gate.h"
 #include "sluice/tracker.h"
+#include "tracker/tracker_on_disk.h"
 #include "unit/blocked.h"
 
 using namespace sluice;

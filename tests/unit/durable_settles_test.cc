@@ -15,10 +15,10 @@
 #include <utility>
 #include <vector>
 
-#include "engine/tracker_on_disk.h"
 #include "journal/pace.h"
 #include "journal_support.h"
 #include "queue/event_queue.h"
+#include "tracker/tracker_on_disk.h"
 
 using namespace journal_support;
 

@@ -11,9 +11,9 @@
 #include <variant>
 #include <vector>
 
+#include "admission/admission.h"
 #include "backlog/block_records.h"
 #include "journal/journal.h"
-#include "lifecycle/admission.h"
 #include "queue/block.h"
 
 class JournalHand {

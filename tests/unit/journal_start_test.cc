@@ -12,9 +12,9 @@
 #include <utility>
 #include <vector>
 
-#include "engine/tracker_on_disk.h"
 #include "journal/pace.h"
 #include "journal_support.h"
+#include "tracker/tracker_on_disk.h"
 
 using namespace journal_support;
 

@@ -15,10 +15,10 @@
 #include <variant>
 #include <vector>
 
+#include "admission/admission.h"
 #include "backlog/block_records.h"
 #include "journal/format.h"
 #include "journal/journal.h"
-#include "lifecycle/admission.h"
 #include "model/memory_disk.h"
 #include "queue/block.h"
 #include "queue/block_memory.h"

@@ -21,9 +21,9 @@
 #include "backlog/committer.h"
 #include "backlog/feeder.h"
 #include "backlog/unrecorded.h"
-#include "engine/tracker_on_disk.h"
 #include "journal/pace.h"
 #include "journal_support.h"
+#include "tracker/tracker_on_disk.h"
 
 using namespace journal_support;
 

@@ -13,10 +13,10 @@
 #include <utility>
 #include <vector>
 
-#include "engine/tracker_on_disk.h"
 #include "journal/pace.h"
 #include "model/memory_disk.h"
 #include "sluice/tracker.h"
+#include "tracker/tracker_on_disk.h"
 #include "unit/blocked.h"
 #include "unit/pool_support.h"
 

@@ -1,5 +1,5 @@
 // See the header: the ranges that sluice/options.h names, one a line.
-#include "engine/checked_options.h"
+#include "tracker/checked_options.h"
 
 #include <fmt/core.h>
 

@@ -8,7 +8,7 @@
 #include <thread>
 #include <utility>
 
-#include "engine/engine.h"
+#include "tracker/engine.h"
 
 namespace sluice {
 

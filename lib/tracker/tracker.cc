@@ -1,11 +1,11 @@
 // The façade: a tracker is the owner of an engine, and hands on to it what it is asked, on the thread that asks. It
-// refuses nothing itself. START HERE is in the header; behind it the code begins in engine/engine.h.
+// refuses nothing itself. START HERE is in the header; behind it the code begins in engine.h.
 #include "sluice/tracker.h"
 
 #include <utility>
 
-#include "engine/engine.h"
 #include "sinks/handler_sink.h"
+#include "tracker/engine.h"
 
 namespace sluice {
 

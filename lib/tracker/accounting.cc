@@ -2,7 +2,7 @@
 // is refused, and nothing is changed.
 #include <algorithm>
 
-#include "engine/engine.h"
+#include "tracker/engine.h"
 
 namespace sluice {
 

@@ -23,18 +23,18 @@
 #include <system_error>
 #include <variant>
 
-#include "engine/disked.h"
+#include "admission/admission.h"
+#include "admission/shutdown.h"
+#include "backlog/unrecorded.h"
 #include "journal/pace.h"
 #include "journal/state_dir.h"
-#include "backlog/unrecorded.h"
-#include "lifecycle/admission.h"
-#include "lifecycle/shutdown.h"
 #include "queue/block.h"
 #include "queue/block_memory.h"
 #include "queue/event_queue.h"
 #include "sinks/dead_letter_file.h"
 #include "sluice/gate.h"
 #include "sluice/tracker.h"
+#include "tracker/disked.h"
 #include "workers/ledger.h"
 #include "workers/pool.h"
 #include "workers/tally.h"

@@ -1,5 +1,5 @@
 // The shutdown coordinator: the phase, the deadline and the one report. It knows when and how far; what is done at each
-// step is its owner's list (engine/draining.cc). Any thread may ask for a stop; the first runs the list, the others
+// step is its owner's list (tracker/draining.cc). Any thread may ask for a stop; the first runs the list, the others
 // wait for its report. It refuses to go back: phases only go forward, deadlines only come nearer.
 #pragma once
 

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "engine/engine.h"
+#include "tracker/engine.h"
 
 namespace sluice {
 

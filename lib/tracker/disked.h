@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 
+#include "admission/admission.h"
 #include "backlog/committer.h"
 #include "backlog/feeder.h"
 #include "backlog/unrecorded.h"
@@ -16,7 +17,6 @@
 #include "journal/disk.h"
 #include "journal/journal.h"
 #include "journal/pace.h"
-#include "lifecycle/admission.h"
 #include "queue/block_memory.h"
 #include "queue/event_queue.h"
 #include "sluice/event.h"

@@ -1,6 +1,6 @@
 // How an engine is made and its threads begin: the rooms are put together here, and told of each other by hooks. All of
 // it is done by the thread that makes the tracker; what the hooks call, by theirs.
-#include "engine/engine.h"
+#include "tracker/engine.h"
 
 #include <fmt/core.h>
 
@@ -8,9 +8,9 @@
 #include <utility>
 #include <vector>
 
-#include "engine/checked_options.h"
 #include "journal/posix_disk.h"
 #include "sluice/error.h"
+#include "tracker/checked_options.h"
 
 namespace sluice {
 

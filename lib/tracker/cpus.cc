@@ -1,6 +1,6 @@
 // /proc/self/cgroup names the group, /sys/fs/cgroup holds it. In a container the path may be the host's while the
 // container's own group is mounted at the top; so every level that is there counts, and the top is always one.
-#include "engine/cpus.h"
+#include "tracker/cpus.h"
 
 #include <sched.h>
 

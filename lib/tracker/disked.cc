@@ -1,5 +1,5 @@
 // See the header: what the options mean for the journal and its threads.
-#include "engine/disked.h"
+#include "tracker/disked.h"
 
 #include <sys/resource.h>
 

@@ -3,7 +3,7 @@
 #include <filesystem>
 #include <vector>
 
-#include "engine/engine.h"
+#include "tracker/engine.h"
 
 namespace sluice {
 

@@ -1,9 +1,9 @@
 // See the header: the tests' way in. No part of the product calls it.
-#include "engine/tracker_on_disk.h"
+#include "tracker/tracker_on_disk.h"
 
 #include <utility>
 
-#include "engine/engine.h"
+#include "tracker/engine.h"
 
 namespace sluice {
 
