@@ -30,7 +30,7 @@ lib/journal/journal.cc Journal::commit to be cut
 lib/journal/feeding.cc Journal::read_backlog to be cut
 daemon/main.cc serve to be cut
 lib/admission/admission.h - to be cut
-lib/journal/committer.h - to be cut
+lib/backlog/committer.h - to be cut
 lib/journal/format.h - the page of the file format stands in it, beside the constants that it explains
 lib/journal/journal.h - to be cut
 lib/queue/block.h - to be cut
