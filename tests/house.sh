@@ -49,10 +49,9 @@ own_rooms() {
     lib/tracker/*) rooms_in lib ;;
     lib/*/*) echo 'no rule for this room' ;;
     lib/*) ;;
-    daemon/main.cc | daemon/check_config.* | daemon/stop.*) rooms_in daemon ;;
     daemon/sluicectl.cc | daemon/ctl/*) echo ctl host ;;
     daemon/*/*) expr "$1" : 'daemon/\([^/]*\)/' ;;
-    daemon/*) ;;
+    daemon/*) rooms_in daemon ;;
   esac
 }
 
@@ -122,6 +121,38 @@ check_include() {
   esac
 }
 
+# The stop list of daemon/stop.h, a step a line.
+stop_list() {
+  awk '/^\/\/   [1-9]\. / { if (step) print step; step = substr($0, 6); next }
+       /^\/\/      [^ ]/ { if (step) step = step " " substr($0, 9); next }
+       { if (step) print step; step = "" }' daemon/stop.h
+}
+
+# The pages quote the list word for word; the code quotes each step, and no other.
+check_stop_list() {
+  local steps step page text file title quoted=0 code
+  mapfile -t steps < <(stop_list)
+  for page in README.md ARCHITECTURE.md; do
+    [[ -f $page ]] || continue
+    text=$(tr -d '`*' < "$page" | tr -s ' \n' ' ')
+    [[ $text == *' 1. Announce:'* ]] || continue
+    quoted=1
+    for step in "${steps[@]}"; do
+      [[ $text == *" $step "* ]] || complain "$page" "its stop list is not that of daemon/stop.h: $step"
+    done
+  done
+  ((quoted)) || complain README.md 'neither it nor ARCHITECTURE.md has the stop list of daemon/stop.h'
+  for file in daemon/stop.cc lib/tracker/draining.cc; do
+    while read -r title; do
+      printf '%s\n' "${steps[@]}" | grep -qF "$title" || complain "$file" "a step that is not in daemon/stop.h: $title"
+    done < <(sed -nE 's,^ *// ([1-9]\. [^:]*:).*,\1,p' "$file")
+  done
+  code=$(cat daemon/stop.cc lib/tracker/draining.cc)
+  for step in "${steps[@]}"; do
+    [[ $code == *"// ${step%%:*}:"* ]] || complain daemon/stop.h "no function has this step: $step"
+  done
+}
+
 check() {
   local all file line header
   mapfile -t all < <(files)
@@ -133,6 +164,7 @@ check() {
     check_include "$file" "$file:$line" "$header"
   done < <(printf '%s\n' "${all[@]}" | grep -E '^(lib|daemon|tests)/.*\.(cc|h)$' | xargs -r grep -HnE '^[[:space:]]*#[[:space:]]*include' |
     sed -E 's/#[[:space:]]*include[[:space:]]*([<"][^>"]*[>"]).*/\1/; s/:[[:space:]]+([<"])/:\1/')
+  check_stop_list
   ((violations == 0))
 }
 
@@ -195,6 +227,7 @@ self_test() {
   plant daemon/http/planted.cc '#include "host/planted.h"' 'this room may include'
   plant daemon/admin/planted.cc '#include "admission/planted.h"' 'this room may include'
   plant daemon/options/planted.cc '#include "stop.h"' 'this room may include'
+  plant daemon/stop.cc '// 5. Close the shop: everybody goes home.' 'not in daemon/stop.h'
 
   echo "house.sh: $((planted - missed)) of $planted planted violations found"
   ((missed == 0))
