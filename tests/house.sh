@@ -30,7 +30,7 @@ lib/journal/journal.cc Journal::commit to be cut
 lib/journal/feeding.cc Journal::read_backlog to be cut
 lib/include/sluice/tracker.h - to be cut: what only hosts need goes to sluice/host.h
 lib/admission/admission.h - to be cut
-lib/journal/committer.h - to be cut
+lib/backlog/committer.h - to be cut
 lib/journal/format.h - the page of the file format stands in it, beside the constants that it explains
 lib/journal/journal.h - to be cut
 lib/queue/block.h - to be cut
@@ -79,7 +79,8 @@ own_rooms() {
     lib/sinks/*) echo sinks ;;
     lib/queue/*) echo queue admission ;;
     lib/workers/*) echo workers queue admission ;;
-    lib/journal/*) echo journal queue admission ;;
+    lib/journal/*) echo journal ;;
+    lib/backlog/*) echo backlog journal queue admission ;;
     lib/tracker/*) rooms_in lib ;;
     lib/*/*) echo 'no rule for this room' ;;
     lib/*) ;;
@@ -368,6 +369,10 @@ self_test() {
   plant lib/queue/planted.cc '#include "workers/planted.h"' 'this room may include'
   plant lib/workers/planted.cc '#include "sinks/planted.h"' 'this room may include'
   plant lib/journal/planted.cc '#include "tracker/planted.h"' 'this room may include'
+  plant lib/journal/planted.cc '#include "queue/planted.h"' 'this room may include'
+  plant lib/journal/planted.cc '#include "admission/planted.h"' 'this room may include'
+  plant lib/journal/planted.cc '#include "backlog/planted.h"' 'this room may include'
+  plant lib/backlog/planted.cc '#include "tracker/planted.h"' 'this room may include'
   plant lib/report.cc '#include "queue/planted.h"' 'this room may include'
   plant lib/event.cc '#include "admission/planted.h"' 'this room may include'
   plant lib/event.cc '#include "tracker/planted.h"' 'this room may include'

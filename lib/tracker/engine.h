@@ -25,9 +25,9 @@
 
 #include "admission/admission.h"
 #include "admission/shutdown.h"
+#include "backlog/unrecorded.h"
 #include "journal/pace.h"
 #include "journal/state_dir.h"
-#include "journal/unrecorded.h"
 #include "queue/block.h"
 #include "queue/block_memory.h"
 #include "queue/event_queue.h"
@@ -129,7 +129,7 @@ struct SLUICE_INTERNAL Tracker::Engine {
   std::optional<DeadLetterFile> dead_letters_;
   Admission door_;
   BlockMemory memory_;
-  journal::Unrecorded unrecorded_;  // the blocks in the queue know it
+  backlog::Unrecorded unrecorded_;  // the blocks in the queue know it
   EventQueue queue_;
   ShutdownCoordinator stop_;
   Ledger ledger_;

@@ -176,9 +176,60 @@ def check_readme():
     for target in re.findall(r"\]\(([^)#:]+)\)", text):
         if not (ROOT / target).exists():
             fault(f"README.md: {target} does not exist")
+    # The stop list, of which sluiced(8) has the same words; tests/house.sh compares it with the code.
+    shown = re.sub(r"\s+", " ", re.sub(r".\x08", "", run("mandoc", "-T", "ascii", str(MAN / "sluiced.8")).stdout))
+    steps = re.findall(r"^\d\. (.*)$", text, re.M)
+    if len(steps) != 8:
+        fault(f"README.md: the stop list has {len(steps)} steps")
+    for step in steps:
+        if step.replace("`", "") not in shown:
+            fault(f"sluiced(8) lacks this step of README's stop list: {step}")
     for name, section in [(p.stem, p.suffix) for p in MAN.iterdir()]:
         if f"`man {name}`" not in text:
             fault(f"README.md does not name {name}{section}")
+
+
+# --- ARCHITECTURE --------------------------------------------------------------------------------------------------------
+
+
+def check_architecture():
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    sources = {path: path.read_text() for folder in ("lib", "daemon") for path in (ROOT / folder).rglob("*.*") if path.suffix in (".cc", ".h")}
+    code = "\n".join(sources.values())
+    quoted = re.findall(r"`([^`\n]+)`", text)
+    files = [name for name in quoted if re.fullmatch(r"[\w.-]+/[\w./-]*", name) and not name.startswith("STATE/")]
+    for name in files:
+        # The tests of the last table are named from tests/.
+        if not (ROOT / name).exists() and not (ROOT / "tests" / name).exists():
+            fault(f"ARCHITECTURE.md: {name} does not exist")
+    # function(), Class::function() and Class::member_: the class is declared in a file that has the name, or defines it by the long form.
+    names = [re.fullmatch(r"(?:((?:\w+::)*)(\w+)::)?(~?\w+)(\(\))?", name) for name in quoted]
+    names = [name for name in names if name and (name[4] or name[3].endswith("_") or name[2])]
+    for name in names:
+        scope, last = name[2], name[3]
+        called = rf"\b{last}\(" if name[4] else rf"\b{last}\b"
+        if scope == "std":
+            continue
+        if scope is None:
+            known = re.search(called, code)
+        else:
+            declared = rf"(?:class|struct|enum class)\s+(?:\w+\s+)*(?:\w+::)*{scope}\b"
+            known = re.search(rf"\b{scope}::{called[2:]}", code) or any(re.search(declared, source) and re.search(called, source)
+                                                                      for source in sources.values())
+        if not known:
+            fault(f"ARCHITECTURE.md: {name[0]} does not exist")
+    if len(files) < 20 or len(names) < 30:
+        fault("ARCHITECTURE.md names fewer files and functions than it should; does this check still find them?")
+    # The steps of the way name the file of their function.
+    for function, file in re.findall(r"^\d+\. `([\w:]+)\(\)` in `([^`]+)`", text, re.M):
+        source = (ROOT / file).read_text() if (ROOT / file).exists() else ""
+        scope, last = function.rsplit("::", 1)
+        in_class = re.search(rf"class {scope}\b", source) and re.search(rf"\b{last}\(", source)
+        if not in_class and not re.search(rf"\b{function}\(", source):
+            fault(f"ARCHITECTURE.md: {function}() is not in {file}")
+    picture = run(str(ROOT / "tests/house.sh"), "--picture").stdout
+    if f"```\n{picture}```\n" not in text:
+        fault("ARCHITECTURE.md: the picture of the rooms is not what `tests/house.sh --picture` prints")
 
 
 def main():
@@ -190,6 +241,7 @@ def main():
     check_metrics()
     check_journal()
     check_readme()
+    check_architecture()
     for text in faults:
         print(text)
     sys.exit(1 if faults else 0)
