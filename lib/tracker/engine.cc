@@ -71,7 +71,7 @@ void Tracker::Engine::start(const SinkFactory& sinks, const std::shared_ptr<cons
       throw;
     }
   }
-  static_cast<void>(stop_.on(Happening::ready));
+  stop_.advance(Signal::ready);
 }
 
 // What the workers get to see of it all.
