@@ -29,7 +29,6 @@ lib/journal/copies.cc Journal::write_closed to be cut
 lib/journal/journal.cc Journal::commit to be cut
 lib/journal/feeding.cc Journal::read_backlog to be cut
 lib/include/sluice/tracker.h - to be cut: what only hosts need goes to sluice/host.h
-lib/admission/admission.h - to be cut
 lib/backlog/committer.h - to be cut
 lib/journal/format.h - the page of the file format stands in it, beside the constants that it explains
 lib/journal/journal.h - to be cut

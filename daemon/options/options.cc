@@ -308,10 +308,10 @@ std::vector<Group> table() {
            // 64 KiB: below it not even one step of a body being received fits into its quarter. 1 TiB: sums of a few
            // such values stay far from overflow.
            size("queue-bytes", "most bytes of events in memory", &Options::queue_bytes, 64 * kKiB, 1024 * kGiB),
-           choice<sluice::Overflow>("overflow", "when memory is full", &Options::overflow,
+           choice<sluice::Overflow>("overflow", "when memory is full: disk or reject", &Options::overflow,
                                     {{"disk", sluice::Overflow::disk}, {"reject", sluice::Overflow::reject}}),
            choice<sluice::Ack>(
-               "ack", "what an answer promises", &Options::ack,
+               "ack", "an answer promises: queued, written, synced", &Options::ack,
                {{"queued", sluice::Ack::queued}, {"written", sluice::Ack::written}, {"synced", sluice::Ack::synced}}),
        }},
       {"Delivery",
