@@ -39,16 +39,17 @@ enum class Command : std::uint8_t {
 struct Arguments {
   Command command = Command::status;
   bool json = false;
-  std::optional<Address> admin;                 // of a sluiced, if one was named
-  std::vector<Address> admin_sockets;           // else the default unix sockets, likeliest first; not empty if asked
-  bool state_dir_named = false;                 // by a flag
-  Url to;                                       // where events go
-  std::string file;                             // "-": standard input
-  std::size_t batch = 500;                      // most events a request
-  std::chrono::milliseconds retry_for{30'000};  // a server that is busy or away gets this long to come back
-  std::filesystem::path state_dir;              // empty: none is known
-  std::string place;                            // a file, or "none"; empty: the one in the state directory
-  std::optional<std::size_t> limit;             // nothing: all
+  std::optional<Address> admin;        // of a sluiced, if one was named
+  std::vector<Address> admin_sockets;  // else the default unix sockets, likeliest first; not empty if asked
+  bool state_dir_named = false;        // by a flag
+  Url to;                              // where events go
+  std::string file;                    // "-": standard input
+  std::size_t batch = 500;             // most events a request
+  std::chrono::nanoseconds retry_for = std::chrono::seconds{30};  // how long to retry while the server is busy or away
+  std::filesystem::path state_dir;                                // empty: none is known
+  std::string place;                 // a file, or "none"; empty: the one in the state directory
+  std::optional<std::size_t> limit;  // nothing: all
+  bool everything = false;           // --all, said in words
 };
 
 struct Exit {
@@ -61,9 +62,6 @@ struct Environment {
   std::string state_directory, xdg_state_home, home;
   std::string runtime_directory = {};
 };
-// As sluiced has it: $STATE_DIRECTORY, else $XDG_STATE_HOME/sluice, else ~/.local/state/sluice; empty: none of them.
-[[nodiscard]] std::filesystem::path default_state_dir(const Environment& environment);
-
 // `args` are those of main without the program's name.
 [[nodiscard]] std::variant<Arguments, Exit> parse(std::span<const char* const> args, const Environment& environment);
 

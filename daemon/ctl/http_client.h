@@ -11,15 +11,14 @@
 #include <string_view>
 #include <utility>
 
+#include "flags/address.h"
+
 namespace sluicectl {
 
-struct Address {
-  std::string host;  // without brackets; empty for a unix socket
-  std::string port;
-  std::string path;   // of a unix socket
+struct Address : sluiced::flags::Address {
   std::string shown;  // as given
 };
-// HOST:PORT, [::1]:PORT or unix:PATH; nothing for what is none.
+// HOST:PORT, [::1]:PORT or unix:PATH; nothing if it is none of these.
 [[nodiscard]] std::optional<Address> parse_address(std::string_view text);
 
 struct Url {

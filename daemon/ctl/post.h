@@ -24,7 +24,7 @@ enum class Fate : std::uint8_t {
 class Poster {
  public:
   // Tries no more once `stopped` (null: never) says so; it is asked many times a second.
-  Poster(Url to, std::chrono::milliseconds retry_for, bool (*stopped)() noexcept = nullptr)
+  Poster(Url to, std::chrono::nanoseconds retry_for, bool (*stopped)() noexcept = nullptr)
       : client_(to.address), target_(to.target), retry_for_(retry_for), stopped_(stopped) {}
 
   // From here posts go to this target of the same server.
@@ -44,7 +44,7 @@ class Poster {
 
   HttpClient client_;
   std::string target_;
-  std::chrono::milliseconds retry_for_;
+  std::chrono::nanoseconds retry_for_;
   bool (*stopped_)() noexcept;
   Answer answer_;
   bool answered_ = false;
