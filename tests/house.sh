@@ -38,8 +38,6 @@ lib/sinks/sqlite_connection.h - to be cut
 lib/tracker/engine.h - to be cut
 lib/workers/pool.h - to be cut
 daemon/http/budget.h - to be cut
-daemon/http/connection.h - to be cut
-daemon/http/loop.h - to be cut
 daemon/http/server.h - to be cut
 daemon/http/slots.h - to be cut
 END
@@ -53,7 +51,7 @@ third_party_rooms() {
     sanitizer/*) echo 'lib/queue/block_memory.cc' ;;  # the compiler's
     emmintrin.h) echo 'lib/text/json_check.cc' ;;  # the compiler's, of one processor family
     sqlite3*.h) echo 'lib/sinks/sqlite_connection.cc' ;;
-    boost/* | asio*) echo 'daemon/http/*' ;;
+    boost/beast/*) echo 'daemon/http/request.cc' ;;
     simdjson*) echo 'daemon/@(http|ctl)/*' ;;
     cxxopts*) echo 'daemon/flags/words.cc' ;;
     curl/*) echo 'daemon/ctl/http_client.cc' ;;
@@ -322,9 +320,9 @@ self_test() {
   plant lib/sinks/planted.cc '#include "sinks/../queue/x.h"' 'not by ../'
   plant lib/workers/planted.cc '#include <concurrentqueue/concurrentqueue.h>' 'only lib/queue/'
   plant lib/sinks/file_planted.cc '#include <sqlite3.h>' 'only lib/sinks/sqlite_connection.cc'
-  plant daemon/admin/planted.cc '#include <boost/asio/io_context.hpp>' 'only daemon/http/'
+  plant daemon/http/planted.cc '#include <boost/asio/io_context.hpp>' 'no room is named'
   plant lib/event.cc '  #  include <simdjson.h>' 'only daemon/@(http'
-  plant daemon/ctl/planted.cc '#include <boost/beast/http.hpp>' 'only daemon/http/'
+  plant daemon/ctl/planted.cc '#include <boost/beast/http.hpp>' 'only daemon/http/request.cc'
   plant daemon/sluicectl.cc '#include "admin/pages.h"' 'this room may include'
   plant daemon/main.cc '#include <cxxopts.hpp>' 'only daemon/flags/words.cc'
   plant daemon/main.cc '#include <csignal>' 'only daemon/host/'

@@ -129,7 +129,7 @@ std::vector<Group> table() {
            admin(),
            state_dir(),
            to(),
-           flags::with_fallback("500; replay: 10000",
+           flags::with_fallback("500, of a replay 10000",
                                 flags::count("batch", "most events a request", &Arguments::batch, 1, kMaxBatch)),
            flags::duration("retry-for", "how long to retry while it is full or away", &Arguments::retry_for, 0ns, 24h),
            place(),

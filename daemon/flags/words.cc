@@ -36,8 +36,8 @@ std::optional<Words> take_apart(std::span<const char* const> args, const std::ve
 std::string help_line(const Name& flag, std::string_view argument, std::string_view meaning,
                       std::string_view fallback) {
   const std::string letter = flag.letter != 0 ? fmt::format("-{},", flag.letter) : std::string{};
-  const std::string name = fmt::format("{} {}", flag.name, argument);
-  const std::string line = fmt::format("  {:3} --{:23}{:47}{}", letter, name, meaning, fallback);
+  const std::string name = fmt::format("  {:3} --{} {} ", letter, flag.name, argument);
+  const std::string line = fmt::format("{:78}{}", fmt::format("{:31}{} ", name, meaning), fallback);
   return line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
 }
 

@@ -53,7 +53,7 @@ std::string remark_on_network(const std::vector<OwnFile>& files, const AskType& 
   if (all.empty()) return all;
   return all +
          "; locks, removed files and power cuts are as that server has them: use a local disk, or see \"Network "
-         "file systems\" in the README";
+         "file systems\" in sluiced(8)";
 }
 
 }  // namespace sluiced::host

@@ -57,7 +57,7 @@ std::size_t count_texts(Texts texts) noexcept {
   return count;
 }
 
-// As the tracker answered by itself; what a receipt says is answered elsewhere.
+// The answer of track() itself; the ResponseWriter answers what a completion says.
 std::optional<Refusal> refusal(sluice::Admit answer) {
   switch (answer) {
     case sluice::Admit::accepted:
@@ -269,7 +269,7 @@ std::optional<Refusal> Intake::take_binary(std::string_view content_type, Charge
 std::optional<Refusal> Intake::hand_over(Slot& slot) {
   assert(submit_ && "an admin server takes no events");
   slot.events = events_.size();
-  std::optional<Refusal> refused = refusal(submit_(events_, slot.receipt()));
+  std::optional<Refusal> refused = refusal(submit_(events_, slot.completion()));
   if (refused) refused->by_tracker = true;
   return refused;
 }

@@ -59,7 +59,7 @@ Flag listen() {
 Flag socket_mode() {
   return {.name = "socket-mode",
           .argument = "OCTAL",
-          .meaning = "of unix:PATH: 0666 is all users, 0660 the group",
+          .meaning = "of unix:PATH: 0666 all users, 0660 the group",
           .fallback = "0666, or 0660",
           .set = [](Options& options, std::string_view text) {
             const bool octal = std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '7'; });
