@@ -189,7 +189,16 @@ def check_readme():
             fault(f"README.md does not name {name}{section}")
 
 
-# --- ARCHITECTURE --------------------------------------------------------------------------------------------------------
+# --- ARCHITECTURE, CONTRIBUTING, SECURITY --------------------------------------------------------------------------------
+
+
+def check_files(name):
+    """Each file and folder that a page names exists; tests may be named from tests/. The names."""
+    files = [file for file in re.findall(r"`([\w.-]+/[\w./-]*)[ `]", (ROOT / name).read_text()) if not re.match("STATE/|build/", file)]
+    for file in files:
+        if not (ROOT / file).exists() and not (ROOT / "tests" / file).exists():
+            fault(f"{name}: {file} does not exist")
+    return files
 
 
 def check_architecture():
@@ -197,11 +206,7 @@ def check_architecture():
     sources = {path: path.read_text() for folder in ("lib", "daemon") for path in (ROOT / folder).rglob("*.*") if path.suffix in (".cc", ".h")}
     code = "\n".join(sources.values())
     quoted = re.findall(r"`([^`\n]+)`", text)
-    files = [name for name in quoted if re.fullmatch(r"[\w.-]+/[\w./-]*", name) and not name.startswith("STATE/")]
-    for name in files:
-        # The tests of the last table are named from tests/.
-        if not (ROOT / name).exists() and not (ROOT / "tests" / name).exists():
-            fault(f"ARCHITECTURE.md: {name} does not exist")
+    files = check_files("ARCHITECTURE.md")
     # function(), Class::function() and Class::member_: the class is declared in a file that has the name, or defines it by the long form.
     names = [re.fullmatch(r"(?:((?:\w+::)*)(\w+)::)?(~?\w+)(\(\))?", name) for name in quoted]
     names = [name for name in names if name and (name[4] or name[3].endswith("_") or name[2])]
@@ -242,6 +247,8 @@ def main():
     check_journal()
     check_readme()
     check_architecture()
+    check_files("CONTRIBUTING.md")
+    check_files("SECURITY.md")
     for text in faults:
         print(text)
     sys.exit(1 if faults else 0)
