@@ -29,7 +29,7 @@ struct Flag {
   std::string_view name;
   char letter = 0;            // 0: none
   std::string_view argument;  // the name of the value in --help; empty: the flag takes none
-  std::string_view meaning;
+  std::string meaning;
   std::string fallback;  // what holds without the flag, as --help shows it
   std::function<Answer(Values&, std::string_view)> set;
   bool repeatable = false;

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <chrono>
 #include <cstddef>
@@ -31,7 +30,7 @@ Flag<Values> count(std::string_view name, std::string_view meaning, std::size_t 
                    std::size_t most) {
   return {.name = name,
           .argument = "N",
-          .meaning = meaning,
+          .meaning = std::string(meaning),
           .fallback = fmt::to_string(Values{}.*member),
           .set = [=](Values& values, std::string_view text) {
             auto allowed = fmt::format("an integer from {} to {}", least, most);
@@ -44,7 +43,7 @@ Flag<Values> size(std::string_view name, std::string_view meaning, std::size_t V
                   std::size_t most) {
   return {.name = name,
           .argument = "SIZE",
-          .meaning = meaning,
+          .meaning = std::string(meaning),
           .fallback = sluice::size_text(Values{}.*member),
           .set = [=](Values& values, std::string_view text) {
             return take<std::size_t>(values.*member, sluice::parse_size(text), least, most,
@@ -58,7 +57,7 @@ Flag<Values> duration(std::string_view name, std::string_view meaning, std::chro
                       std::chrono::nanoseconds least, std::chrono::nanoseconds most) {
   return {.name = name,
           .argument = "DUR",
-          .meaning = meaning,
+          .meaning = std::string(meaning),
           .fallback = sluice::duration_text(Values{}.*member),
           .set = [=](Values& values, std::string_view text) {
             return take<std::chrono::nanoseconds>(
@@ -68,24 +67,24 @@ Flag<Values> duration(std::string_view name, std::string_view meaning, std::chro
           }};
 }
 
-// `choices`: in the order in which complaints name them.
+// `choices`: in the order in which --help and complaints name them.
 template <class Value, class Values>
 Flag<Values> choice(std::string_view name, std::string_view meaning, Value Values::*member,
                     std::vector<std::pair<std::string_view, Value>> choices) {
-  Flag<Values> flag{.name = name, .argument = "WORD", .meaning = meaning, .fallback = {}, .set = {}};
+  std::string words;
+  for (const auto& [word, value] : choices) words.append(words.empty() ? "" : ", ").append(word);
+  Flag<Values> flag{
+      .name = name, .argument = "WORD", .meaning = fmt::format("{}: {}", meaning, words), .fallback = {}, .set = {}};
   for (const auto& [word, value] : choices) {
     if (value == Values{}.*member) flag.fallback = word;
   }
-  flag.set = [member, choices = std::move(choices)](Values& values, std::string_view text) -> Answer {
-    std::vector<std::string_view> words;
+  flag.set = [member, choices = std::move(choices), words](Values& values, std::string_view text) -> Answer {
     for (const auto& [word, value] : choices) {
-      if (word == text) {
-        values.*member = value;
-        return std::nullopt;
-      }
-      words.push_back(word);
+      if (word != text) continue;
+      values.*member = value;
+      return std::nullopt;
     }
-    return wrong(fmt::format("one of {}", fmt::join(words, ", ")));
+    return wrong(fmt::format("one of {}", words));
   };
   return flag;
 }
@@ -95,7 +94,7 @@ template <class Values>
 Flag<Values> toggle(std::string_view name, std::string_view meaning, bool Values::*member) {
   return {.name = name,
           .argument = {},
-          .meaning = meaning,
+          .meaning = std::string(meaning),
           .fallback = {},
           .set = [=](Values& values, std::string_view text) -> Answer {
             if (!text.empty()) return wrong("nothing; this flag takes no value");

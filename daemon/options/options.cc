@@ -206,7 +206,7 @@ std::vector<Group> table() {
            choice<sluice::Overflow>("overflow", "when memory is full", &Options::overflow,
                                     {{"disk", sluice::Overflow::disk}, {"reject", sluice::Overflow::reject}}),
            choice<sluice::Ack>(
-               "ack", "what an answer promises", &Options::ack,
+               "ack", "promise of an answer", &Options::ack,
                {{"queued", sluice::Ack::queued}, {"written", sluice::Ack::written}, {"synced", sluice::Ack::synced}}),
        }},
       {"Delivery",
@@ -237,12 +237,12 @@ std::vector<Group> table() {
                        duration("drain-timeout", "the hard deadline of a stop", &Options::drain_timeout, 0ns, 24h)),
            // 1 h: nobody looks at readiness more rarely.
            duration("unready-delay", "before that, not ready but serving", &Options::unready_delay, 0ns, 1h),
-           choice<sluice::LogLevel>("log-level", "error, warn, info or debug", &Options::log_level,
+           choice<sluice::LogLevel>("log-level", "what is logged", &Options::log_level,
                                     {{"error", sluice::LogLevel::error},
                                      {"warn", sluice::LogLevel::warn},
                                      {"info", sluice::LogLevel::info},
                                      {"debug", sluice::LogLevel::debug}}),
-           choice<LogFormat>("log-format", "text or json", &Options::log_format,
+           choice<LogFormat>("log-format", "of the log", &Options::log_format,
                              {{"text", LogFormat::text}, {"json", LogFormat::json}}),
            toggle("check-config", "check everything, start nothing", &Options::check_config),
            with_letter('h', toggle<Options>("help", "say this", nullptr)),
