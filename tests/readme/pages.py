@@ -130,6 +130,23 @@ def check_metrics():
     same("sluiced(8), metrics", re.findall(r"\b(sluice_[a-z_]+)", page("sluiced.8")), re.findall(r'"(sluice_[a-z_]+)"', source))
 
 
+def check_log():
+    """Each log line of the page is written by the program: its phrase, and behind it its keys in their order."""
+    source = "".join(path.read_text() for folder in ("lib", "daemon") for path in (ROOT / folder).rglob("*.cc"))
+    source = re.sub(r'"\s*\n\s*"', "", source)
+    section = re.search(r"^\.Sh LOG\n(.*?)^\.Sh ", page("sluiced.8"), re.M | re.S)[1]
+    lines = [line for display in re.findall(r"^\.Bd -literal.*?\n(.*?)^\.Ed", section, re.M | re.S) for line in display.splitlines()]
+    for line in lines:
+        words = line.split()
+        keys = [word for word in words if word.endswith("=")]
+        phrase = " ".join(word for word in words if word not in keys and not word.isupper())
+        pattern = r'"' + re.escape(phrase) + "".join(rf'[^"]* {re.escape(key)}' for key in keys)
+        if not re.search(pattern, source):
+            fault(f"sluiced(8): no log line '{line}'")
+    if len(lines) < 10:
+        fault("sluiced(8) has fewer log lines than it should")
+
+
 def check_journal():
     source = (ROOT / "lib/journal/format.h").read_text()
     comment = "\n".join(line[2:] for line in source.splitlines() if line.startswith("//"))
@@ -234,6 +251,7 @@ def main():
     check_commands(sluicectl)
     check_sinks(sluiced)
     check_metrics()
+    check_log()
     check_journal()
     check_readme()
     check_architecture()
