@@ -102,10 +102,10 @@ Flag limit() {
           .meaning = "at most so many dead letters, oldest first",
           .fallback = {},
           .set = [](Arguments& arguments, std::string_view text) {
-            constexpr std::size_t kMost = 1'000'000'000;
+            constexpr std::size_t kMax = 1'000'000'000;
             arguments.limit = 0;
-            return flags::take<std::size_t>(*arguments.limit, sluice::parse_count(text), 1, kMost,
-                                            fmt::format("an integer from 1 to {}", kMost));
+            return flags::take<std::size_t>(*arguments.limit, sluice::parse_count(text), 1, kMax,
+                                            fmt::format("an integer from 1 to {}", kMax));
           }};
 }
 

@@ -16,7 +16,7 @@ namespace sluicectl {
 
 namespace {
 
-// More than any page of a sluiced with 1024 workers.
+// Larger than any page of a sluiced with 1024 workers.
 constexpr std::size_t kMaxAnswerBytes = std::size_t{8} << 20U;
 
 struct FreeList {
@@ -88,7 +88,7 @@ struct HttpClient::Transfer {
     if (code != CURLE_OK) throw std::system_error(ENOTSUP, std::generic_category(), curl_easy_strerror(code));
   }
 
-  // What libcurl calls, on our thread, inside curl_easy_perform().
+  // Callbacks of libcurl, on our thread, inside curl_easy_perform().
   static std::size_t take_body(const char* bytes, std::size_t /*one*/, std::size_t size, void* self) noexcept {
     auto& transfer = *static_cast<Transfer*>(self);
     transfer.is_too_large = size > kMaxAnswerBytes - transfer.body.size();
@@ -104,8 +104,8 @@ struct HttpClient::Transfer {
     if (kind == CURLINFO_HEADER_OUT) static_cast<Transfer*>(self)->is_sent = true;
     return 0;
   }
-  // libcurl repeats a request by itself, on a new connection, where a kept one breaks without a byte of an answer. Such
-  // a request may have been taken, so it does not get that connection.
+  // libcurl repeats a request by itself, on a new connection, if a kept one breaks before the first byte of an answer.
+  // That request may have been taken, so the new connection is refused.
   static curl_socket_t open_socket(void* self, curlsocktype /*purpose*/, curl_sockaddr* address) noexcept {
     if (static_cast<Transfer*>(self)->is_sent) return CURL_SOCKET_BAD;
     return ::socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);

@@ -19,9 +19,9 @@ bool is_ipv6(const std::string& host) {
 }
 
 std::variant<Address, BadAddress> parse_unix(std::string_view path) {
-  constexpr std::size_t kMost = sizeof(sockaddr_un::sun_path) - 1;  // and its terminating zero
+  constexpr std::size_t kMax = sizeof(sockaddr_un::sun_path) - 1;  // and its terminating zero
   if (path.empty()) return BadAddress{"the path is missing"};
-  if (path.size() > kMost) return BadAddress{fmt::format("a socket's path is at most {} bytes", kMost)};
+  if (path.size() > kMax) return BadAddress{fmt::format("a socket's path is at most {} bytes", kMax)};
   return Address{.host = {}, .port = 0, .path = std::string(path)};
 }
 

@@ -42,8 +42,8 @@ std::string help_line(const Name& flag, std::string_view argument, std::string_v
 }
 
 std::string shown(std::string_view word) {
-  constexpr std::size_t kMost = 200;
-  if (word.size() > kMost) return fmt::format("{}...", word.substr(0, kMost));
+  constexpr std::size_t kMax = 200;
+  if (word.size() > kMax) return fmt::format("{}...", word.substr(0, kMax));
   return word.empty() || word.find(' ') != std::string_view::npos ? fmt::format("'{}'", word) : std::string(word);
 }
 
