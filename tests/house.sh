@@ -41,11 +41,11 @@ rooms_in() { find "$1" -mindepth 1 -maxdepth 1 -type d -printf "%f\n"; }
 own_rooms() {
   case $1 in
     lib/include/*) ;;
-    lib/lifecycle/*) echo lifecycle ;;
+    lib/admission/*) echo admission ;;
     lib/sinks/*) echo sinks ;;
-    lib/queue/*) echo queue lifecycle ;;
-    lib/workers/*) echo workers queue lifecycle ;;
-    lib/journal/*) echo journal queue lifecycle ;;
+    lib/queue/*) echo queue admission ;;
+    lib/workers/*) echo workers queue admission ;;
+    lib/journal/*) echo journal queue admission ;;
     lib/tracker/*) rooms_in lib ;;
     lib/*/*) echo 'no rule for this room' ;;
     lib/*) ;;
@@ -111,7 +111,7 @@ check_include() {
     *)
       header=${header:1:-1}
       case $header in
-        sluice/* | lifecycle/instant.h) return 0 ;;  # the latter is names for tests, and nothing in the product
+        sluice/* | admission/instant.h) return 0 ;;  # the latter is names for tests, and nothing in the product
         */*) ;;
         *) [[ $file != */*/* && -f ${file%/*}/$header ]] && return 0 ;;  # beside main.cc
       esac
@@ -178,22 +178,22 @@ self_test() {
   plant daemon/admin/pages.cc '#include <prometheus/registry.h>' 'only daemon/admin/metrics.cc'
   plant daemon/http/planted.cc '#include <zlib.h>' 'only daemon/http/inflate.cc'
   plant daemon/http/inflate.cc '#include <zstd.h>' 'only daemon/http/zstd.cc'
-  plant lib/lifecycle/planted.cc '#include <signal.h>' 'only daemon/host/'
+  plant lib/admission/planted.cc '#include <signal.h>' 'only daemon/host/'
   plant lib/sinks/planted.cc '#include <librdkafka/rdkafka.h>' 'no room is named'
-  plant lib/lifecycle/planted.cc '#include "queue/planted.h"' 'this room may include'
+  plant lib/admission/planted.cc '#include "queue/planted.h"' 'this room may include'
   plant lib/sinks/planted.cc '#include "workers/planted.h"' 'this room may include'
   plant lib/queue/planted.cc '#include "workers/planted.h"' 'this room may include'
   plant lib/workers/planted.cc '#include "sinks/planted.h"' 'this room may include'
   plant lib/journal/planted.cc '#include "tracker/planted.h"' 'this room may include'
   plant lib/report.cc '#include "queue/planted.h"' 'this room may include'
-  plant lib/event.cc '#include "lifecycle/planted.h"' 'this room may include'
+  plant lib/event.cc '#include "admission/planted.h"' 'this room may include'
   plant lib/event.cc '#include "tracker/planted.h"' 'this room may include'
   plant lib/attic/planted.cc '#include "attic/planted.h"' 'this room may include'
   plant lib/include/sluice/event.h '#include <fmt/format.h>' 'public headers'
   plant lib/include/sluice/event.h '#include <unistd.h>' 'public headers'
   plant lib/include/sluice/event.h '#include "queue/planted.h"' 'this room may include'
   plant daemon/http/planted.cc '#include "host/planted.h"' 'this room may include'
-  plant daemon/admin/planted.cc '#include "lifecycle/planted.h"' 'this room may include'
+  plant daemon/admin/planted.cc '#include "admission/planted.h"' 'this room may include'
   plant daemon/options/planted.cc '#include "stop.h"' 'this room may include'
 
   echo "house.sh: $((planted - missed)) of $planted planted violations found"

@@ -12,10 +12,10 @@
 #include <mutex>
 #include <thread>
 
+#include "admission/admission.h"
 #include "journal/journal.h"
 #include "journal/pace.h"
 #include "journal/unrecorded.h"
-#include "lifecycle/admission.h"
 #include "queue/event_queue.h"
 
 namespace sluice::journal {

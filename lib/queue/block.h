@@ -12,7 +12,7 @@
 #include <span>
 #include <string_view>
 
-#include "lifecycle/admission.h"
+#include "admission/admission.h"
 #include "queue/block_memory.h"
 #include "sluice/event.h"
 

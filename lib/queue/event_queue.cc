@@ -8,7 +8,7 @@
 #include <iterator>
 #include <utility>
 
-#include "lifecycle/instant.h"
+#include "admission/instant.h"
 
 #ifdef SLUICE_TSAN
 #include <deque>

@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-#include "lifecycle/instant.h"
+#include "admission/instant.h"
 #include "sinks/dead_letter_entry.h"
 #include "sinks/file_id.h"
 #include "sinks/json_line.h"

@@ -16,7 +16,7 @@
 #include <thread>
 #include <utility>
 
-#include "lifecycle/instant.h"
+#include "admission/instant.h"
 #include "sinks/content.h"
 #include "sinks/rfc3339.h"
 #include "sluice/error.h"

@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 
+#include "admission/admission.h"
 #include "journal/committer.h"
 #include "journal/disk.h"
 #include "journal/feeder.h"
@@ -16,7 +17,6 @@
 #include "journal/pace.h"
 #include "journal/unrecorded.h"
 #include "journal/withheld.h"
-#include "lifecycle/admission.h"
 #include "queue/block_memory.h"
 #include "queue/event_queue.h"
 #include "sluice/event.h"

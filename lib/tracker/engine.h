@@ -23,11 +23,11 @@
 #include <system_error>
 #include <variant>
 
+#include "admission/admission.h"
+#include "admission/shutdown.h"
 #include "journal/pace.h"
 #include "journal/state_dir.h"
 #include "journal/unrecorded.h"
-#include "lifecycle/admission.h"
-#include "lifecycle/shutdown.h"
 #include "queue/block.h"
 #include "queue/block_memory.h"
 #include "queue/event_queue.h"

@@ -7,7 +7,7 @@
 #include <span>
 #include <vector>
 
-#include "lifecycle/admission.h"
+#include "admission/admission.h"
 #include "queue/block.h"
 #include "sluice/event.h"
 

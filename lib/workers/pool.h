@@ -23,8 +23,8 @@
 #include <thread>
 #include <vector>
 
-#include "lifecycle/admission.h"
-#include "lifecycle/shutdown.h"
+#include "admission/admission.h"
+#include "admission/shutdown.h"
 #include "queue/event_queue.h"
 #include "sluice/log_limit.h"
 #include "sluice/metrics.h"

@@ -5,7 +5,7 @@
 #include <new>
 #include <utility>
 
-#include "lifecycle/instant.h"
+#include "admission/instant.h"
 #include "workers/backoff.h"
 
 namespace sluice {

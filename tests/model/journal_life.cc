@@ -12,8 +12,8 @@
 #include <utility>
 #include <variant>
 
+#include "admission/admission.h"
 #include "journal/journal.h"
-#include "lifecycle/admission.h"
 #include "model/dice.h"
 #include "queue/block.h"
 

@@ -5,7 +5,7 @@
 #include <chrono>
 #include <utility>
 
-#include "lifecycle/admission.h"
+#include "admission/admission.h"
 #include "unit/blocked.h"
 #include "unit/tickets.h"
 

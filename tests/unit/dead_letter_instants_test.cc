@@ -1,5 +1,5 @@
 // A worker buries an event while what stays of the dead letters is copied. The file of dead letters is compiled here a
-// second time, with its instant (lifecycle/instant.h) alive: behind each round of the copy.
+// second time, with its instant (admission/instant.h) alive: behind each round of the copy.
 #include <doctest/doctest.h>
 
 #include <algorithm>

@@ -14,9 +14,9 @@
 #include <utility>
 #include <vector>
 
+#include "admission/admission.h"
+#include "admission/shutdown.h"
 #include "journal/pace.h"
-#include "lifecycle/admission.h"
-#include "lifecycle/shutdown.h"
 #include "model/memory_disk.h"
 #include "sinks/handler_sink.h"
 #include "sinks/null_sink.h"

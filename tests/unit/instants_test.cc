@@ -1,5 +1,5 @@
 // What another thread does between two steps of the door, the gate, the queue or the retry lane, done at that instant.
-// Their files are compiled here once more, in a namespace of their own, with their instants (lifecycle/instant.h)
+// Their files are compiled here once more, in a namespace of their own, with their instants (admission/instant.h)
 // alive: at each the test's own action runs, on the thread that passes it, or holds that thread until another has come
 // as far as it can.
 #include <doctest/doctest.h>
@@ -46,9 +46,9 @@ void pass(std::string_view name) {
 
 #define SLUICE_INSTANT(name) ::instants::pass(#name)
 #define sluice sluice_at_instants
+#include "admission/admission.cc"
+#include "admission/gate.cc"
 #include "event.cc"
-#include "lifecycle/admission.cc"
-#include "lifecycle/gate.cc"
 #include "queue/block.cc"
 #include "queue/block_memory.cc"
 #include "queue/event_queue.cc"

@@ -11,8 +11,8 @@
 #include <variant>
 #include <vector>
 
+#include "admission/admission.h"
 #include "journal/journal.h"
-#include "lifecycle/admission.h"
 #include "queue/block.h"
 
 class JournalHand {

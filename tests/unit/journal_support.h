@@ -15,9 +15,9 @@
 #include <variant>
 #include <vector>
 
+#include "admission/admission.h"
 #include "journal/format.h"
 #include "journal/journal.h"
-#include "lifecycle/admission.h"
 #include "model/memory_disk.h"
 #include "queue/block.h"
 #include "queue/block_memory.h"

@@ -10,8 +10,8 @@
 #include <thread>
 #include <vector>
 
-#include "lifecycle/admission.h"
-#include "lifecycle/shutdown.h"
+#include "admission/admission.h"
+#include "admission/shutdown.h"
 #include "sluice/gate.h"
 #include "sluice/phase.h"
 #include "unit/blocked.h"

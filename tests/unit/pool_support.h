@@ -12,8 +12,8 @@
 #include <utility>
 #include <vector>
 
-#include "lifecycle/admission.h"
-#include "lifecycle/shutdown.h"
+#include "admission/admission.h"
+#include "admission/shutdown.h"
 #include "queue/block.h"
 #include "queue/block_memory.h"
 #include "queue/event_queue.h"

@@ -11,7 +11,7 @@
 #include <variant>
 #include <vector>
 
-#include "lifecycle/admission.h"
+#include "admission/admission.h"
 #include "queue/block.h"
 #include "queue/block_memory.h"
 #include "queue/event_queue.h"

@@ -1,5 +1,5 @@
 // Another process uses a database whose log was removed, at the worst instant: after our look at the new log, before
-// the checkpoint of ours. The connection is compiled here a second time, with its instant (lifecycle/instant.h) alive.
+// the checkpoint of ours. The connection is compiled here a second time, with its instant (admission/instant.h) alive.
 #include <doctest/doctest.h>
 #include <sys/wait.h>
 #include <unistd.h>

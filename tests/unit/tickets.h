@@ -5,7 +5,7 @@
 #include <utility>
 #include <variant>
 
-#include "lifecycle/admission.h"
+#include "admission/admission.h"
 
 inline std::optional<sluice::Ticket> ticket_in(std::variant<sluice::Ticket, sluice::Admit> answer) {
   if (std::holds_alternative<sluice::Admit>(answer)) return std::nullopt;

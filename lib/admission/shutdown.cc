@@ -1,5 +1,5 @@
 // The coordinator: one mutex, one condition, one phase.
-#include "lifecycle/shutdown.h"
+#include "admission/shutdown.h"
 
 #include <algorithm>
 #include <utility>

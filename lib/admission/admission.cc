@@ -4,12 +4,12 @@
 // the other. Why memory stays bounded: bytes are charged, by a compare-exchange against that counter's own limit,
 // before the ticket exists; a ticket that moves from the passage into the window is charged there first and discharged
 // after.
-#include "lifecycle/admission.h"
+#include "admission/admission.h"
 
 #include <algorithm>
 #include <cassert>
 
-#include "lifecycle/instant.h"
+#include "admission/instant.h"
 
 namespace sluice {
 

@@ -3,7 +3,7 @@
 
 #include <cassert>
 
-#include "lifecycle/instant.h"
+#include "admission/instant.h"
 
 namespace sluice {
 
