@@ -30,7 +30,9 @@
 #include "log/log.h"
 #include "options/options.h"
 #include "options/origin.h"
+#include "sluice/host.h"
 #include "sluice/sinks.h"
+#include "sluice/sqlite.h"
 #include "sluice/tracker.h"
 #include "sluice/version.h"
 #include "stop.h"
@@ -160,7 +162,7 @@ http::Pages health_pages(const Life& life, const sluice::Tracker& tracker) {
   pages["/readyz"] = [&life, &tracker] {
     const sluice::Phase phase = life.phase();
     const bool running = phase == sluice::Phase::running;
-    const bool ready = running && !tracker.disk_failed();
+    const bool ready = running && !sluice::Host(tracker).disk_failed();
     return http::Page{ready ? 200 : 503, "text/plain",
                       admin::readyz_body(ready, running ? "the disk has failed" : to_string(phase))};
   };
@@ -191,12 +193,12 @@ admin::Edge edge(const Life& life, const host::StopSignals& signals, const http:
 
 // POST /dead-letter/requeue and /dead-letter/drop.
 http::Actions dead_letter_actions(sluice::Tracker& tracker, log::Log& log) {
-  using Move = sluice::DeadLettersMoved (sluice::Tracker::*)(std::size_t);
+  using Move = sluice::DeadLettersMoved (sluice::Host::*)(std::size_t) const;
   const auto action = [&tracker, &log](std::string_view name, Move move) {
     return [&tracker, &log, name, move](std::string_view target) {
       const auto limit = admin::limit_in(target);
       if (!limit) return http::Page{400, "text/plain", "allowed: ?limit=N\n"};
-      const sluice::DeadLettersMoved moved = (tracker.*move)(*limit);
+      const sluice::DeadLettersMoved moved = (sluice::Host(tracker).*move)(*limit);
       log.write(moved.error.empty() ? LogLevel::info : LogLevel::warn,
                 fmt::format("dead letters {}={} left={}{}{}", name, moved.moved, moved.left,
                             moved.error.empty() ? "" : " error=", moved.error));
@@ -207,8 +209,8 @@ http::Actions dead_letter_actions(sluice::Tracker& tracker, log::Log& log) {
       return http::Page{moved.error.empty() ? 200 : 503, "application/json", admin::moved_json(name, moved)};
     };
   };
-  return {{"/dead-letter/requeue", action("requeued", &sluice::Tracker::requeue_dead_letters)},
-          {"/dead-letter/drop", action("dropped", &sluice::Tracker::drop_dead_letters)}};
+  return {{"/dead-letter/requeue", action("requeued", &sluice::Host::requeue_dead_letters)},
+          {"/dead-letter/drop", action("dropped", &sluice::Host::drop_dead_letters)}};
 }
 
 // Says why there is no start, in one line; the exit code.
@@ -238,7 +240,7 @@ int serve(const options::Options& options, host::StopSignals& signals, host::Ser
   const std::vector<http::Address> listen = intake_addresses(options);
   const std::vector<http::Address> admin_listen = admin_addresses(options);
 
-  sluice::Tracker tracker(tracker_options(options, log), sluice::sinks_for(options.sink));
+  sluice::Tracker tracker(tracker_options(options, log), sluice::sqlite::sinks_for(options.sink));
   signals.watch(&tracker);
   // Behind the tracker: its files are there by now, and if that disk does not answer, it was the one who waited.
   if (const std::string remark = remark_on_files(options); !remark.empty()) log.write(LogLevel::warn, remark);
@@ -270,7 +272,7 @@ int serve(const options::Options& options, host::StopSignals& signals, host::Ser
   admin_config.pages["/status"] = [&] {
     const http::Server* const server = shown.load();
     const http::Counters http = server != nullptr ? server->counters() : http::Counters();
-    const bool ready = life.phase() == sluice::Phase::running && !tracker.disk_failed();
+    const bool ready = life.phase() == sluice::Phase::running && !sluice::Host(tracker).disk_failed();
     sluice::Status status = tracker.status();
     status.phase = std::max(status.phase, life.phase());  // the intake closes before the tracker does
     if (life.phase() == sluice::Phase::starting) status.phase = sluice::Phase::starting;
@@ -289,7 +291,7 @@ int serve(const options::Options& options, host::StopSignals& signals, host::Ser
   };
   admin_config.pages["/metrics"] = [&] {
     return http::Page{200, std::string(admin::kMetricsType),
-                      admin::metrics_text(tracker.metrics(), edge(life, signals, shown.load()))};
+                      admin::metrics_text(sluice::Host(tracker).metrics(), edge(life, signals, shown.load()))};
   };
   admin_config.actions = dead_letter_actions(tracker, log);
   std::optional<http::Server> admin_server;

@@ -71,7 +71,7 @@ class Stop {
     running_.intake.drain(reading(), [&signals = running_.signals] { signals.wake(); });
     while (!intake_closed()) {
       const auto now = Clock::now();
-      const auto least = running_.tracker.least_drain();
+      const auto least = sluice::Host(running_.tracker).least_drain();
       if (now >= given_up()) {
         // Who has not read them, or not sent all of his request, or waits for a disk that does not answer.
         const http::Counters http = running_.intake.counters();
@@ -110,8 +110,8 @@ class Stop {
       say_progress();
       next += kProgress;
     }
-    static_cast<void>(running_.life.on(report_.timed_out() ? Happening::deadline : Happening::drained));
-    if (report_.timed_out()) return;
+    static_cast<void>(running_.life.on(report_.drained() ? Happening::drained : Happening::deadline));
+    if (!report_.drained()) return;
     // Until here quiet clients might have spoken, and been told to go elsewhere. And the last answers, where the intake
     // has ended beside it.
     running_.intake.close_quiet();
@@ -121,7 +121,7 @@ class Stop {
   // 7 The account, to whoever wants to hear it; the line on stderr is the last one there.
   Stopped report() {
     const sluice::Books& books = report_.books;
-    const int code = host::exit_code(books, report_.disk_failed, report_.timed_out());
+    const int code = host::exit_code(books, report_.disk_failed, !report_.drained());
     host::decide_exit(code);
     const auto elapsed = Clock::now() - running_.signals.first_signal();
     running_.manager.status(fmt::format("stopped, {}: {} delivered, {} dead, {} kept, {} lost",
@@ -143,7 +143,7 @@ class Stop {
       if (!written) static_cast<void>(write_line(last_words()));
     }
     static_cast<void>(running_.life.on(Happening::reported));
-    return {.code = code, .left_behind = report_.timed_out()};
+    return {.code = code, .left_behind = !report_.drained()};
   }
 
   [[nodiscard]] bool intake_closed() { return running_.intake.wait_drained(Clock::time_point::min()); }
@@ -167,7 +167,7 @@ class Stop {
     if (heard.stops > 1 && !hastened_) {
       hastened_ = true;  // further ones change nothing
       if (running_.life.on(Happening::second_term) == sluice::Response::hasten) {
-        running_.tracker.hasten(deadline());
+        sluice::Host(running_.tracker).hasten(deadline());
         running_.log.write(LogLevel::warn, fmt::format("second signal, hurrying deadline={:.3f}s",
                                                        std::max(0.0, seconds(deadline() - Clock::now()))));
       }

@@ -11,6 +11,7 @@
 #include "host/stop_signals.h"
 #include "http/server.h"
 #include "log/log.h"
+#include "sluice/host.h"
 #include "sluice/phase.h"
 #include "sluice/tracker.h"
 

@@ -20,6 +20,7 @@
 
 #include "host/final_report.h"
 #include "host/stop_times.h"
+#include "sluice/host.h"
 #include "sluice/tracker.h"
 
 namespace sluiced::host {
@@ -33,7 +34,7 @@ using std::chrono::nanoseconds;
 // writing has the second time. Together less than the 100 ms that a stop may be late.
 constexpr nanoseconds kBackstopMargin = milliseconds{60};
 constexpr nanoseconds kLastMargin = milliseconds{20};
-// What a stop gets while there is no tracker to ask; see Tracker::least_drain().
+// What a stop gets while there is no tracker to ask; see Host::least_drain().
 constexpr nanoseconds kLeastDrain = milliseconds{100};
 
 std::atomic<int> wake_fd{-1};
@@ -42,7 +43,7 @@ std::atomic<std::size_t> reopens{0};
 std::atomic<std::uint64_t> strays{0};       // a bit a signal: number 1 is bit 0
 std::atomic<std::uint64_t> strays_told{0};  // of those
 std::atomic<std::int64_t> drain_timeout_ns{0};
-std::atomic<const sluice::Tracker*> tracker{nullptr};
+std::atomic<sluice::Tracker*> tracker{nullptr};
 std::atomic<bool> report_owed{false};
 std::atomic<bool> report_claimed{false};
 std::atomic<int> decided_code{-1};
@@ -51,8 +52,7 @@ timer_t backstop_timer{};                      // constant once made, before the
 std::array<char, PATH_MAX> last_exit_path{};   // constant once report_owed
 std::array<char, PATH_MAX> last_exit_draft{};  // likewise
 
-static_assert(std::atomic<std::uint64_t>::is_always_lock_free &&
-              std::atomic<const sluice::Tracker*>::is_always_lock_free);
+static_assert(std::atomic<std::uint64_t>::is_always_lock_free && std::atomic<sluice::Tracker*>::is_always_lock_free);
 
 // Signals that mean nothing here and whose default ends the process; so do the real-time ones.
 constexpr std::array kStrays{SIGUSR1, SIGUSR2, SIGALRM, SIGPWR, SIGIO, SIGVTALRM, SIGPROF, SIGSTKFLT, SIGXCPU};
@@ -76,8 +76,8 @@ void ring() noexcept {
 }
 
 nanoseconds least_drain() noexcept {
-  const sluice::Tracker* const watched = tracker.load();
-  return watched != nullptr ? watched->least_drain() : kLeastDrain;
+  sluice::Tracker* const watched = tracker.load();
+  return watched != nullptr ? sluice::Host(*watched).least_drain() : kLeastDrain;
 }
 
 void on_stop(int /*signal*/) {
@@ -110,9 +110,9 @@ void on_known_error(int /*signal*/) {}
 void report_from_handler() noexcept {
   sluice::Books books;
   bool disk_failed = false;
-  if (const sluice::Tracker* const watched = tracker.load(); watched != nullptr) {
-    books = watched->books_at_exit();
-    disk_failed = watched->disk_failed();
+  if (sluice::Tracker* const watched = tracker.load(); watched != nullptr) {
+    books = sluice::Host(*watched).books_at_exit();
+    disk_failed = sluice::Host(*watched).disk_failed();
   }
   if (decided_code.load() < 0) decided_code.store(exit_code(books, disk_failed, true));
   if (!report_owed.load()) return;
@@ -192,7 +192,7 @@ StopSignals::~StopSignals() {
   ::close(wake_fd_);
 }
 
-void StopSignals::watch(const sluice::Tracker* watched) noexcept { tracker.store(watched); }
+void StopSignals::watch(sluice::Tracker* watched) noexcept { tracker.store(watched); }
 
 void StopSignals::owe_report(const std::optional<std::filesystem::path>& last_exit) {
   if (last_exit) {

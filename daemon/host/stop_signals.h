@@ -31,7 +31,7 @@ class StopSignals {
   StopSignals& operator=(const StopSignals&) = delete;
 
   // From here the handlers read the books of this tracker, until it is taken back with nullptr.
-  void watch(const sluice::Tracker* tracker) noexcept;
+  void watch(sluice::Tracker* tracker) noexcept;
 
   // From here the backstop owes a report, on stderr and in this file (nothing: nowhere else).
   void owe_report(const std::optional<std::filesystem::path>& last_exit);

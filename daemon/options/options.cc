@@ -14,6 +14,7 @@
 
 #include "options/origin.h"
 #include "options/quantity.h"
+#include "sluice/host.h"
 #include "sluice/sinks.h"
 #include "sluice/version.h"
 

@@ -1,5 +1,5 @@
-// Events, their ids, deliveries to a sink, and the answers about them. Plain values: any thread. Nothing here throws but
-// RunId::draw(); every expected error is an answer (Admit, Submission, Verdict).
+// Events, their ids, deliveries to a sink, and the answers about them. Plain values: any thread. Nothing here throws
+// but RunId::draw(); every expected error is an answer (Admit, Submission, Verdict).
 #pragma once
 
 #include <array>
@@ -54,8 +54,8 @@ enum class Admit : std::uint8_t {
   full,       // nothing taken: no space now; try again later
   too_large,  // nothing taken: more than the limits, or an empty queue, can ever hold
   closed,     // nothing taken: a shutdown has begun
-  failed,     // track(): the disk has failed; nothing taken, or, if it failed during this call, all or nothing. Receipt:
-              // the disk failed during this request; all or nothing was taken
+  failed,  // track(): the disk has failed; nothing taken, or, if it failed during this call, all or nothing. Receipt:
+           // the disk failed during this request; all or nothing was taken
 };
 [[nodiscard]] SLUICE_API std::string_view to_string(Admit answer) noexcept;
 

@@ -68,8 +68,8 @@ SLUICE_API std::size_t write_report_json(char* to, std::size_t size, Reason reas
 // How many CPUs this process may use: its affinity or, if less, the quota of its control group, rounded up. At least 1.
 [[nodiscard]] SLUICE_API std::size_t usable_cpus();
 
-// How many files a tracker may have open at a time for a journal of this size: two a segment. If RLIMIT_NOFILE is lower,
-// the disk counts as failed while that many are needed.
+// How many files a tracker may have open at a time for a journal of this size: two a segment. If RLIMIT_NOFILE is
+// lower, the disk counts as failed while that many are needed.
 [[nodiscard]] SLUICE_API std::size_t descriptors_of_journal(std::uint64_t journal_bytes) noexcept;
 
 }  // namespace sluice

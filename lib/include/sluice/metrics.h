@@ -34,13 +34,13 @@ struct Refused {
 struct Metrics {
   Books books{};  // of one instant, unless events are finished faster than they can be counted; always balanced
   Refused refused{};
-  std::size_t queue_events = 0;                       // admitted and not finished
-  std::size_t queue_bytes = 0;                        // charged for them
-  std::size_t in_flight = 0;                          // of those, in sinks
-  std::size_t retry_events = 0;                       // of those, waiting for another attempt
-  bool sink_failing = false;                          // the sink takes nothing at the moment
-  std::uint64_t journal_bytes = 0;                    // on disk, and reserved there
-  std::uint64_t journal_unreadable = 0;               // bytes that the disk failed to read, so far
+  std::size_t queue_events = 0;                         // admitted and not finished
+  std::size_t queue_bytes = 0;                          // charged for them
+  std::size_t in_flight = 0;                            // of those, in sinks
+  std::size_t retry_events = 0;                         // of those, waiting for another attempt
+  bool sink_failing = false;                            // the sink takes nothing at the moment
+  std::uint64_t journal_bytes = 0;                      // on disk, and reserved there
+  std::uint64_t journal_unreadable = 0;                 // bytes that the disk failed to read, so far
   std::vector<std::chrono::nanoseconds> worker_busy{};  // in their sinks, current calls included; by worker
   Histogram batch_events{};                             // per deliver() call
   Histogram sink_seconds{};                             // per deliver() call

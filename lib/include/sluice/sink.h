@@ -29,7 +29,8 @@ struct SinkContext {
 };
 
 // Made, used and destroyed on its worker's thread, so it needs no locks of its own. A worker that is stuck in its sink
-// past the deadline is left behind: a sink must own (or share) everything it refers to, since it may outlive the tracker.
+// past the deadline is left behind: a sink must own (or share) everything it refers to, since it may outlive the
+// tracker.
 class SLUICE_API Sink {
  public:
   Sink() = default;
@@ -52,8 +53,8 @@ class SLUICE_API Sink {
   // records take space in the journal. Under Ack::synced deliver() itself returns durable, and this is not called.
   virtual void sync() {}
 
-  // True: this sink never delivers anything again (for example, the reader of a pipe has gone). Called after a deliver()
-  // that left events undelivered; a shutdown then keeps them at once instead of trying until its deadline.
+  // True: this sink never delivers anything again (for example, the reader of a pipe has gone). Called after a
+  // deliver() that left events undelivered; a shutdown then keeps them at once instead of trying until its deadline.
   [[nodiscard]] virtual bool gone() const noexcept { return false; }
 
   // For logs, and for a report's held_up_by. Called once, on the worker's thread, after construction.

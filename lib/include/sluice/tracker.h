@@ -5,8 +5,8 @@
 //   sluice::Report report = tracker.shutdown(5s);                // drained, or which worker held it up
 //
 // An event passes admission, queue, worker and sink. Admission is bounded in events and bytes, and can be closed. Each
-// worker of a fixed pool has its own sink. shutdown() closes admission, lets the workers drain the queue, and returns at
-// the deadline, whatever a sink does.
+// worker of a fixed pool has its own sink. shutdown() closes admission, lets the workers drain the queue, and returns
+// at the deadline, whatever a sink does.
 //
 // Threads: any thread may call any function at any time; the destructor must run after all other calls. A tracker has
 //   one thread per worker, and two more with a state directory. They inherit the signal mask of the constructing
@@ -88,9 +88,9 @@ class SLUICE_API Tracker {
   [[nodiscard]] Submission track(std::span<const Event> events, const Receipt& receipt);
 
   // Closes admission, waits until every accepted event is finished or the deadline has passed, and reports. Idempotent,
-  // from any thread: the earliest deadline counts, and all callers get the same report. Returns at most 100 ms after the
-  // deadline; a deadline in less than 100 ms (more if much is in memory: Host::least_drain()) is moved there. A worker
-  // stuck in its sink is left behind with everything it refers to (see sink.h). Not from a sink or a receipt.
+  // from any thread: the earliest deadline counts, and all callers get the same report. Returns at most 100 ms after
+  // the deadline; a deadline in less than 100 ms (more if much is in memory: Host::least_drain()) is moved there. A
+  // worker stuck in its sink is left behind with everything it refers to (see sink.h). Not from a sink or a receipt.
   Report shutdown(Deadline deadline);
   template <std::integral Rep, class Period>
   Report shutdown(std::chrono::duration<Rep, Period> at_most) {
