@@ -1,13 +1,49 @@
 #!/usr/bin/env bash
-# The check of the house: who may include what, which folders there are, and that each file says what it is for.
+# The rules of the house: which room may include which, which folders exist, that each file begins with its purpose, how
+# long a function and a header may be.
 #
-#   house.sh [--root DIR]   prints each violation as FILE:LINE: what is wrong; exits 0 if there is none, 1 otherwise
-#   house.sh --self-test    plants a violation of every rule in a copy of the project, one at a time, and wants each found
+#   house.sh [--root DIR]            prints each violation as FILE:LINE: what is wrong; exits 0 if there is none, 1 otherwise
+#   house.sh --picture [--root DIR]  prints the rooms, highest first, and which rooms each includes; exits 1 if a room
+#                                    includes a higher one
+#   house.sh --self-test             plants a violation of every rule in a copy of the project, one at a time, and requires
+#                                    that each is found; requires that each exception is needed
 set -euo pipefail
 export LC_ALL=C
 
 own_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 folders='daemon lib tests systemd scripts'  # at the top, besides those that begin with a dot
+
+# The rooms from the lowest to the highest. A room includes only rooms before it; so there is no circle. `lib` and `daemon` are
+# the files directly in them.
+order='lib/text lib/include lib lib/admission lib/queue lib/journal lib/backlog lib/workers lib/sinks lib/sources lib/tracker
+  daemon/host daemon/log daemon/flags daemon/options daemon/http daemon/admin daemon/ctl daemon'
+
+longest_function=70
+longest_header=120
+
+# What may be longer: its file, the function (`-`: the header), the reason.
+exceptions() {
+  cat << 'END'
+daemon/options/options.cc table one row for each flag, in the order of --help
+lib/journal/copies.cc Journal::write_closed to be cut
+lib/journal/journal.cc Journal::commit to be cut
+lib/journal/feeding.cc Journal::read_backlog to be cut
+daemon/main.cc serve to be cut
+lib/admission/admission.h - to be cut
+lib/journal/committer.h - to be cut
+lib/journal/format.h - the page of the file format stands in it, beside the constants that it explains
+lib/journal/journal.h - to be cut
+lib/queue/block.h - to be cut
+lib/sinks/sqlite_connection.h - to be cut
+lib/tracker/engine.h - to be cut
+lib/workers/pool.h - to be cut
+daemon/http/budget.h - to be cut
+daemon/http/connection.h - to be cut
+daemon/http/loop.h - to be cut
+daemon/http/server.h - to be cut
+daemon/http/slots.h - to be cut
+END
+}
 
 # The rooms of third-party headers: a pattern of the header, a pattern of the files that may name it. fmt and spdlog may be anywhere.
 third_party_rooms() {
@@ -15,7 +51,7 @@ third_party_rooms() {
     concurrentqueue/* | *concurrentqueue.h) echo 'lib/queue/*' ;;
     xxhash.h) echo 'lib/journal/format.cc' ;;
     sanitizer/*) echo 'lib/queue/block_memory.cc' ;;  # the compiler's
-    emmintrin.h) echo 'lib/json.cc' ;;  # the compiler's, of one processor family
+    emmintrin.h) echo 'lib/text/json_check.cc' ;;  # the compiler's, of one processor family
     sqlite3*.h) echo 'lib/sinks/sqlite_connection.cc' ;;
     boost/* | asio*) echo 'daemon/http/*' ;;
     simdjson*) echo 'daemon/@(http|ctl)/*' ;;
@@ -40,7 +76,7 @@ rooms_in() { find "$1" -mindepth 1 -maxdepth 1 -type d -printf "%f\n"; }
 # Which of our own headers a file of the library or the daemon may include, besides the public ones: "room/x.h" by room.
 own_rooms() {
   case $1 in
-    lib/include/*) ;;
+    lib/include/* | lib/text/*) ;;
     lib/admission/*) echo admission ;;
     lib/sinks/*) echo sinks ;;
     lib/queue/*) echo queue admission ;;
@@ -111,7 +147,9 @@ check_include() {
     *)
       header=${header:1:-1}
       case $header in
-        sluice/* | admission/instant.h) return 0 ;;  # the latter is names for tests, and nothing in the product
+        text/*) [[ $file == lib/include/* ]] || return 0 ;;  # the lowest room
+        sluice/*) [[ $file == lib/text/* ]] || return 0 ;;
+        admission/instant.h) return 0 ;;  # names for tests, and nothing in the product
         */*) ;;
         *) [[ $file != */*/* && -f ${file%/*}/$header ]] && return 0 ;;  # beside main.cc
       esac
@@ -122,8 +160,108 @@ check_include() {
   esac
 }
 
+# includes FILE…: the #include lines of those of our sources that are among the files, as FILE:LINE:HEADER.
+includes() {
+  printf '%s\n' "$@" | grep -E '^(lib|daemon|tests)/.*\.(cc|h)$' | xargs -r grep -HnE '^[[:space:]]*#[[:space:]]*include' |
+    sed -E 's/#[[:space:]]*include[[:space:]]*([<"][^>"]*[>"]).*/\1/; s/:[[:space:]]+([<"])/:\1/'
+}
+
+# arrows DRAW: from the lines of includes on stdin, each include of a higher room as FILE:LINE: what is wrong; with DRAW=1
+# also the picture.
+arrows() {
+  awk -F: -v order="$order" -v draw="$1" '
+    # daemon/http of daemon/http/server.cc, daemon of daemon/main.cc
+    function room_of(file,  parts) { return split(file, parts, "/") > 2 ? parts[1] "/" parts[2] : parts[1] }
+    function target(header, from,  folder) {
+      if (header !~ /\//) return from
+      folder = substr(header, 1, index(header, "/") - 1)
+      if (folder == "sluice") return "lib/include"
+      return ("lib/" folder) in place ? "lib/" folder : "daemon/" folder
+    }
+    BEGIN { count = split(order, rooms, " "); for (i = 1; i <= count; ++i) place[rooms[i]] = i }
+    $1 ~ /^(lib|daemon)\// && $3 ~ /^"/ {
+      from = room_of($1)
+      to = target(substr($3, 2, length($3) - 2), from)
+      if (from == to) next
+      if (!(from in place) || !(to in place))
+        printf "%s:%s: %s is not in the order of rooms\n", $1, $2, from in place ? to : from
+      else if (place[to] > place[from])
+        printf "%s:%s: %s: an arrow upward, from %s to %s\n", $1, $2, $3, from, to
+      else
+        arrow[from, to] = 1
+    }
+    END {
+      for (i = count; draw && i >= 1; --i) {
+        below = ""
+        for (j = i - 1; j >= 1; --j) if ((rooms[i], rooms[j]) in arrow) below = below " " rooms[j]
+        if (below != "") printf "%-16s ->%s\n", rooms[i], below
+      }
+    }'
+}
+
+# functions FILE…: FILE LINE LINES NAME of each function. Relies on the layout that clang-format makes: a function ends at the
+# first line that begins with a brace at its own indentation.
+functions() {
+  awk '
+    FNR == 1 { text = ""; inside = 0 }
+    {
+      line = $0
+      gsub(/"([^"\\]|\\.)*"/, "\"\"", line)
+      sub(/[ \t]*\/\/.*/, "", line)
+    }
+    inside {
+      if (substr(line, 1, length(margin) + 1) == margin "}") {
+        print FILENAME, begin, FNR - begin + 1, name
+        inside = 0
+      }
+      next
+    }
+    line ~ /^[ \t]*$/ || line ~ /^#/ { next }
+    {
+      if (text == "") { begin = FNR; match(line, /^ */); margin = substr(line, 1, RLENGTH) }
+      text = text " " line
+      if (line ~ /{$/ && text ~ /\(/ && text !~ /^ *(namespace|extern|class|struct|enum|union) / && text !~ /= *{$/) {
+        name = text; sub(/\(.*/, "", name); sub(/ *$/, "", name); sub(/.*[ *&]/, "", name)
+        inside = 1
+      }
+      if (line ~ /[;{}:]$/) text = ""
+    }' "$@"
+}
+
+# too_long FILE…: FILE LINE LINES NAME of each function and each header (`-`) beyond its limit.
+too_long() {
+  local sources headers
+  mapfile -t sources < <(printf '%s\n' "$@" | grep -E '^(lib|daemon)/.*\.(cc|h)$')
+  mapfile -t headers < <(printf '%s\n' "${sources[@]}" | grep '\.h$')
+  functions "${sources[@]}" | awk -v most="$longest_function" '$3 > most'
+  awk -v most="$longest_header" 'FNR > most { lines[FILENAME] = FNR } END { for (file in lines) print file, 1, lines[file], "-" }' \
+    "${headers[@]}"
+}
+
+check_lengths() {
+  local file line lines name
+  while read -r file line lines name; do
+    [[ $(exceptions) != *"$file $name "* ]] || continue
+    if [[ $name == - ]]; then
+      complain "$file:$line" "a header of $lines lines; the limit is $longest_header (exceptions: see house.sh)"
+    else
+      complain "$file:$line" "$name has $lines lines; the limit is $longest_function (exceptions: see house.sh)"
+    fi
+  done < <(too_long "$@")
+}
+
+# Each exception that nothing needs.
+check_exceptions() {
+  local all file name long
+  mapfile -t all < <(files)
+  long=$(too_long "${all[@]}" | awk '{ print $1, $4 }')
+  while read -r file name _; do
+    grep -qxF -- "$file $name" <<< "$long" || complain tests/house.sh "an exception that nothing needs: $file $name"
+  done < <(exceptions)
+}
+
 check() {
-  local all file line header
+  local all file line header upward
   mapfile -t all < <(files)
   check_folders "${all[@]}"
   for file in "${all[@]}"; do
@@ -131,19 +269,34 @@ check() {
   done
   while IFS=: read -r file line header; do
     check_include "$file" "$file:$line" "$header"
-  done < <(printf '%s\n' "${all[@]}" | grep -E '^(lib|daemon|tests)/.*\.(cc|h)$' | xargs -r grep -HnE '^[[:space:]]*#[[:space:]]*include' |
-    sed -E 's/#[[:space:]]*include[[:space:]]*([<"][^>"]*[>"]).*/\1/; s/:[[:space:]]+([<"])/:\1/')
+  done < <(includes "${all[@]}")
+  while IFS= read -r upward; do
+    printf '%s\n' "$upward"
+    violations=$((violations + 1))
+  done < <(includes "${all[@]}" | arrows 0)
+  check_lengths "${all[@]}"
   ((violations == 0))
 }
 
-# plant FILE LINE WORDS: with this line at the end of this (perhaps new) file, the check must fail and say WORDS of it.
+picture() {
+  local all drawn
+  mapfile -t all < <(files)
+  drawn=$(includes "${all[@]}" | arrows 1)
+  printf '%s\n' "$drawn"
+  ! grep -q '^[^ ]*:[0-9]*: ' <<< "$drawn"
+}
+
+# plant [--picture] FILE LINE WORDS: with this line at the end of this (perhaps new) file, the check must fail and its complaint
+# must contain WORDS.
 plant() {
+  local mode=()
+  if [[ $1 == --picture ]]; then mode=("$1"); shift; fi
   local file=$1 line=$2 words=$3 said
   mkdir -p "$copy/$(dirname "$file")"
   [[ -e $copy/$file ]] && cp "$copy/$file" "$copy.kept"
   [[ -e $copy/$file || $line == *'nothing about itself'* ]] || printf '// A planted file.\n' > "$copy/$file"
   printf '%s\n' "$line" >> "$copy/$file"
-  if said=$("$0" --root "$copy") || [[ $said != "${file%%/*}/"*"$words"* ]]; then
+  if said=$("$0" "${mode[@]}" --root "$copy") || [[ $said != *"${file%%/*}/"*"$words"* ]]; then
     printf 'not found: "%s" in %s; wanted: %s; the check said: %s\n' "$line" "$file" "$words" "${said:-nothing}"
     missed=$((missed + 1))
   fi
@@ -188,6 +341,9 @@ self_test() {
   plant lib/report.cc '#include "queue/planted.h"' 'this room may include'
   plant lib/event.cc '#include "admission/planted.h"' 'this room may include'
   plant lib/event.cc '#include "tracker/planted.h"' 'this room may include'
+  plant lib/text/planted.cc '#include "queue/planted.h"' 'this room may include'
+  plant lib/text/planted.cc '#include "sluice/event.h"' 'this room may include'
+  plant lib/include/sluice/event.h '#include "text/ascii.h"' 'this room may include'
   plant lib/attic/planted.cc '#include "attic/planted.h"' 'this room may include'
   plant lib/include/sluice/event.h '#include <fmt/format.h>' 'public headers'
   plant lib/include/sluice/event.h '#include <unistd.h>' 'public headers'
@@ -196,13 +352,33 @@ self_test() {
   plant daemon/admin/planted.cc '#include "admission/planted.h"' 'this room may include'
   plant daemon/options/planted.cc '#include "stop.h"' 'this room may include'
 
+  plant lib/admission/planted.cc '#include "queue/planted.h"' 'an arrow upward, from lib/admission to lib/queue'
+  plant daemon/host/planted.cc '#include "http/planted.h"' 'an arrow upward, from daemon/host to daemon/http'
+  plant lib/text/planted.cc '#include "sluice/event.h"' 'an arrow upward, from lib/text to lib/include'
+  plant lib/attic/planted.cc '#include "queue/planted.h"' 'not in the order of rooms'
+  plant --picture lib/text/planted.cc '#include "admission/planted.h"' 'an arrow upward'
+  local long_body
+  long_body=$(printf '  ++n;\n%.0s' {1..69})
+  plant lib/queue/planted.cc "int long_one(int n) {
+$long_body
+}" 'long_one has 71 lines'
+  plant lib/queue/planted.h "class Long {
+  int long_one(int n) {
+$long_body
+  }
+};" 'long_one has 71 lines'
+  plant daemon/http/planted.h "$(printf '// A line.\n%.0s' {1..120})" 'a header of 121 lines'
+  violations=0
+  check_exceptions
+
   echo "house.sh: $((planted - missed)) of $planted planted violations found"
-  ((missed == 0))
+  ((missed == 0 && violations == 0))
 }
 
 case ${1-} in
   '') cd "$own_root" && check ;;
   --root) cd "$2" && check ;;
+  --picture) cd "${3-$own_root}" && picture ;;
   --self-test) cd "$own_root" && self_test ;;
-  *) echo "usage: $0 [--root DIR | --self-test]" >&2; exit 64 ;;
+  *) echo "usage: $0 [[--picture] [--root DIR] | --self-test]" >&2; exit 64 ;;
 esac

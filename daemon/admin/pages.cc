@@ -1,7 +1,6 @@
 // JSON by hand: every key is in one place, in the order in which pages.h lists them.
 #include "admin/pages.h"
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -10,32 +9,27 @@
 #include <system_error>
 #include <utility>
 
+#include "text/json_string.h"
+#include "text/rfc3339.h"
+
 namespace sluiced::admin {
 namespace {
 
 // A JSON string. Bytes that are not ASCII are percent-encoded, as in the URLs that these texts are: so the page is
 // valid UTF-8 even if a path is not.
 std::string quoted(std::string_view text) {
-  std::string json = "\"";
+  std::string encoded;
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
-    if (byte >= 0x80) {
-      json += fmt::format("%{:02X}", byte);
-    } else if (byte < ' ') {
-      json += fmt::format("\\u{:04x}", byte);
-    } else {
-      if (c == '"' || c == '\\') json += '\\';
-      json += c;
-    }
+    encoded += byte < 0x80 ? std::string(1, c) : fmt::format("%{:02X}", byte);
   }
-  json += '"';
-  return json;
+  return sluice::json_string(encoded);
 }
 
 double seconds(std::chrono::nanoseconds duration) { return std::chrono::duration<double>(duration).count(); }
 
 std::string utc(std::chrono::system_clock::time_point time) {
-  return fmt::format("{:%Y-%m-%dT%H:%M:%S}Z", fmt::gmtime(std::chrono::system_clock::to_time_t(time)));
+  return std::string(sluice::Rfc3339(time, sluice::Rfc3339::Precision::seconds).text());
 }
 
 std::string sink_json(const sluice::Status& status) {

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "sluice/json.h"
+#include "text/json_check.h"
 
 namespace sluicectl {
 

@@ -1,6 +1,5 @@
 // `sluicectl journal …`: a state directory seen from outside, also beside a running sluiced. Throws StartError (io) for
 // what cannot be read.
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -13,6 +12,7 @@
 #include "host/standard_streams.h"
 #include "sluice/journal.h"
 #include "sluice/sinks.h"
+#include "text/rfc3339.h"
 
 namespace sluicectl {
 
@@ -61,12 +61,6 @@ std::string json_list(const All& all) {
 std::string counts_json(const JournalTotals& totals) {
   return fmt::format(R"("events":{},"settled":{},"unfinished":{},"broken":{},"bytes":{})", totals.events,
                      totals.settled, totals.unfinished, totals.broken, totals.bytes);
-}
-
-std::string time_of(const sluice::Delivery& event) {
-  const auto seconds = std::chrono::floor<std::chrono::seconds>(event.received);
-  const auto millis = std::chrono::floor<std::chrono::milliseconds>(event.received - seconds).count();
-  return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03}Z", fmt::gmtime(std::chrono::system_clock::to_time_t(seconds)), millis);
 }
 
 // What may stand in a header line or on a terminal.
@@ -127,7 +121,9 @@ int journal_dump(const Arguments& arguments) {
       fmt::print("{}", printable_json(sluice::json_line(event)));
     } else {
       const std::string_view type = is_printable(event.content_type) ? event.content_type : "?";
-      fmt::print("{} {} bytes={} type={}\n", to_string(event.id), time_of(event), event.payload.size(), type);
+      fmt::print("{} {} bytes={} type={}\n", to_string(event.id),
+                 sluice::Rfc3339(event.received, sluice::Rfc3339::Precision::milliseconds).text(), event.payload.size(),
+                 type);
     }
     return true;
   });

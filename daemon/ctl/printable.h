@@ -1,5 +1,5 @@
-// Text of others, made safe to show: whatever a server, a producer or a file says, a terminal gets no escape sequence,
-// no control and no code point that changes the direction of what stands beside it. Pure functions.
+// Text from elsewhere, made safe to show: whatever a server, a producer or a file contains, a terminal gets no escape
+// sequence, no control and no code point that changes the direction of its neighbours. Pure functions; any thread.
 #pragma once
 
 #include <string>
@@ -7,14 +7,14 @@
 
 namespace sluicectl {
 
-// Controls (C0, DEL, C1), directional marks and line separators as \x1B or \u202E, bytes that are no UTF-8 as \xFF.
+// Controls (C0, DEL, C1), directional marks and line separators as \x1B or \u202E, bytes that are not UTF-8 as \xFF.
 [[nodiscard]] std::string printable(std::string_view text);
 
-// The same for a text that is JSON, which stays the same JSON: in strings such code points become \u escapes. White
-// space between values stays; what is no JSON is no concern of this.
+// The same for JSON, which stays the same JSON: such code points, which only strings contain, become \u escapes; white
+// space between values stays. Does not check that the text is JSON.
 [[nodiscard]] std::string printable_json(std::string_view json);
 
-// A JSON string with its quotes, printable as above; what is no UTF-8 becomes U+FFFD, as JSON allows no bytes.
+// A JSON string with its quotes, printable as above; bytes that are not UTF-8 become U+FFFD, as JSON allows none.
 [[nodiscard]] std::string quoted(std::string_view text);
 
 }  // namespace sluicectl

@@ -13,6 +13,11 @@
 #include <utility>
 
 #include "http/json_check.h"
+#include "http/text.h"
+#include "text/base64.h"
+#include "text/json_string.h"
+#include "text/media_type.h"
+#include "text/utf8.h"
 
 namespace sluiced::http {
 namespace {
@@ -20,18 +25,6 @@ namespace {
 CloudFault malformed(std::string detail) { return {400, std::move(detail)}; }
 
 bool is_between(char c, char first, char last) noexcept { return c >= first && c <= last; }
-char lower(char c) noexcept { return is_between(c, 'A', 'Z') ? static_cast<char>(c - 'A' + 'a') : c; }
-bool same_in_any_case(std::string_view text, std::string_view lower_case) noexcept {
-  return std::ranges::equal(text, lower_case, {}, lower);
-}
-
-// -1: it is none.
-int hex_value(char c) noexcept {
-  if (is_between(c, '0', '9')) return c - '0';
-  const char letter = lower(c);
-  return is_between(letter, 'a', 'f') ? letter - 'a' + 10 : -1;
-}
-
 // ---- reading what check_json has passed, so without asking what may follow
 
 void skip_space(std::string_view& rest) noexcept {
@@ -114,9 +107,9 @@ class Characters {
     const auto first = static_cast<unsigned char>(take());
     if (first != '\\') return first;
     const char kind = take();
-    if (kind != 'u') return undone(kind);
+    if (kind != 'u') return sluice::json_unescaped(kind);
     int unit = 0;
-    for (int i = 0; i < 4; ++i) unit = unit * 16 + hex_value(take());
+    for (int i = 0; i < 4; ++i) unit = unit * 16 + sluice::hex_value(take());
     return unit;
   }
 
@@ -125,12 +118,6 @@ class Characters {
     const char c = rest_.front();
     rest_.remove_prefix(1);
     return c;
-  }
-  static int undone(char kind) noexcept {
-    constexpr std::string_view kinds = "bfnrt";
-    constexpr std::string_view meant = "\b\f\n\r\t";
-    const std::size_t at = kinds.find(kind);
-    return at == std::string_view::npos ? kind : meant[at];
   }
 
   std::string_view rest_;
@@ -178,10 +165,10 @@ bool is_base64(std::string_view inside_quotes) noexcept {
   Characters characters(inside_quotes);
   std::size_t digits = 0;
   int c = characters.next();
-  const auto is_digit = [](int d) {
-    return (d >= 'A' && d <= 'Z') || (d >= 'a' && d <= 'z') || (d >= '0' && d <= '9') || d == '+' || d == '/';
+  const auto is_base64_digit = [](int d) {
+    return d >= 0 && d < 0x80 && sluice::is_base64_digit(static_cast<char>(d));
   };
-  for (; is_digit(c); c = characters.next()) ++digits;
+  for (; is_base64_digit(c); c = characters.next()) ++digits;
   std::size_t padding = 0;
   for (; c == '='; c = characters.next()) ++padding;
   return c == Characters::kEnd && padding <= 2 && (digits + padding) % 4 == 0;
@@ -341,46 +328,14 @@ class Output {
   int status_ = 0;
 };
 
-bool needs_escape(char c) noexcept { return c == '"' || c == '\\' || static_cast<unsigned char>(c) < 0x20; }
-
 void Output::put_string(std::string_view text) {
-  put("\"");
-  while (!text.empty() && status_ == 0) {
-    const auto* const end = std::ranges::find_if(text, needs_escape);
-    const auto plain = static_cast<std::size_t>(end - text.begin());
-    put(text.substr(0, plain));
-    text.remove_prefix(plain);
-    if (text.empty()) break;
-    const char c = text.front();
-    text.remove_prefix(1);
-    std::array<char, 6> escape = {'\\', c};
-    if (c == '"' || c == '\\') {
-      put({escape.data(), 2});
-    } else {
-      constexpr std::string_view digits = "0123456789abcdef";
-      escape = {'\\', 'u', '0', '0', digits[static_cast<unsigned char>(c) >> 4U], digits[c & 0x0F]};
-      put({escape.data(), escape.size()});
-    }
-  }
-  put("\"");
+  sluice::put_json_string(text, [this](std::string_view piece) { put(piece); });
 }
 
 void Output::put_base64(std::string_view bytes) {
-  constexpr std::string_view digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  reserve((bytes.size() + 2) / 3 * 4);
-  while (!bytes.empty() && status_ == 0) {
-    std::uint32_t three = 0;
-    for (std::size_t i = 0; i < 3; ++i) {
-      const unsigned char byte = i < bytes.size() ? static_cast<unsigned char>(bytes[i]) : 0;
-      three = three << 8U | byte;
-    }
-    std::array<char, 4> four = {digits[three >> 18U], digits[three >> 12U & 63U], digits[three >> 6U & 63U],
-                                digits[three & 63U]};
-    if (bytes.size() < 3) four[3] = '=';
-    if (bytes.size() < 2) four[2] = '=';
-    put({four.data(), four.size()});
-    bytes.remove_prefix(std::min<std::size_t>(bytes.size(), 3));
-  }
+  reserve(sluice::base64_size(bytes.size()));
+  if (status_ != 0) return;
+  sluice::put_base64(std::as_bytes(std::span(bytes)), [this](std::string_view piece) { put(piece); });
 }
 
 // The inside of one quoted string that is all of the value. False: it is none.
@@ -398,15 +353,7 @@ bool unquote(std::string_view value, std::string& text) {
 // ISO 8859-1, which fields were once in, as UTF-8.
 std::string from_latin1(std::string_view text) {
   std::string utf8;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x80) {
-      utf8 += c;
-    } else {
-      utf8 += static_cast<char>(0xC0U | byte >> 6U);
-      utf8 += static_cast<char>(0x80U | (byte & 0x3FU));
-    }
-  }
+  for (const char c : text) sluice::put_utf8(utf8, static_cast<unsigned char>(c));
   return utf8;
 }
 
@@ -419,8 +366,8 @@ bool decode(std::string_view value, std::string& text) {
   std::size_t size = 0;
   for (std::size_t at = 0; at < text.size(); ++at) {
     char c = text[at];
-    const int high = c == '%' && text.size() - at >= 3 ? hex_value(text[at + 1]) : -1;
-    const int low = high >= 0 ? hex_value(text[at + 2]) : -1;
+    const int high = c == '%' && text.size() - at >= 3 ? sluice::hex_value(text[at + 1]) : -1;
+    const int low = high >= 0 ? sluice::hex_value(text[at + 2]) : -1;
     if (low >= 0) {
       c = static_cast<char>(high * 16 + low);
       at += 2;
@@ -434,46 +381,17 @@ bool decode(std::string_view value, std::string& text) {
 // What a Content-Type says of the bytes.
 enum class Form : std::uint8_t { json, text, bytes };
 
-std::string_view trimmed(std::string_view text) noexcept {
-  while (text.starts_with(' ') || text.starts_with('\t')) text.remove_prefix(1);
-  while (text.ends_with(' ') || text.ends_with('\t')) text.remove_suffix(1);
-  return text;
-}
-
-// Up to the next semicolon.
-std::string_view take_part(std::string_view& rest) noexcept {
-  const std::size_t end = std::min(rest.find(';'), rest.size());
-  const std::string_view part = trimmed(rest.substr(0, end));
-  rest.remove_prefix(std::min(end + 1, rest.size()));
-  return part;
-}
-
-// The value of the parameter; empty if there is none.
-std::string_view charset_in(std::string_view parameters) noexcept {
-  constexpr std::string_view name = "charset=";
-  while (!parameters.empty()) {
-    std::string_view part = take_part(parameters);
-    if (!same_in_any_case(part.substr(0, name.size()), name)) continue;
-    part.remove_prefix(name.size());
-    return part.size() >= 2 && part.starts_with('"') && part.ends_with('"') ? without_quotes(part) : part;
-  }
-  return {};
-}
-
 Form form_of(std::string_view content_type) noexcept {
-  const std::string_view type = take_part(content_type);
-  const std::size_t slash = type.find('/');
-  const std::string_view subtype = slash == std::string_view::npos ? std::string_view() : type.substr(slash + 1);
-  const auto is_a = [&](std::string_view name) {  // application/NAME, or anything+NAME
-    if (subtype.size() <= name.size()) return same_in_any_case(subtype, name);
-    const std::string_view last = subtype.substr(subtype.size() - name.size());
-    return same_in_any_case(last, name) && subtype[subtype.size() - name.size() - 1] == '+';
+  const sluice::MediaType type(content_type);
+  const std::string_view subtype = type.subtype();
+  const auto is_a = [&](std::string_view name, std::string_view suffix) {  // application/NAME, or anything+NAME
+    return equal_without_case(subtype, name) || (!subtype.empty() && type.has_suffix(suffix));
   };
-  if (is_a("json")) return Form::json;
-  const std::string_view charset = charset_in(content_type);
-  const bool utf8 = same_in_any_case(charset, "utf-8") || same_in_any_case(charset, "us-ascii");
+  if (is_a("json", "+json")) return Form::json;
+  const std::string_view charset = type.parameter("charset");
+  const bool utf8 = equal_without_case(charset, "utf-8") || equal_without_case(charset, "us-ascii");
   if (!charset.empty()) return utf8 ? Form::text : Form::bytes;
-  return is_a("xml") || same_in_any_case(type.substr(0, slash + 1), "text/") ? Form::text : Form::bytes;
+  return is_a("xml", "+xml") || type.is_text() ? Form::text : Form::bytes;
 }
 
 }  // namespace
@@ -509,7 +427,7 @@ CloudFault check_cloud_batch(std::string_view text) {
 }
 
 bool is_cloud_event_field(std::string_view name) noexcept {
-  return same_in_any_case(name.substr(0, kPrefix.size()), kPrefix);
+  return equal_without_case(name.substr(0, kPrefix.size()), kPrefix);
 }
 
 CloudFault put_attributes(std::span<const Field> fields, std::string_view content_type, ChargedBytes& out) {

@@ -9,7 +9,7 @@
 #include <cstddef>
 #include <string_view>
 
-#include "sluice/json.h"
+#include "text/json_check.h"
 
 namespace sluiced::http {
 

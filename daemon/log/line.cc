@@ -1,12 +1,15 @@
 // Building the line character by character, with its end always in sight.
 #include "log/line.h"
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
 
 #include <charconv>
 #include <climits>
+
+#include "text/json_string.h"
+#include "text/rfc3339.h"
+#include "text/utf8.h"
 
 namespace sluiced::log {
 namespace {
@@ -44,50 +47,22 @@ int priority_of(sluice::LogLevel level) noexcept {
   return 3;
 }
 
-std::string time_text(std::chrono::system_clock::time_point time) {
-  const auto seconds = std::chrono::floor<std::chrono::seconds>(time);
-  const auto rest = std::chrono::duration_cast<std::chrono::milliseconds>(time - seconds);
-  return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03}Z", fmt::gmtime(std::chrono::system_clock::to_time_t(seconds)),
-                     rest.count());
-}
-
-// The length of the UTF-8 character that `text` begins with; 0 if it begins with none (RFC 3629, section 4).
-std::size_t character_length(std::string_view text) noexcept {
-  const auto byte = [&](std::size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U; };
-  const auto continues = [&](std::size_t i, unsigned least = 0x80, unsigned most = 0xBF) {
-    return byte(i) >= least && byte(i) <= most;
-  };
-  const unsigned lead = byte(0);
-  if (lead < 0x80) return 1;
-  if (lead >= 0xC2 && lead <= 0xDF) return continues(1) ? 2 : 0;
-  if (lead >= 0xE0 && lead <= 0xEF) {  // not longer than needed, no surrogates
-    return continues(1, lead == 0xE0 ? 0xA0 : 0x80, lead == 0xED ? 0x9F : 0xBF) && continues(2) ? 3 : 0;
-  }
-  if (lead >= 0xF0 && lead <= 0xF4) {  // likewise, and not beyond U+10FFFF
-    return continues(1, lead == 0xF0 ? 0x90 : 0x80, lead == 0xF4 ? 0x8F : 0xBF) && continues(2) && continues(3) ? 4 : 0;
-  }
-  return 0;
-}
-
 // One character of one byte, or a byte that is none, as it stands in the line.
 std::string written_out(char c, bool is_valid, Format format) {
-  const auto byte = static_cast<unsigned char>(c);
-  if (c == '\n') return "\\n";
-  if (c == '\r') return "\\r";
-  if (c == '\t') return "\\t";
+  const bool is_control = static_cast<unsigned char>(c) < ' ' || c == '\x7f';
   if (format == Format::json) {
     if (!is_valid) return "\\ufffd";
-    if (c == '"' || c == '\\') return {'\\', c};
-    return byte < ' ' || byte == 0x7F ? fmt::format("\\u{:04x}", byte) : std::string{c};
+    return is_control || sluice::needs_json_escape(c) ? std::string(sluice::JsonEscape(c).text()) : std::string{c};
   }
-  return !is_valid || byte < ' ' || byte == 0x7F ? fmt::format("\\x{:02x}", byte) : std::string{c};
+  if (c == '\n' || c == '\r' || c == '\t') return std::string(sluice::JsonEscape(c).text());
+  return !is_valid || is_control ? fmt::format("\\x{:02x}", static_cast<unsigned char>(c)) : std::string{c};
 }
 
 // Appends as much of the message as leaves `spare` bytes of the line.
 void append_message(std::string& line, std::string_view message, Format format, std::size_t spare) {
   const std::size_t room = kMaxLine - spare - kCut.size();
   while (!message.empty()) {
-    const std::size_t length = character_length(message);
+    const std::size_t length = sluice::first_code_point(message).size;
     const std::size_t taken = length == 0 ? 1 : length;
     const std::string piece =
         length > 1 ? std::string(message.substr(0, length)) : written_out(message.front(), length == 1, format);
@@ -108,13 +83,15 @@ std::string make_line(Format format, sluice::LogLevel level, std::chrono::system
   std::string_view end = "\n";
   switch (format) {
     case Format::text:
-      line = fmt::format("{} {:5} ", time_text(time), name_of(level));
+      line = fmt::format("{} {:5} ", sluice::Rfc3339(time, sluice::Rfc3339::Precision::milliseconds).text(),
+                         name_of(level));
       break;
     case Format::journal:
       line = fmt::format("<{}>", priority_of(level));
       break;
     case Format::json:
-      line = fmt::format(R"({{"time":"{}","level":"{}","msg":")", time_text(time), name_of(level));
+      line = fmt::format(R"({{"time":"{}","level":"{}","msg":")",
+                         sluice::Rfc3339(time, sluice::Rfc3339::Precision::milliseconds).text(), name_of(level));
       end = "\"}\n";
       break;
   }

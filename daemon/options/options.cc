@@ -13,10 +13,10 @@
 #include <utility>
 
 #include "options/origin.h"
-#include "options/quantity.h"
 #include "sluice/host.h"
 #include "sluice/sinks.h"
 #include "sluice/version.h"
+#include "text/quantity.h"
 
 namespace sluiced::options {
 namespace {
@@ -68,7 +68,7 @@ Flag count(std::string_view name, std::string_view meaning, std::size_t Options:
           .meaning = meaning,
           .fallback = fmt::to_string(Options{}.*member),
           .set = [=](Options& options, std::string_view text) {
-            return take<std::size_t>(options.*member, parse_count(text), least, most,
+            return take<std::size_t>(options.*member, sluice::parse_count(text), least, most,
                                      fmt::format("an integer from {} to {}", least, most));
           }};
 }
@@ -78,11 +78,11 @@ Flag size(std::string_view name, std::string_view meaning, std::size_t Options::
   return {.name = name,
           .argument = "SIZE",
           .meaning = meaning,
-          .fallback = size_text(Options{}.*member),
+          .fallback = sluice::size_text(Options{}.*member),
           .set = [=](Options& options, std::string_view text) {
-            return take<std::size_t>(options.*member, parse_size(text), least, most,
+            return take<std::size_t>(options.*member, sluice::parse_size(text), least, most,
                                      fmt::format("a size from {} to {}: an integer, bare or with B KiB MiB GiB",
-                                                 size_text(least), size_text(most)));
+                                                 sluice::size_text(least), sluice::size_text(most)));
           }};
 }
 
@@ -91,11 +91,12 @@ Flag duration(std::string_view name, std::string_view meaning, std::chrono::nano
   return {.name = name,
           .argument = "DUR",
           .meaning = meaning,
-          .fallback = duration_text(Options{}.*member),
+          .fallback = sluice::duration_text(Options{}.*member),
           .set = [=](Options& options, std::string_view text) {
-            return take<std::chrono::nanoseconds>(options.*member, parse_duration(text), least, most,
-                                                  fmt::format("a duration from {} to {}: an integer with us ms s min h",
-                                                              duration_text(least), duration_text(most)));
+            return take<std::chrono::nanoseconds>(
+                options.*member, sluice::parse_duration(text), least, most,
+                fmt::format("a duration from {} to {}: an integer with us ms s min h", sluice::duration_text(least),
+                            sluice::duration_text(most)));
           }};
 }
 
@@ -478,7 +479,7 @@ void share_descriptors(Options& options, const Environment& environment) {
   if (most < wanted && journal > 0) {
     options.remark +=
         fmt::format("{}with --journal-bytes {} the journal alone may need {} of {} open files (ulimit -n)",
-                    options.remark.empty() ? "" : "; ", size_text(options.journal_bytes), journal, all);
+                    options.remark.empty() ? "" : "; ", sluice::size_text(options.journal_bytes), journal, all);
   }
 }
 
@@ -505,11 +506,13 @@ std::optional<Exit> settle(Options& options, const Given& given, const Environme
   if (options.retry_min > options.retry_max) {
     const auto at_fault = given.find("retry-min");
     if (at_fault != given.end()) {
-      return refusal("retry-min", at_fault->second,
-                     {kUsage, fmt::format("a duration of at most --retry-max, {}", duration_text(options.retry_max))});
+      return refusal(
+          "retry-min", at_fault->second,
+          {kUsage, fmt::format("a duration of at most --retry-max, {}", sluice::duration_text(options.retry_max))});
     }
-    return refusal("retry-max", given.at("retry-max"),
-                   {kUsage, fmt::format("a duration of at least --retry-min, {}", duration_text(options.retry_min))});
+    return refusal(
+        "retry-max", given.at("retry-max"),
+        {kUsage, fmt::format("a duration of at least --retry-min, {}", sluice::duration_text(options.retry_min))});
   }
   if (auto exit = settle_state_and_sink(options, given, environment)) return exit;
   options.max_request_bytes = std::min(options.max_request_bytes, options.receive_bytes());

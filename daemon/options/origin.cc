@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "text/ascii.h"
+
 namespace sluiced::options {
 
 namespace {
@@ -29,16 +31,10 @@ bool is_origin(std::string_view text) {
   return !host.empty() && is_of(host, bracket == 0 ? ".-_" : "[]:.");
 }
 
-std::string in_lower_case(std::string_view text) {
-  std::string lower(text);
-  for (char& c : lower) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  return lower;
-}
-
 }  // namespace
 
 std::optional<std::string> parse_origin(std::string_view text) {
-  std::string origin = in_lower_case(text);
+  std::string origin = sluice::lower_case(text);
   if (!is_origin(origin)) return std::nullopt;
   if (origin.starts_with("https:") && origin.ends_with(":443")) origin.resize(origin.size() - 4);
   if (origin.starts_with("http:") && origin.ends_with(":80")) origin.resize(origin.size() - 3);
@@ -46,7 +42,7 @@ std::optional<std::string> parse_origin(std::string_view text) {
 }
 
 std::optional<std::string> parse_host_name(std::string_view text) {
-  std::string name = in_lower_case(text);
+  std::string name = sluice::lower_case(text);
   if (name.empty() || !is_of(name, ".-_")) return std::nullopt;
   return name;
 }

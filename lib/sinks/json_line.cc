@@ -6,8 +6,10 @@
 #include <memory>
 
 #include "sinks/content.h"
-#include "sinks/rfc3339.h"
 #include "sluice/sinks.h"
+#include "text/json_check.h"
+#include "text/rfc3339.h"
+#include "text/utf8.h"
 
 namespace sluice {
 

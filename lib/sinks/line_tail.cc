@@ -8,7 +8,7 @@
 #include <cstddef>
 #include <string>
 
-#include "sinks/content.h"
+#include "text/json_check.h"
 
 namespace sluice {
 

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "sluice/sinks.h"
+#include "text/ascii.h"
 
 namespace sluice {
 
@@ -14,25 +15,19 @@ namespace {
 
 constexpr std::string_view kHidden = "***";
 
-bool is_alnum(char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+bool is_alnum(char c) { return is_digit(c) || is_letter(c); }
 bool is_in_name(char c) { return is_alnum(c) || c == '_' || c == '-' || c == '.' || c == '%' || c == '[' || c == ']'; }
-
-int hex(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
 
 // Percent signs undone, in lower case, letters and digits alone: `X-Amz-Security-Token` is xamzsecuritytoken.
 std::string plain_name(std::string_view name) {
   std::string plain;
   for (std::size_t i = 0; i < name.size(); ++i) {
     char c = name[i];
-    if (c == '%' && name.size() - i > 2 && hex(name[i + 1]) >= 0 && hex(name[i + 2]) >= 0) {
-      c = static_cast<char>(hex(name[i + 1]) * 16 + hex(name[i + 2]));
+    if (c == '%' && name.size() - i > 2 && hex_value(name[i + 1]) >= 0 && hex_value(name[i + 2]) >= 0) {
+      c = static_cast<char>(hex_value(name[i + 1]) * 16 + hex_value(name[i + 2]));
       i += 2;
     }
-    if (is_alnum(c)) plain += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    if (is_alnum(c)) plain += lower(c);
   }
   return plain;
 }
@@ -62,7 +57,7 @@ bool is_hosts(std::string_view text) {
     const std::string_view port = host.substr(std::min(colon + 1, host.size()));
     const bool named = std::ranges::all_of(host.substr(0, colon),
                                            [](char c) { return is_alnum(c) || c == '.' || c == '-' || c == '_'; });
-    if (!named || !std::ranges::all_of(port, [](char c) { return c >= '0' && c <= '9'; })) return false;
+    if (!named || !std::ranges::all_of(port, is_digit)) return false;
     if (comma == text.size()) return true;
     text.remove_prefix(comma + 1);
   }

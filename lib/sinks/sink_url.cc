@@ -3,14 +3,12 @@
 
 #include <fmt/core.h>
 
-#include <algorithm>
-#include <array>
 #include <charconv>
-#include <limits>
 #include <optional>
 #include <vector>
 
 #include "sluice/sinks.h"
+#include "text/quantity.h"
 
 namespace sluice {
 
@@ -19,24 +17,6 @@ namespace {
 struct Parameter {
   std::string_view name, value;
 };
-
-// `0`, or an integer with a unit.
-std::optional<std::chrono::nanoseconds> parse_duration(std::string_view text) {
-  struct Unit {
-    std::string_view name;
-    std::int64_t nanoseconds;
-  };
-  static constexpr std::array kUnits{Unit{"us", 1'000}, Unit{"ms", 1'000'000}, Unit{"s", 1'000'000'000},
-                                     Unit{"min", 60'000'000'000}, Unit{"h", 3'600'000'000'000}};
-  std::int64_t count = 0;
-  const char* const end = text.data() + text.size();
-  const auto [rest, error] = std::from_chars(text.data(), end, count);
-  if (error != std::errc() || text.front() == '-') return std::nullopt;
-  if (rest == end && text == "0") return std::chrono::nanoseconds{0};
-  const auto* const unit = std::ranges::find(kUnits, std::string_view(rest, end), &Unit::name);
-  if (unit == kUnits.end() || count > std::numeric_limits<std::int64_t>::max() / unit->nanoseconds) return std::nullopt;
-  return std::chrono::nanoseconds{count * unit->nanoseconds};
-}
 
 std::optional<double> parse_probability(std::string_view text) {
   double value = 0;

@@ -18,8 +18,9 @@
 
 #include "admission/instant.h"
 #include "sinks/content.h"
-#include "sinks/rfc3339.h"
 #include "sluice/error.h"
+#include "text/rfc3339.h"
+#include "text/utf8.h"
 
 namespace sluice {
 

@@ -1,6 +1,6 @@
 // Counts, durations and sizes. They are read as a slow reader reads them, which takes digits and a unit apart by the
 // grammar and multiplies in 128 bits; and what is written of a value is read as that value.
-#include "options/quantity.h"
+#include "text/quantity.h"
 
 #include <array>
 #include <limits>
@@ -11,7 +11,7 @@
 
 namespace {
 
-using namespace sluiced::options;
+using namespace sluice;
 using fuzz::must;
 __extension__ using Wide = unsigned __int128;
 

@@ -80,7 +80,7 @@ TEST_CASE("admin: the status page of nothing yet has empty lists, and of two wor
 TEST_CASE("admin: no path of a sink breaks the JSON") {
   sluice::Status status = a_status();
   status.workers[0].sink = "file:/a\"b\\c\n\xff";
-  CHECK(sluiced::admin::status_json(status, {}).find(R"("sink":"file:/a\"b\\c\u000a%FF",)") != std::string::npos);
+  CHECK(sluiced::admin::status_json(status, {}).find(R"("sink":"file:/a\"b\\c\n%FF",)") != std::string::npos);
 }
 
 TEST_CASE("admin: health and readiness say why not") {

@@ -114,6 +114,7 @@ TEST_CASE("ctl: what others say reaches a terminal without a control, a mark of 
   CHECK(printable("a\u202Eb\u2066c\u200Fd\uFEFF") == "a\\u202Eb\\u2066c\\u200Fd\\uFEFF");
   CHECK(printable("\xFF\xC0\x80\xED\xA0\x80z") == "\\xFF\\xC0\\x80\\xED\\xA0\\x80z");
   CHECK(printable("\xE2\x80") == "\\xE2\\x80");  // cut off
-  CHECK(quoted("a\"\\\x1B\u202E\xFF") == R"("a\"\\\u001b\u202e\ufffd")");
+  CHECK(quoted("a\"\\\x1B\u202E\xFF") == R"("a\"\\\u001b\u202e)"
+                                         "\uFFFD\"");
   CHECK(printable_json("{\"a\":\"\u009B\u202E\"}\n") == "{\"a\":\"\\u009b\\u202e\"}\n");
 }

@@ -21,7 +21,6 @@ std::function<void()> at_instant;
 #define SLUICE_INSTANT(name) (at_instant ? at_instant() : void())
 #define sluice sluice_with_dead_letter_instants
 #include "event.cc"
-#include "json.cc"
 #include "sinks/content.cc"
 #include "sinks/dead_letter_entry.cc"
 #include "sinks/dead_letter_file.cc"
@@ -29,7 +28,12 @@ std::function<void()> at_instant;
 #include "sinks/line_file.cc"
 #include "sinks/line_tail.cc"
 #include "sinks/pieces.cc"
-#include "sinks/rfc3339.cc"
+#include "text/base64.cc"
+#include "text/json_check.cc"
+#include "text/json_string.cc"
+#include "text/media_type.cc"
+#include "text/rfc3339.cc"
+#include "text/utf8.cc"
 
 namespace {
 

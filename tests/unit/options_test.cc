@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "options/options.h"
-#include "options/quantity.h"
 #include "sluice/version.h"
+#include "text/quantity.h"
 
 namespace {
 
@@ -60,7 +60,7 @@ bool contains(std::string_view text, std::string_view part) { return text.find(p
 }  // namespace
 
 TEST_CASE("quantity: durations are 0 or an integer with a unit") {
-  using sluiced::options::parse_duration;
+  using sluice::parse_duration;
   CHECK(parse_duration("0") == 0ns);
   CHECK(parse_duration("0s") == 0ns);
   CHECK(parse_duration("7us") == 7us);
@@ -76,7 +76,7 @@ TEST_CASE("quantity: durations are 0 or an integer with a unit") {
 }
 
 TEST_CASE("quantity: sizes are integers, bare or with a binary unit") {
-  using sluiced::options::parse_size;
+  using sluice::parse_size;
   CHECK(parse_size("0") == 0U);
   CHECK(parse_size("7") == 7U);
   CHECK(parse_size("7B") == 7U);
@@ -92,7 +92,7 @@ TEST_CASE("quantity: sizes are integers, bare or with a binary unit") {
 }
 
 TEST_CASE("quantity: what is said of a value is read back as that value") {
-  using namespace sluiced::options;
+  using sluice::duration_text, sluice::parse_duration, sluice::parse_size, sluice::size_text;
   CHECK(duration_text(0ns) == "0");
   CHECK(duration_text(24h) == "24h");
   CHECK(duration_text(90s) == "90s");

@@ -9,12 +9,13 @@
 #include <mutex>
 #include <thread>
 
-#include "sinks/content.h"
 #include "sinks/dead_letter_file.h"
 #include "sinks/line_file.h"
 #include "sinks_support.h"
 #include "support/database.h"
 #include "support/json_texts.h"
+#include "text/json_check.h"
+#include "text/utf8.h"
 
 namespace {
 

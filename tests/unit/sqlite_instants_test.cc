@@ -22,10 +22,11 @@ std::function<void()> at_instant;
 #define SLUICE_INSTANT(name) (at_instant ? at_instant() : void())
 #define sluice sluice_with_sqlite_instants
 #include "event.cc"
-#include "json.cc"
 #include "sinks/content.cc"
-#include "sinks/rfc3339.cc"
 #include "sinks/sqlite_connection.cc"
+#include "text/media_type.cc"
+#include "text/rfc3339.cc"
+#include "text/utf8.cc"
 
 namespace {
 

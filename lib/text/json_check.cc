@@ -1,5 +1,5 @@
-// The grammar of RFC 8259 as one loop over the bytes with a stack of bits, so that nesting costs no recursion. Pure.
-#include "sluice/json.h"
+// The grammar of RFC 8259 as one loop over the bytes with a stack of bits. Pure.
+#include "text/json_check.h"
 
 #include <fmt/format.h>
 
@@ -12,11 +12,15 @@
 #include <emmintrin.h>
 #endif
 
+#include "text/ascii.h"
+#include "text/utf8.h"
+
 namespace sluice {
 
 namespace {
 
-// What encloses the value at hand, innermost last: a bit each, set for an object. No recursion, so no stack to blow.
+// The objects and arrays that enclose the current value, innermost last: one bit each, set for an object. Used instead
+// of recursion, so that input cannot exhaust the stack.
 class Nesting {
  public:
   explicit Nesting(std::size_t most) noexcept : most_(std::min(most, kMaxJsonNesting)) {}
@@ -41,20 +45,17 @@ class Nesting {
   std::array<std::uint64_t, kMaxJsonNesting / 64> bits_;  // those below depth_ are set
 };
 
-bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
-bool is_hex(char c) noexcept { return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'); }
-
-// Where runs of plain string bytes end (at a quote, a backslash or a control), a bit each, 64 bytes at a time: the walk
-// goes from one end to the next by counting zeros, instead of waiting for a comparison before it can begin another.
-// Bytes above ASCII are plain: their encoding is checked elsewhere.
+// Where runs of plain string bytes end (at a quote, a backslash or a control): one bit each, 64 bytes at a time. The
+// walk goes from one end to the next by counting zeros, so it does not wait for one comparison before it begins the
+// next. Bytes above ASCII are plain: their encoding is checked elsewhere.
 class Ends {
  public:
-  Ends(const char* at, const char* end) noexcept { look_at(at, end); }
+  Ends(const char* at, const char* end) noexcept { load(at, end); }
 
-  // The first at or behind `at`, or `end`. `at` never goes back.
+  // The first end at or after `at`, or `end`. `at` never decreases.
   const char* next(const char* at, const char* end) noexcept {
     for (;; at = begin_ + kBytes) {
-      if (at - begin_ >= kBytes) look_at(at, end);
+      if (at - begin_ >= kBytes) load(at, end);
       const std::uint64_t ahead = bits_ >> static_cast<unsigned>(at - begin_);
       if (ahead != 0) return at + std::countr_zero(ahead);
       if (end - begin_ <= kBytes) return end;
@@ -64,7 +65,7 @@ class Ends {
  private:
   static constexpr std::ptrdiff_t kBytes = 64;
 
-  void look_at(const char* at, const char* end) noexcept {
+  void load(const char* at, const char* end) noexcept {
     begin_ = at;
     if (end - at >= kBytes) {
       bits_ = ends_in(at);
@@ -100,13 +101,14 @@ class Ends {
   std::uint64_t bits_ = 0;
 };
 
-// The walk. Each function moves `at_` behind what it read; `false` leaves the fault in `fault_`.
+// The walk. Each function moves `at_` past the text it read; `false` leaves the fault in `fault_`.
 class Walk {
  public:
   Walk(std::string_view text, std::size_t nesting) noexcept
       : begin_(text.data()), at_(begin_), end_(begin_ + text.size()), ends_(begin_, end_), nesting_(nesting) {}
 
-  // Inlined, where it stands is kept in registers: a tenth of the time. `front`: the text may go on behind the value.
+  // Inlined, so that the position stays in registers: saves a tenth of the time. `front`: the text may continue after
+  // the value.
   template <bool front>
   [[gnu::always_inline]] inline JsonFault run() noexcept {
     for (;;) {
@@ -177,7 +179,8 @@ class Walk {
     return true;
   }
 
-  // Behind a value: closes what ends with it, up to the comma before the next one, or to the end of the text.
+  // After a value: closes the objects and arrays that end with it, up to the comma before the next value or the end of
+  // the text.
   template <bool front>
   bool after_value(bool& whole) noexcept {
     for (;;) {
@@ -257,7 +260,7 @@ class Walk {
     }
     ++at_;
     for (int i = 0; i < 4; ++i, ++at_) {
-      if (at_ == end_ || !is_hex(*at_)) return fail("invalid escape");
+      if (at_ == end_ || hex_value(*at_) < 0) return fail("invalid escape");
     }
     return true;
   }
@@ -286,5 +289,7 @@ JsonFront check_json_front(std::string_view text, std::size_t nesting) noexcept 
   const JsonFault fault = walk.run<true>();
   return {fault, walk.size()};
 }
+
+bool is_json(std::string_view text) noexcept { return is_utf8(text) && !check_json_grammar(text); }
 
 }  // namespace sluice

@@ -1,5 +1,5 @@
-// The grammars, as two tables of units and one way to read a number with its unit.
-#include "options/quantity.h"
+// Two tables of units, and one function that reads a number with its unit.
+#include "text/quantity.h"
 
 #include <fmt/format.h>
 
@@ -8,7 +8,7 @@
 #include <limits>
 #include <span>
 
-namespace sluiced::options {
+namespace sluice {
 namespace {
 
 struct Unit {
@@ -16,7 +16,7 @@ struct Unit {
   std::uint64_t factor;
 };
 
-// From small to large: the texts are made with the last one that divides the value.
+// From small to large: a text is written with the last one that divides the value.
 constexpr std::array<Unit, 5> kDurations{{{"us", 1'000},
                                           {"ms", 1'000'000},
                                           {"s", 1'000'000'000},
@@ -91,4 +91,4 @@ std::string size_text(std::size_t bytes) {
   return fmt::format("{}{}", bytes / unit->factor, unit->name);
 }
 
-}  // namespace sluiced::options
+}  // namespace sluice
