@@ -19,6 +19,7 @@
 
 #include "admission/admission.h"
 #include "admission/shutdown.h"
+#include "sluice/error.h"
 #include "sluice/host.h"
 #include "sluice/log_limit.h"
 #include "workers/guarded_log.h"

@@ -15,6 +15,8 @@
 #include <thread>
 #include <vector>
 
+#include "sluice/error.h"
+
 using namespace sluice;
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;

@@ -1,5 +1,4 @@
-// Events, their ids, deliveries to a sink, and the answers about them. Plain values: any thread. Nothing here throws
-// but RunId::draw(); every expected error is an answer (Admit, Submission, Verdict).
+// Events, the answers about them, their ids, and their delivery. Plain values: any thread. Only RunId::draw() throws.
 #pragma once
 
 #include <array>
@@ -59,8 +58,8 @@ enum class Admit : std::uint8_t {
 };
 [[nodiscard]] SLUICE_API std::string_view to_string(Admit answer) noexcept;
 
-// What a track() with a receipt returns. Either the outcome is pending, and the receipt reports it; or the events were
-// refused. It never says `accepted`: only the receipt can.
+// What a track() with a receipt returns: the outcome is pending, or the events were refused. Only the receipt can say
+// that they are accepted.
 class [[nodiscard]] Submission {
  public:
   // The receipt will be called, or was called already.
@@ -72,10 +71,7 @@ class [[nodiscard]] Submission {
   // True: the receipt is called exactly once. False: never; see refusal().
   [[nodiscard]] bool pending() const noexcept { return !refusal_; }
   // Why nothing was taken. Only if not pending.
-  [[nodiscard]] Admit refusal() const noexcept {
-    assert(refusal_ && "a pending submission was not refused");
-    return refusal_.value_or(Admit::failed);
-  }
+  [[nodiscard]] Admit refusal() const noexcept { return assert(refusal_), refusal_.value_or(Admit::failed); }
   bool operator==(Admit) const = delete;  // ask pending() or refusal()
   friend bool operator==(const Submission&, const Submission&) = default;
 
@@ -119,41 +115,6 @@ struct Delivery {
   [[nodiscard]] std::string_view text() const noexcept {
     return {reinterpret_cast<const char*>(payload.data()), payload.size()};
   }
-};
-
-// What a sink says about one event of its batch: `verdict = Verdict::delivered;`, or, with a reason for the log and the
-// dead letter, `verdict = {Verdict::refused, "not an invoice"};`. A handler returns one: `return Verdict::delivered;`.
-class Verdict {
- public:
-  enum Kind : std::uint8_t {
-    try_again,  // the initial value: the sink is in trouble; the event is delivered again later
-    suspect,    // the sink works but fails on this event: it is delivered again, and refused after five such failures
-                // while other events were delivered
-    delivered,  // the sink holds it, as durably as the ack level says
-    refused,    // for good: the event becomes a dead letter; without a state directory it is only counted and logged
-  };
-
-  Verdict() = default;
-  Verdict(Kind kind) noexcept : kind_(kind) {}
-  Verdict(Kind kind, std::string reason) noexcept : kind_(kind), reason_(std::move(reason)) {}
-  Verdict& operator=(Kind kind) noexcept {
-    kind_ = kind;
-    reason_.clear();
-    return *this;
-  }
-
-  [[nodiscard]] Kind kind() const noexcept { return kind_; }
-  // The event is finished: it is not delivered again.
-  [[nodiscard]] bool is_final() const noexcept { return kind_ == delivered || kind_ == refused; }
-  [[nodiscard]] const std::string& reason() const noexcept { return reason_; }
-
-  // With a kind: whatever the reason. With a verdict: the reason counts as well.
-  friend bool operator==(const Verdict& verdict, Kind kind) noexcept { return verdict.kind_ == kind; }
-  friend bool operator==(const Verdict&, const Verdict&) = default;
-
- private:
-  Kind kind_ = try_again;
-  std::string reason_;
 };
 
 }  // namespace sluice

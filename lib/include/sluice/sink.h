@@ -17,6 +17,7 @@
 #include "sluice/api.h"
 #include "sluice/event.h"
 #include "sluice/options.h"
+#include "sluice/verdict.h"
 
 namespace sluice {
 

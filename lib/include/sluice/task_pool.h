@@ -4,12 +4,11 @@
 //   if (pool.try_run([job = std::move(job)] { job->run(); }) != sluice::Admit::accepted) ...
 //   sluice::Report report = pool.shutdown(5s);   // drained, or which worker held it up
 //
-// Threads: any thread may call any function at any time, tasks as well, except that a task must not call shutdown() or
-//   destroy the pool, and a task that waits in wait_run() may wait for itself. The destructor must run after all other
-//   calls. Tasks begin in the order in which they were taken.
-// Inside: the Tracker's admission bounds and closes it, and its shutdown coordinator leads the stop. The queue is not
-//   the Tracker's: that one moves bytes in blocks, copied once and shared with a journal. A task is an object of any
-//   type, cannot be copied or written down, and so waits in a linked list, one allocation each.
+// Threads: any thread may call any function at any time; the destructor must run after all other calls. A task must not
+//   call shutdown(), and in wait_run() it may wait for itself. Tasks begin in the order in which they were taken.
+// Inside: the Tracker's admission and shutdown coordinator, but not its queue, which moves blocks of bytes that it
+// shares
+//   with a journal. A task is an object of any type, so it waits in a linked list, one allocation each.
 #pragma once
 
 #include <chrono>
@@ -23,7 +22,6 @@
 
 #include "sluice/api.h"
 #include "sluice/deadline.h"
-#include "sluice/error.h"
 #include "sluice/event.h"
 #include "sluice/options.h"
 #include "sluice/report.h"
@@ -45,8 +43,7 @@ concept Task = std::constructible_from<std::decay_t<F>, F> &&
 
 class SLUICE_API TaskPool {
  public:
-  // Running once constructed. Throws StartError (usage) for an option out of range, std::system_error if there are no
-  // threads.
+  // Running once constructed. Throws StartError (usage: an option), std::system_error if there are no threads.
   explicit TaskPool(TaskPoolOptions options = {});
   ~TaskPool();  // shutdown(now): takes about 100 ms at most; logs what it left undone
   TaskPool(const TaskPool&) = delete;
