@@ -14,6 +14,7 @@
 
 #include "journal/pace.h"
 #include "journal_support.h"
+#include "sluice/host.h"
 #include "tracker/tracker_on_disk.h"
 
 using namespace journal_support;

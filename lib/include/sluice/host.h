@@ -27,7 +27,7 @@ struct DeadLettersMoved {
 // The rest of a tracker's interface. A view: the tracker outlives it. Any thread.
 class SLUICE_API Host {
  public:
-  explicit Host(Tracker& tracker) noexcept : tracker_(&tracker) {}
+  explicit Host(const Tracker& tracker) noexcept : tracker_(&tracker) {}
 
   // Moves the deadline of a running shutdown forward (never back), without waiting. Before any shutdown it is kept for
   // the next one, which still gets least_drain() from its own beginning.
@@ -53,7 +53,7 @@ class SLUICE_API Host {
   [[nodiscard]] DeadLettersMoved drop_dead_letters(std::size_t at_most) const;
 
  private:
-  Tracker* tracker_;
+  const Tracker* tracker_;
 };
 
 // Writes to_string(Report) into `to`, at most `size` bytes (256 are always enough; the rest is cut off), without a
