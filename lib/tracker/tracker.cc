@@ -50,6 +50,10 @@ Books Host::books_at_exit() const noexcept { return tracker_->engine_->books_at_
 
 bool Host::disk_failed() const noexcept { return tracker_->engine_->disk_failed(); }
 
+void Host::announce_stop() const { tracker_->engine_->announce_stop(); }
+
+Phase Host::phase() const noexcept { return tracker_->engine_->phase(); }
+
 Metrics Host::metrics() const { return tracker_->engine_->metrics(); }
 
 DeadLettersMoved Host::requeue_dead_letters(std::size_t at_most) const {

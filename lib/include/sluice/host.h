@@ -10,6 +10,7 @@
 #include "sluice/api.h"
 #include "sluice/deadline.h"
 #include "sluice/metrics.h"
+#include "sluice/phase.h"
 #include "sluice/report.h"
 
 namespace sluice {
@@ -42,6 +43,13 @@ class SLUICE_API Host {
 
   // The disk has failed and does not work again yet: new events are refused. Async-signal-safe.
   [[nodiscard]] bool disk_failed() const noexcept;
+
+  // For a program that closes an intake of its own before it calls shutdown(): the phase becomes `closing`. Events are
+  // still accepted. Idempotent.
+  void announce_stop() const;
+
+  // Async-signal-safe.
+  [[nodiscard]] Phase phase() const noexcept;
 
   // Takes no lock and may be called a hundred times a second.
   [[nodiscard]] Metrics metrics() const;
