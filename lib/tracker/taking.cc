@@ -62,7 +62,7 @@ Submission Tracker::Engine::track(std::span<const Event> events, const Receipt& 
   }
   const Admit answer = counted(take(events, receipt), events.size());
   if (answer == Admit::accepted) return Submission::under_way();
-  return answer;
+  return Submission(answer);
 }
 
 Admit Tracker::Engine::wait_track(std::span<const Event> events, Deadline deadline) {
