@@ -23,8 +23,8 @@
 #include "backlog/unrecorded.h"
 #include "journal/pace.h"
 #include "journal_support.h"
+#include "model/tracker_on_disk.h"
 #include "sluice/host.h"
-#include "tracker/tracker_on_disk.h"
 
 using namespace journal_support;
 
