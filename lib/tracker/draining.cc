@@ -19,8 +19,6 @@ constexpr nanoseconds kLeastDrain = milliseconds{100};
 constexpr nanoseconds kDrainPerMiB = milliseconds{2};
 // Past the deadline a sink that heeds its stop token may come back within this, and be joined instead of let go.
 constexpr nanoseconds kGrace = milliseconds{10};
-// A worker that was left behind may be in the log hook when the tracker goes; a hook must not block for longer.
-constexpr nanoseconds kLastLine = milliseconds{1000};
 
 }  // namespace
 
@@ -49,8 +47,7 @@ void Tracker::Engine::retire() {
   const bool was_stopped = stop_.phase() == Phase::stopped;
   const Report report = shutdown(std::chrono::steady_clock::now());
   if (!was_stopped && !report.drained()) log(LogLevel::warn, to_string(report));
-  hook_.close();
-  static_cast<void>(hook_.wait_empty(kLastLine));
+  log_.close();
 }
 
 nanoseconds Tracker::Engine::least_drain() const noexcept {
@@ -97,14 +94,13 @@ Report Tracker::Engine::drain() {
     const bool ended = disked_->committer.stop(later(end, disked_->checkpoint_time));
     report.disk_stuck = !fed || !ended;
     report.disk_failed = disked_->journal.failed() || (ended && !disked_->committer.checkpointed());
-    if (!ended) abandoned_.store(true);
+    if (!ended) intake_.abandon();
   }
 
   // 6 The account. What no disk holds is lost.
-  const std::uint64_t left = on_no_disk(books());
-  written_off_.store(left);
+  const std::uint64_t left = account_.write_off();
   if (left > 0) log(LogLevel::error, fmt::format("events are lost, the deadline has cut them off events={}", left));
-  report.books = books();
+  report.books = account_.books();
   report.reason = reason_for(drained, report);
   report.elapsed = stop_.elapsed();
   static_cast<void>(stop_.on(Happening::reported));

@@ -20,14 +20,14 @@ Tracker::Tracker(std::shared_ptr<Engine> engine, const SinkFactory& sinks) : eng
 
 Tracker::~Tracker() { engine_->retire(); }
 
-Admit Tracker::track(std::span<const Event> events) { return engine_->track(events); }
+Admit Tracker::track(std::span<const Event> events) { return engine_->intake().track(events); }
 
 Submission Tracker::track(std::span<const Event> events, const Receipt& receipt) {
-  return engine_->track(events, receipt);
+  return engine_->intake().track(events, receipt);
 }
 
 Admit Tracker::wait_track(std::span<const Event> events, Deadline deadline) {
-  return engine_->wait_track(events, deadline);
+  return engine_->intake().wait_track(events, deadline);
 }
 
 Report Tracker::shutdown(Deadline deadline) {
@@ -36,7 +36,7 @@ Report Tracker::shutdown(Deadline deadline) {
   return engine->shutdown(deadline);
 }
 
-Books Tracker::books() const noexcept { return engine_->books(); }
+Books Tracker::books() const noexcept { return engine_->account().books(); }
 
 Status Tracker::status() const { return engine_->status(); }
 
@@ -46,7 +46,7 @@ void Host::hasten(Deadline deadline) const { tracker_->engine_->hasten(deadline)
 
 std::chrono::nanoseconds Host::least_drain() const noexcept { return tracker_->engine_->least_drain(); }
 
-Books Host::books_at_exit() const noexcept { return tracker_->engine_->books_at_exit(); }
+Books Host::books_at_exit() const noexcept { return tracker_->engine_->account().books_at_exit(); }
 
 bool Host::disk_failed() const noexcept { return tracker_->engine_->disk_failed(); }
 
