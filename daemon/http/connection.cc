@@ -1,111 +1,113 @@
-// The life of one client: what its loop tells it, when its time is up, how it ends, and what it waits for at the end of
-// each turn. Its loop's thread alone. How bytes become requests is in receiving.cc, how answers leave in answering.cc.
+// The life of one client: its turns, its deadlines, its end. Thread: see the header.
 #include "http/connection.h"
 
-#include <linux/sockios.h>
 #include <sys/epoll.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <algorithm>
 
-#include "http/loop.h"
+#include "http/coarse_clock.h"
+#include "http/io_thread.h"
 
 namespace sluiced::http {
 namespace {
 
 using std::chrono::milliseconds;
 
-// What a time-out must bring: this, and an eighth of what there is, so that a large body does not hold its memory for
-// long.
-constexpr std::size_t kBodyProgress = std::size_t{16} << 10U;
-constexpr std::size_t kBodyShare = 8;
-constexpr int kRequestTimeouts = 12;      // within so many a body has to be whole, however it gets on
+constexpr int kRequestTimeouts = 12;      // within so many a body must be whole, whatever progress it makes
 constexpr milliseconds kNoProgress{500};  // after which a request may lose its memory to others
 constexpr milliseconds kLinger{1000};
 constexpr milliseconds kLingerDraining{500};
 constexpr milliseconds kOneTooMany{1000};  // for its only request
-// How exact the order of a loop's connections by their last activity is. To move one at each request would touch its
+// How exact the order of a thread's connections by their last activity is. To move one at each request would touch its
 // neighbours' memory each time.
 constexpr milliseconds kMoved{100};
 constexpr milliseconds kFirstWord{10};  // within which a client sends its first request after connecting
 
 }  // namespace
 
-Connection::Connection(Loop& loop, const Accepted& accepted) noexcept
-    : loop_(loop),
-      socket_(accepted.fd),
-      held_(loop.shared().budget),
-      unsent_(loop.shared().budget),
-      pending_(*this),
+Connection::Connection(IoThread& thread, const Accepted& accepted) noexcept
+    : thread_(thread),
+      socket_(accepted.fd, accepted.tcp),
+      reader_(*this),
+      responses_(thread, socket_, *this),
+      peer_(accepted.peer),
       accepted_at_(coarse_now()),
-      moved_at_(accepted_at_),
-      tcp_(accepted.tcp),
-      peer_(accepted.peer) {}
+      moved_at_(accepted_at_) {}
 
 Connection::~Connection() {
-  if (state_ != State::closed) ::close(socket_);
-  loop_.shared().connections -= 1;
-  if (peer_) loop_.shared().peers.remove(*peer_);
+  thread_.events().forget(*this);
+  thread_.shared().connections -= 1;
+  if (peer_) thread_.shared().peers.remove(*peer_);
 }
+
+Budget& Connection::budget() const noexcept { return thread_.shared().budget; }
+
+bool Connection::open() const noexcept {
+  return state_ == State::open && !responses_.closing() && !responses_.broken() && !reader_.broken();
+}
+
+// ---- turns
 
 void Connection::begin(bool one_too_many) {
   one_too_many_ = one_too_many;
   interest_ = EPOLLIN;
-  if (!loop_.ready_set().try_watch(socket_, this, interest_)) close();
+  if (!thread_.events().try_watch(socket_.fd(), *this, interest_)) close();
   settle();
 }
 
-bool Connection::try_let_go() {
-  const bool idle = open() && waiting_ == Waiting::idle && !one_too_many_ && held_.empty() && unread() == 0;
-  if (!idle) return false;
-  close();
+void Connection::on_ready(std::uint32_t events) {
+  if (lost_) refuse_lost();
+  if ((events & EPOLLOUT) != 0) write();
+  if (reader_.paused() && (events & EPOLLOUT) != 0) reader_.go_on_decoding();
+  if ((events & EPOLLIN) != 0) read();
+  if ((events & (EPOLLIN | EPOLLOUT)) == 0) close();  // the other end is gone
   settle();
-  return true;
+}
+
+void Connection::on_completed() {
+  responses_.write_completed(!reader_.half_read() && reader_.holds_nothing());
+  reader_.go_on();
+  settle();
 }
 
 void Connection::drain() {
-  if (state_ == State::lingering) start_settling();
-  if (open() && !half_read() && held_.empty() && unsent_.empty()) {
-    // Idle, it seems; but what the client has sent by now is answered: consume() refuses it.
-    const ssize_t size = ::recv(socket_, loop_.scratch(), Loop::kScratch, MSG_DONTWAIT);
-    const std::string_view input(loop_.scratch(), static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
-    spoken_ = spoken_ || !input.empty();
-    keep(input.substr(consume(input)));
-  }
-  if (open() && !half_read()) watch_settling();
+  if (state_ == State::lingering) linger_until_settled();
+  // It looks idle; but a request that the client has sent by now is answered: the reader refuses it.
+  if (open() && !reader_.half_read() && reader_.holds_nothing() && !responses_.has_unsent()) reader_.read(socket_);
+  if (open() && !reader_.half_read()) watch_settling();
   settle();
 }
 
 void Connection::end_reading() {
-  if (open() && half_read()) refuse(503, "the server is stopping, and the request was not complete");
+  if (open() && reader_.half_read()) refuse({503, "the server is stopping, and the request was not complete"});
   drain();
 }
 
 void Connection::give_up() {
-  if (!unsent_.empty() || !pending_.empty() || settling_) close();
+  if (!responses_.owes_nothing() || settling_) close();
   settle();
 }
 
 void Connection::tick(Clock::time_point now) {
-  if (pending_.told() != nullptr) write_told();  // a turn for it was cut short
+  // A turn for it was cut short.
+  if (responses_.has_completed()) responses_.write_completed(!reader_.half_read() && reader_.holds_nothing());
   check_settled();
   if (lost_) refuse_lost();
-  if (request_ != nullptr && now >= request_->begun_at + kRequestTimeouts * loop_.shared().config.request_timeout)
-    refuse(408, "the request took too long");
+  const BodyReader* const body = reader_.body();
+  if (body != nullptr && now >= body->begun_at() + kRequestTimeouts * thread_.shared().config.request_timeout)
+    refuse({408, "the request took too long"});
   if (one_too_many_ && open() && now >= accepted_at_ + kOneTooMany) refuse_one_too_many();
   if (now >= deadline_) {
     switch (waiting_) {
       case Waiting::head:
       case Waiting::body:
-        refuse(408, "the request came too slowly");
+        refuse({408, "the request came too slowly"});
         break;
       case Waiting::unsent:  // a slow reader may leave us no room for long, and still read
-        progress_ = on_the_way() < was_on_the_way_;
+        progress_ = socket_.unconfirmed() < was_unconfirmed_;
         if (!progress_) close();
         break;
-      case Waiting::committer:  // its word will come, and no other is true
+      case Waiting::committer:  // it will answer, and no other answer is true
         break;
       case Waiting::idle:
       case Waiting::linger:
@@ -116,192 +118,191 @@ void Connection::tick(Clock::time_point now) {
   settle();
 }
 
-// ---- a turn: what has arrived is taken, all answers go out in one write
-
-void Connection::on_ready(std::uint32_t what) {
-  if (lost_) refuse_lost();
-  if ((what & EPOLLOUT) != 0) write();
-  if (paused() && (what & EPOLLOUT) != 0) go_on_decoding();
-  if ((what & EPOLLIN) != 0) read();
-  if ((what & (EPOLLIN | EPOLLOUT)) == 0) close();  // the other end is gone
+bool Connection::try_let_go() {
+  const bool idle =
+      open() && waiting_ == Waiting::idle && !one_too_many_ && reader_.holds_nothing() && socket_.unread() == 0;
+  if (!idle) return false;
+  close();
   settle();
+  return true;
 }
 
-void Connection::on_told() {
-  write_told();
-  go_on();
-  settle();
+void Connection::read() {
+  if (state_ == State::lingering) {
+    reader_.discard(socket_);
+    return check_settled();
+  }
+  if (open()) reader_.read(socket_);
+}
+
+void Connection::write() {
+  if (!responses_.write_unsent()) return;
+  if (!responses_.has_unsent() && open() && thread_.draining()) watch_settling();
+  reader_.go_on();
+}
+
+// ---- refusals
+
+void Connection::refuse(const Problem& why) {
+  reader_.drop_request();
+  responses_.problem(why, {.keep_alive = false});
+}
+
+void Connection::refuse_one_too_many() {
+  thread_.statistics().count_refusal(Refused::connections);
+  refuse({.status = 503, .detail = kTooManyConnections, .counted = true});
 }
 
 // ---- memory for others
 
 double Connection::burden(Clock::time_point now) const noexcept {
-  if (request_ == nullptr || request_->whole || now < request_->marked_at + kNoProgress) return 0;
-  if (paused() || unread() > 0) return 0;  // it is we who are slow
-  const std::size_t bytes = request_->body.capacity() + request_->undecoded.capacity() + held_.capacity();
-  return static_cast<double>(bytes) * std::chrono::duration<double>(now - request_->marked_at).count();
+  const BodyReader* const body = reader_.body();
+  if (body == nullptr || body->received_whole() || now < body->marked_at() + kNoProgress) return 0;
+  if (reader_.paused() || socket_.unread() > 0) return 0;  // the delay is ours
+  const std::size_t bytes = body->memory() + reader_.memory();
+  return static_cast<double>(bytes) * std::chrono::duration<double>(now - body->marked_at()).count();
 }
 
 void Connection::lose_request() noexcept {
-  drop_request();
-  held_.release();
+  reader_.release();
   lost_ = true;
 }
 
 void Connection::refuse_lost() {
   lost_ = false;
-  if (open()) refuse(408, "the request came too slowly, and its memory was needed");
+  if (open()) refuse({408, "the request came too slowly, and its memory was needed"});
 }
 
 // ---- the end
 
-// Our end is closed for writing and theirs read until they close too: closing on unread bytes would make the kernel
+// Closes our end for writing and reads theirs until they close, too: closing on unread bytes would make the kernel
 // throw away the answers that are on their way.
 void Connection::start_lingering() {
   state_ = State::lingering;
-  drop_request();
-  held_.release();
-  ::shutdown(socket_, SHUT_WR);
+  reader_.release();
+  socket_.end_writing();
   progress_ = true;
-  if (ended_) return close();
-  if (loop_.draining()) start_settling();
+  if (reader_.ended()) return close();
+  if (thread_.draining()) linger_until_settled();
 }
 
 // The process may end soon, and with it this socket: the stop waits for the answers to arrive, as long as for requests
 // to be read. Also of a connection that looks idle: its last answers may still be in the kernel, before a client that
 // reads slowly. One without any is settled at once.
-void Connection::start_settling() {
-  deadline_ = std::max(coarse_now() + kLingerDraining, loop_.reading());
+void Connection::linger_until_settled() {
+  deadline_ = std::max(coarse_now() + kLingerDraining, thread_.reading());
   watch_settling();
-  discard();
+  reader_.discard(socket_);
+  check_settled();
 }
 
-// From here the stop waits until what this client was told is there, and what it has sent is read.
+// From here the stop waits until the client has received its answers, and its bytes are read.
 void Connection::watch_settling() {
   if (!settling_) {
     settling_ = true;
-    loop_.settling(true);
-  }
-  check_settled();
-}
-
-// A client's first request is a moment behind its connection.
-bool Connection::may_be_about_to_speak() const noexcept {
-  return state_ == State::open && !spoken_ && coarse_now() < accepted_at_ + kFirstWord;
-}
-
-void Connection::close() {
-  if (state_ == State::closed) return;
-  state_ = State::closed;
-  ::close(socket_);
-  drop_request();
-  held_.release();
-  unsent_.release();
-  unsent_answers_ = 0;
-  pending_.abandon();
-  check_settled();
-}
-
-// Reads what nobody wants, so that it does not lie unread when the socket is closed.
-void Connection::discard() {
-  for (int rounds = 16; rounds > 0; --rounds) {  // a megabyte a turn: others want theirs
-    const ssize_t size = ::recv(socket_, loop_.scratch(), Loop::kScratch, MSG_DONTWAIT);
-    if (size == 0 || (size < 0 && !try_later(errno))) ended_ = true;
-    if (size < static_cast<ssize_t>(Loop::kScratch)) break;
+    thread_.settling(true);
   }
   check_settled();
 }
 
 void Connection::check_settled() {
   if (!settling_) return;
-  const bool waited = coarse_now() >= loop_.reading();
-  if (!waited && state_ != State::closed && !ended_ && (!delivered() || may_be_about_to_speak())) return;
+  const bool waited = coarse_now() >= thread_.reading();
+  if (!waited && state_ != State::closed && !reader_.ended() && (!delivered() || may_be_about_to_speak())) return;
   settling_ = false;
-  loop_.settling(false);
+  thread_.settling(false);
 }
 
-// The client's kernel has all of it, and nothing of theirs lies unread here. That we have ended counts as a byte on the
-// way, and is not waited for: a client who has nothing to say to it confirms it 40 ms later.
-bool Connection::delivered() {
-  const int our_end = state_ == State::lingering ? 1 : 0;
-  return unread() == 0 && (!tcp_ || on_the_way() <= our_end);  // a unix socket's answers are there when written
+// The client's kernel has all of it, and no byte of the client lies unread here. That we have ended counts as a byte on
+// the way, and is not waited for: a client that does not react to it confirms it 40 ms later.
+bool Connection::delivered() const noexcept {
+  const std::size_t our_end = state_ == State::lingering ? 1 : 0;
+  // A unix socket's answers have arrived when they are written.
+  return socket_.unread() == 0 && (!socket_.tcp() || socket_.unconfirmed() <= our_end);
 }
 
-// Bytes in the kernel that we have not read.
-std::size_t Connection::unread() const noexcept {
-  int bytes = 0;
-  return ::ioctl(socket_, FIONREAD, &bytes) == 0 ? static_cast<std::size_t>(bytes) : 0;
+// A client's first request is a moment behind its connection.
+bool Connection::may_be_about_to_speak() const noexcept {
+  return state_ == State::open && !reader_.spoken() && coarse_now() < accepted_at_ + kFirstWord;
 }
 
-// Bytes in the kernel that the client's has not confirmed.
-int Connection::on_the_way() {
-  int bytes = 0;
-  return ::ioctl(socket_, SIOCOUTQ, &bytes) == 0 ? bytes : 0;
+void Connection::close() {
+  if (state_ == State::closed) return;
+  state_ = State::closed;
+  socket_.close();
+  reader_.release();
+  responses_.abandon();
+  check_settled();
 }
 
 // ---- the end of every turn
 
+// Sends this turn's answers, and decides what is waited for next.
 void Connection::settle() {
-  flush();
-  const bool owes_nothing = unsent_.empty() && pending_.empty();
-  if (state_ == State::closing && owes_nothing) start_lingering();
+  responses_.flush();
+  if (responses_.broken() || reader_.broken()) close();
+  const bool owes_nothing = responses_.owes_nothing();
+  if (state_ == State::open && responses_.closing() && owes_nothing) start_lingering();
   if (open() && owes_nothing) {
-    if (ended_) {
+    if (reader_.ended()) {
       close();
-    } else if (loop_.quiet_over() && !half_read()) {
+    } else if (thread_.quiet_over() && !reader_.half_read()) {
       start_lingering();
     }
   }
-  if (state_ == State::lingering && ended_) close();
+  if (state_ == State::lingering && reader_.ended()) close();
   account();
-  if (state_ == State::closed) return loop_.forget(*this);
+  if (state_ == State::closed) return thread_.forget(*this);
   renew_deadline();
-  // Who waits for the next turn to decode wants to write: that is possible at once, but after others.
-  const bool wanted = !ended_ && (state_ == State::lingering || (open() && has_room() && !paused()));
-  const std::uint32_t interest = (wanted ? EPOLLIN : 0U) | (unsent_.empty() && !paused() ? 0U : EPOLLOUT);
-  if (interest != interest_) {
-    interest_ = interest;
-    loop_.ready_set().change(socket_, this, interest);
-  }
+  // One that is to decode more in the next turn waits for writing: that is possible at once, but after others.
+  const bool wanted = !reader_.ended() && (state_ == State::lingering || (open() && has_room() && !reader_.paused()));
+  const bool may_write = responses_.has_unsent() || reader_.paused();
+  const std::uint32_t interest = (wanted ? EPOLLIN : 0U) | (may_write ? EPOLLOUT : 0U);
+  if (interest == interest_) return;
+  interest_ = interest;
+  thread_.events().change(socket_.fd(), *this, interest);
 }
 
 void Connection::account() {
-  const Owed owed{.answers = unsent_answers_ + pending_.answers() + (half_read() ? 1U : 0U),
-                  .with_committer = pending_.slots()};
+  Owed owed = responses_.owed();
+  if (reader_.half_read()) ++owed.answers;
   if (owed == owed_) return;
-  loop_.owe(owed_, owed);
+  thread_.change_owed(owed_, owed);
   owed_ = owed;
 }
 
+// ---- time
+
+Connection::Waiting Connection::waits_for() const noexcept {
+  if (state_ == State::lingering) return Waiting::linger;
+  if (responses_.has_unsent()) return Waiting::unsent;
+  if (responses_.waits_for_committer()) return Waiting::committer;
+  if (reader_.body() != nullptr) return Waiting::body;
+  return reader_.head_begun() ? Waiting::head : Waiting::idle;
+}
+
+std::chrono::nanoseconds Connection::time_limit() const noexcept {
+  const Config& config = thread_.shared().config;
+  if (waiting_ == Waiting::idle) return config.idle_timeout;
+  if (waiting_ != Waiting::linger) return config.request_timeout;
+  return thread_.draining() ? kLingerDraining : kLinger;
+}
+
 void Connection::renew_deadline() {
-  if (request_ != nullptr &&
-      request_->body.size() - request_->mark >= std::max(kBodyProgress, request_->mark / kBodyShare)) {
-    request_->mark = request_->body.size();
-    request_->marked_at = coarse_now();
-    progress_ = true;
-  }
-  const Waiting now_waiting = state_ == State::lingering ? Waiting::linger
-                              : !unsent_.empty()         ? Waiting::unsent
-                              : !pending_.empty()        ? Waiting::committer
-                              : request_ != nullptr      ? Waiting::body
-                              : begun_                   ? Waiting::head
-                                                         : Waiting::idle;
+  if (reader_.body() != nullptr && reader_.body()->try_mark()) progress_ = true;
+  if (responses_.take_progress()) progress_ = true;
+  const Waiting now_waiting = waits_for();
   if (now_waiting == waiting_ && !progress_) return;
   waiting_ = now_waiting;
   progress_ = false;
-  if (waiting_ == Waiting::unsent) was_on_the_way_ = on_the_way();
-  const Config& config = loop_.shared().config;
-  const std::chrono::nanoseconds limit = waiting_ == Waiting::idle     ? config.idle_timeout
-                                         : waiting_ != Waiting::linger ? config.request_timeout
-                                         : loop_.draining()            ? kLingerDraining
-                                                                       : kLinger;
+  if (waiting_ == Waiting::unsent) was_unconfirmed_ = socket_.unconfirmed();
   const Clock::time_point now = coarse_now();
-  deadline_ = now + std::chrono::duration_cast<Clock::duration>(limit);
+  deadline_ = now + std::chrono::duration_cast<Clock::duration>(time_limit());
   if (now >= moved_at_ + kMoved) {
     moved_at_ = now;
-    loop_.move_back(*this);
+    thread_.move_back(*this);
   }
-  if (waiting_ == Waiting::linger && loop_.draining()) deadline_ = std::max(deadline_, loop_.reading());
+  if (waiting_ == Waiting::linger && thread_.draining()) deadline_ = std::max(deadline_, thread_.reading());
 }
 
 }  // namespace sluiced::http

@@ -57,7 +57,7 @@ std::size_t count_texts(Texts texts) noexcept {
   return count;
 }
 
-// As the tracker answered by itself; what a receipt says is answered elsewhere.
+// The answer of track() itself; the ResponseWriter answers what a completion says.
 std::optional<Refusal> refusal(sluice::Admit answer) {
   switch (answer) {
     case sluice::Admit::accepted:
@@ -269,7 +269,7 @@ std::optional<Refusal> Intake::take_binary(std::string_view content_type, Charge
 std::optional<Refusal> Intake::hand_over(Slot& slot) {
   assert(submit_ && "an admin server takes no events");
   slot.events = events_.size();
-  const sluice::Submission submission = submit_(events_, slot.receipt());
+  const sluice::Submission submission = submit_(events_, slot.completion());
   if (submission.pending()) return std::nullopt;
   std::optional<Refusal> refused = refusal(submission.refusal());
   if (refused) refused->by_tracker = true;

@@ -1,4 +1,4 @@
-// Puts the room together: listeners, loops and their threads; and leads the stop. No Asio here but through Loop.
+// Puts the room together: listeners and io threads; and leads the stop. Any thread.
 #include "http/server.h"
 
 #include <fmt/format.h>
@@ -8,8 +8,8 @@
 #include <deque>
 #include <thread>
 
+#include "http/io_thread.h"
 #include "http/listener.h"
-#include "http/loop.h"
 #include "http/shared.h"
 #include "sluice/error.h"
 
@@ -19,14 +19,14 @@ struct Server::Impl {
   explicit Impl(Config config)
       : shared(std::move(config)), listeners(listen_on(shared.config.listen, shared.config.log)) {
     for (const Listener& listener : listeners) addresses.push_back(listener.name());
-    for (std::size_t i = 0; i < std::max<std::size_t>(shared.config.threads, 1); ++i) loops.emplace_back(shared);
+    for (std::size_t i = 0; i < std::max<std::size_t>(shared.config.threads, 1); ++i) io_threads.emplace_back(shared);
     want_a_descriptor();
     for (Listener& listener : listeners) {
-      loops.front().accept_on(listener, [this](const Accepted& accepted) { hand_over(accepted); });
+      io_threads.front().accept_on(listener, [this](const Accepted& accepted) { hand_over(accepted); });
     }
     try {
-      // Who accepts comes last: if a thread is not to be had, nothing was taken yet.
-      for (std::size_t i = loops.size(); i-- > 0;) threads.emplace_back([this, i] { serve(i); });
+      // The thread that accepts comes last: if one cannot be started, nothing was taken yet.
+      for (std::size_t i = io_threads.size(); i-- > 0;) threads.emplace_back([this, i] { serve(i); });
     } catch (...) {
       stop();
       throw;
@@ -34,7 +34,7 @@ struct Server::Impl {
   }
   ~Impl() { stop(); }
 
-  // Whoever waits for a connection that can never be accepted waits for ever.
+  // Refuses to listen where no connection can ever be accepted: clients would wait for ever.
   void want_a_descriptor() const {
     if (listeners.empty() || listeners.front().leaves_room(shared.config.max_descriptors)) return;
     throw sluice::StartError(
@@ -43,37 +43,37 @@ struct Server::Impl {
   }
 
   void stop() {
-    for (Loop& loop : loops) loop.stop();
+    for (IoThread& thread : io_threads) thread.stop();
     threads.clear();  // joins
   }
 
   void serve(std::size_t i) {
     const std::string name = fmt::format("{}-{}", shared.config.thread_name, i).substr(0, 15);
     pthread_setname_np(pthread_self(), name.c_str());
-    loops[i].run();
+    io_threads[i].run();
   }
 
-  // On the first loop's thread: sockets go round.
+  // On the first io thread: sockets go round.
   void hand_over(const Accepted& accepted) {
-    Loop& loop = loops[next];
-    next = (next + 1) % loops.size();
-    if (&loop == &loops.front()) return loop.adopt(accepted);
-    loop.post([&loop, accepted] { loop.adopt(accepted); });
+    IoThread& thread = io_threads[next];
+    next = (next + 1) % io_threads.size();
+    if (&thread == &io_threads.front()) return thread.adopt(accepted);
+    thread.post([&thread, accepted] { thread.adopt(accepted); });
   }
 
-  // To each loop by way of the first, behind whatever it has handed over.
-  void tell_all(std::function<void(Loop&)> what) {
-    loops.front().post([this, what = std::move(what)] {
-      for (Loop& loop : loops) loop.post([&loop, what] { what(loop); });
+  // To each io thread, through the first, so behind the sockets that it has handed over.
+  void post_to_all(std::function<void(IoThread&)> what) {
+    io_threads.front().post([this, what = std::move(what)] {
+      for (IoThread& thread : io_threads) thread.post([&thread, what] { what(thread); });
     });
   }
 
-  // Dies from below: threads first, then what they use.
+  // Destroyed from below: threads first, then what they use.
   Shared shared;
   std::vector<Listener> listeners;
   std::vector<std::string> addresses;
-  std::deque<Loop> loops;
-  std::size_t next = 0;  // the first loop's thread alone
+  std::deque<IoThread> io_threads;
+  std::size_t next = 0;  // used by the first io thread alone
   std::atomic<bool> draining{false};
   std::vector<std::jthread> threads;
 };
@@ -90,12 +90,12 @@ void Server::drain(Clock::time_point reading, std::function<void()> drained) {
     const std::lock_guard lock(impl_->shared.mutex);
     impl_->shared.on_drained = std::move(drained);
   }
-  impl_->loops.front().post([impl = impl_.get(), reading] {
-    Loop& first = impl->loops.front();
+  impl_->io_threads.front().post([impl = impl_.get(), reading] {
+    IoThread& first = impl->io_threads.front();
     first.accept_waiting();
     first.begin_drain(reading);
-    for (Loop& loop : impl->loops) {
-      if (&loop != &first) loop.post([&loop, reading] { loop.begin_drain(reading); });
+    for (IoThread& thread : impl->io_threads) {
+      if (&thread != &first) thread.post([&thread, reading] { thread.begin_drain(reading); });
     }
   });
 }
@@ -103,19 +103,19 @@ void Server::drain(Clock::time_point reading, std::function<void()> drained) {
 void Server::close_quiet() {
   {
     const std::lock_guard lock(impl_->shared.mutex);
-    impl_->shared.busy_loops += impl_->loops.size();  // until each has done so
+    impl_->shared.busy_threads += impl_->io_threads.size();  // until each has done so
   }
-  impl_->tell_all([](Loop& loop) { loop.close_quiet(); });
+  impl_->post_to_all([](IoThread& thread) { thread.close_quiet(); });
 }
 
 bool Server::wait_drained(Clock::time_point deadline) {
   Shared& shared = impl_->shared;
   std::unique_lock lock(shared.mutex);
-  return shared.changed.wait_until(lock, deadline, [&] { return shared.busy_loops == 0; });
+  return shared.changed.wait_until(lock, deadline, [&] { return shared.busy_threads == 0; });
 }
 
 void Server::give_up() {
-  impl_->tell_all([](Loop& loop) { loop.give_up(); });
+  impl_->post_to_all([](IoThread& thread) { thread.give_up(); });
 }
 
 std::string_view to_string(Refused why) noexcept {
@@ -143,13 +143,7 @@ std::string_view to_string(Refused why) noexcept {
 Counters Server::counters() const {
   Counters counters;
   counters.connections = impl_->shared.connections;
-  for (const Loop& loop : impl_->loops) {
-    counters.answers_owed += loop.owed();
-    counters.with_committer += loop.with_committer();
-    counters.wake_ups += loop.wake_ups();
-    loop.add_answered(counters.answered);
-    loop.add_refused(counters.refused);
-  }
+  for (const IoThread& thread : impl_->io_threads) thread.statistics().add_to(counters);
   return counters;
 }
 

@@ -21,7 +21,7 @@ struct Shared {
       : config(std::move(from)),
         budget(config.receive_bytes),
         peers(config.max_connections_per_client),
-        busy_loops(std::max<std::size_t>(config.threads, 1)) {}
+        busy_threads(std::max<std::size_t>(config.threads, 1)) {}
 
   const Config config;
   Budget budget;
@@ -29,9 +29,10 @@ struct Shared {
   std::atomic<std::size_t> connections{0};  // open now, lingering ones too
 
   std::mutex mutex;
-  std::condition_variable changed;  // busy_loops fell to 0
-  // Loops that do not drain yet, or still owe something, or have not let the quiet ones go yet. Guarded by mutex.
-  std::size_t busy_loops;
+  std::condition_variable changed;  // busy_threads fell to 0
+  // Io threads that do not drain yet, or still owe an answer, or have not closed quiet connections yet. Guarded by
+  // mutex.
+  std::size_t busy_threads;
   std::function<void()> on_drained;  // guarded by mutex, also while it runs: it only rings a bell
 };
 

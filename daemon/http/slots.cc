@@ -1,70 +1,49 @@
-// Slots: from the loop to the committer and back, and the order of a connection's answers. Its loop's thread, but for
-// tell() and what it calls. The list of told slots is a stack that is only ever taken whole, so it has no ABA.
+// Slots: from an io thread to the committer and back, and the order of a connection's answers. Its io thread, but for
+// complete() and add_completed(). The list of completed slots is a stack that is only taken whole, so it has no ABA.
 #include "http/slots.h"
 
-#include <sys/eventfd.h>
-#include <unistd.h>
-
 #include <cassert>
-#include <cerrno>
 #include <new>
-#include <system_error>
 #include <utility>
 
 namespace sluiced::http {
 namespace {
 
-constexpr std::size_t kSpares = 64;  // kept, and charged: 10 KiB a loop
-
-int make_wake_fd() {
-  const int fd = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  if (fd < 0) throw std::system_error(errno, std::generic_category(), "eventfd");
-  return fd;
-}
+constexpr std::size_t kSpares = 64;  // kept, and charged: 10 KiB a thread
 
 }  // namespace
 
-// ---- a receipt, on the committer's thread
+// ---- a completion, on the committer's thread
 
-void Slot::tell(const sluice::Outcome& how) noexcept {
+void Slot::complete(const sluice::Outcome& how) noexcept {
   outcome = how;
-  // The loop's own thread calls receipts from within track() only.
+  // The io thread itself completes slots only from within track().
   if (home.owner_ == std::this_thread::get_id()) {
-    told = true;
+    completed = true;
   } else {
-    home.add_told(*this);
+    home.add_completed(*this);
   }
 }
 
-// Once the slot is on the list of a loop that is awake, it may be answered and gone: nothing of it is touched then. A
-// loop that sleeps is still there to be woken.
-void Slots::add_told(Slot& slot) noexcept {
-  ToldLink* newest = told_.load();
+// Once the slot is on the list of a thread that is awake, it may be answered and destroyed: do not touch it then. A
+// thread that sleeps still exists, to be woken.
+void Slots::add_completed(Slot& slot) noexcept {
+  CompletedLink* newest = completed_.load();
   do {
-    slot.next_told = newest;
-  } while (!told_.compare_exchange_weak(newest, &slot));
+    slot.next_completed = newest;
+  } while (!completed_.compare_exchange_weak(newest, &slot));
   if (newest == nullptr) wake();
 }
 
-// Each write is an edge of its own, so the count is never read back; it lasts for 2^64 of them.
-void Slots::wake() const noexcept {
-  const std::uint64_t one = 1;
-  [[maybe_unused]] const ssize_t written = ::write(wake_fd_, &one, sizeof one);
-  assert(written == sizeof one && "an eventfd is full");
-}
-
-// ---- the loop's side
-
-Slots::Slots(Budget& budget) : budget_(budget), wake_fd_(make_wake_fd()) {}
+// ---- the io thread's side
 
 Slots::~Slots() {
-  (void)take_told();  // receipts that came after the loop's last turn
-  assert(out_ == 0 && "a server ended before the receipts of all that it handed over");
+  (void)take_completed();  // those completed after the thread's last turn
+  assert(out_ == 0 && "a server ended before all that it handed over was completed");
   while (spare_ != nullptr) {
     delete std::exchange(spare_, spare_->next);
     budget_.give_back(sizeof(Slot));
   }
-  ::close(wake_fd_);
 }
 
 Slots::Hold Slots::try_hold() noexcept {
@@ -91,7 +70,7 @@ void Slots::put_back(Slot& slot) noexcept {
     budget_.give_back(sizeof(Slot));
     return;
   }
-  slot.told = false;
+  slot.completed = false;
   slot.queue = nullptr;
   slot.text.release();
   slot.answers = 0;
@@ -100,21 +79,21 @@ void Slots::put_back(Slot& slot) noexcept {
 }
 
 bool Slots::try_sleep() noexcept {
-  ToldLink* empty = &awake_;
-  return told_.compare_exchange_strong(empty, nullptr);
+  CompletedLink* empty = &awake_;
+  return completed_.compare_exchange_strong(empty, nullptr);
 }
 
-ToldLink* Slots::take_told() noexcept {
-  ToldLink* first = nullptr;
-  ToldLink* next = told_.exchange(&awake_);
+CompletedLink* Slots::take_completed() noexcept {
+  CompletedLink* first = nullptr;
+  CompletedLink* next = completed_.exchange(&awake_);
   while (next != nullptr && next != &awake_) {
     Slot& slot = static_cast<Slot&>(*next);
-    next = slot.next_told;
-    slot.told = true;
+    next = slot.next_completed;
+    slot.completed = true;
     if (slot.queue == nullptr) {
       put_back(slot);
     } else if (slot.queue->is_first(slot)) {
-      slot.next_told = std::exchange(first, &slot);  // newest first came in, oldest first goes out
+      slot.next_completed = std::exchange(first, &slot);  // newest first came in, oldest first goes out
     }
   }
   return first;
@@ -147,8 +126,8 @@ void AnswerQueue::pop() noexcept {
   --slots_;
   answers_ -= slot.answers;
   bytes_ -= slot.text.size();
-  if (slot.told) return slot.home.put_back(slot);
-  slot.queue = nullptr;  // put back when its receipt has come
+  if (slot.completed) return slot.home.put_back(slot);
+  slot.queue = nullptr;  // put back when it is completed
   slot.text.release();
 }
 

@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <optional>
 
-#include "journal/unrecorded.h"
+#include "backlog/unrecorded.h"
 #include "queue/event_queue.h"
 #include "sluice/report.h"
 #include "tracker/disked.h"
@@ -18,7 +18,7 @@ namespace sluice {
 class Account {
  public:
   // All of them outlive the account. `disked` may still be empty; it is constant once the tracker runs.
-  Account(const EventQueue& queue, const Ledger& ledger, const journal::Unrecorded& unrecorded,
+  Account(const EventQueue& queue, const Ledger& ledger, const backlog::Unrecorded& unrecorded,
           const std::optional<Disked>& disked) noexcept
       : queue_(queue), ledger_(ledger), unrecorded_(unrecorded), disked_(disked) {}
 
@@ -38,7 +38,7 @@ class Account {
 
   const EventQueue& queue_;
   const Ledger& ledger_;
-  const journal::Unrecorded& unrecorded_;
+  const backlog::Unrecorded& unrecorded_;
   const std::optional<Disked>& disked_;
   std::atomic<std::uint64_t> written_off_{0};  // written once, by the thread that runs the stop
 };

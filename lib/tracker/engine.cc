@@ -37,7 +37,15 @@ Tracker::Engine::Engine(Options options, std::shared_ptr<Disk> disk, const journ
       log_(options_.log),
       intake_(options_, door_, memory_, queue_, unrecorded_, disked_),
       account_(queue_, ledger_, unrecorded_, disked_),
-      dead_letters_(options_.state_dir, disked_) {
+      dead_letters_(options_.state_dir, disked_),
+      drain_({.options = options_,
+              .door = door_,
+              .queue = queue_,
+              .disked = disked_,
+              .pool = pool_,
+              .intake = intake_,
+              .account = account_,
+              .log = log_}) {
   if (state_dir_) disk = std::make_shared<PosixDisk>(*state_dir_);
   if (disk) begin_journal(std::move(disk), pace);
 }
@@ -47,8 +55,8 @@ void Tracker::Engine::begin_journal(std::shared_ptr<Disk> disk, const journal::P
   disked_.emplace(
       options_, run_, std::move(disk), pace, queue_, door_, memory_, unrecorded_,
       [this](std::uint64_t n) { ledger_.add_replayed(n); },
-      journal::Feeder::Hooks{.lost = [this](std::uint64_t n) { ledger_.add_lost(n); }, .log = hook},
-      journal::Committer::Hooks{.accepted = [this](std::uint64_t n) { ledger_.add_accepted(n); },
+      backlog::Feeder::Hooks{.lost = [this](std::uint64_t n) { ledger_.add_lost(n); }, .log = hook},
+      backlog::Committer::Hooks{.accepted = [this](std::uint64_t n) { ledger_.add_accepted(n); },
                                 .took = [this](std::chrono::nanoseconds time) { commit_time_.add(time); },
                                 .turned = [this] { door_.nudge(); },
                                 .log = hook});
@@ -69,18 +77,25 @@ void Tracker::Engine::start(const SinkFactory& sinks, const std::shared_ptr<cons
       disked_->committer.run(keeps_alive);
       disked_->feeder.run(keeps_alive);
     } catch (...) {  // the system has no more threads to give
-      static_cast<void>(shutdown(std::chrono::steady_clock::now()));
+      static_cast<void>(drain_.shutdown(std::chrono::steady_clock::now()));
       throw;
     }
   }
-  static_cast<void>(stop_.on(Happening::ready));
+  drain_.coordinator().advance(Signal::ready);
+}
+
+void Tracker::Engine::retire() {
+  const bool was_stopped = drain_.coordinator().phase() == Phase::stopped;
+  const Report report = drain_.shutdown(std::chrono::steady_clock::now());
+  if (!was_stopped && !report.drained()) log(LogLevel::warn, to_string(report));
+  log_.close();
 }
 
 // What the workers get to see of it all.
 Flow Tracker::Engine::flow() {
   Flow flow{.door = door_,
             .queue = queue_,
-            .stop = stop_,
+            .stop = drain_.coordinator(),
             .ledger = ledger_,
             .options = options_,
             .log = [this](LogLevel level, std::string_view line) { log(level, line); },
@@ -109,7 +124,7 @@ bool Tracker::Engine::settle(std::size_t worker, Block& block, std::uint64_t fir
     home = unrecorded_.finish(block, static_cast<std::uint32_t>(first_sequence - block.first_sequence()), count);
   }
   if (home == 0) return false;
-  const journal::Settle one{home, first_sequence, count};
+  const backlog::Settle one{home, first_sequence, count};
   if (disked_->withheld) return disked_->withheld->add(worker, one);
   disked_->committer.settle({&one, 1});
   return false;
@@ -117,10 +132,10 @@ bool Tracker::Engine::settle(std::size_t worker, Block& block, std::uint64_t fir
 
 // What that worker's sink had not synced before is settled now, or, if that has failed, comes again in the next run.
 std::uint64_t Tracker::Engine::sink_synced(std::size_t worker, bool durable) {
-  const std::vector<journal::Settle> settles = disked_->withheld->take(worker);
+  const std::vector<backlog::Settle> settles = disked_->withheld->take(worker);
   if (durable) disked_->committer.settle(settles);
   std::uint64_t events = 0;
-  for (const journal::Settle& one : settles) events += one.count;
+  for (const backlog::Settle& one : settles) events += one.count;
   return events;
 }
 
@@ -128,7 +143,7 @@ bool Tracker::Engine::disk_failed() const noexcept { return disked_ && disked_->
 
 Status Tracker::Engine::status() const {
   Status status;
-  status.phase = stop_.phase();
+  status.phase = drain_.coordinator().phase();
   status.books = account_.books();
   status.queue_events = door_.events_out();
   status.queue_bytes = door_.bytes_out();

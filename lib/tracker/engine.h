@@ -2,7 +2,7 @@
 // stop had to leave behind in its sink. It creates the parts, connects them by hooks, and destroys them in order:
 //
 //   intake        the way in: ticket, block, then queue or committer
-//   draining.cc   the stop, as one list
+//   drain         the stop, as one list
 //   account       the counts
 //   dead_letters  events that a sink has refused for good
 //   disked        the journal and its threads
@@ -19,10 +19,9 @@
 #include <string_view>
 
 #include "admission/admission.h"
-#include "admission/shutdown.h"
+#include "backlog/unrecorded.h"
 #include "journal/pace.h"
 #include "journal/state_dir.h"
-#include "journal/unrecorded.h"
 #include "queue/block.h"
 #include "queue/block_memory.h"
 #include "queue/event_queue.h"
@@ -31,6 +30,7 @@
 #include "tracker/account.h"
 #include "tracker/dead_letters.h"
 #include "tracker/disked.h"
+#include "tracker/drain.h"
 #include "tracker/intake.h"
 #include "workers/guarded_log.h"
 #include "workers/ledger.h"
@@ -50,10 +50,9 @@ struct SLUICE_INTERNAL Tracker::Engine {
   [[nodiscard]] Intake& intake() noexcept { return intake_; }
   [[nodiscard]] const Account& account() const noexcept { return account_; }
 
-  // ---- the stop: as in the tracker; the caller of shutdown() holds the engine until it returns
-  Report shutdown(Deadline deadline);
-  void hasten(Deadline deadline);
-  [[nodiscard]] std::chrono::nanoseconds least_drain() const noexcept;
+  // The caller of shutdown() holds the engine until it returns.
+  [[nodiscard]] Drain& drain() noexcept { return drain_; }
+  [[nodiscard]] const Drain& drain() const noexcept { return drain_; }
   // The tracker is destroyed: shutdown(now). Threads that are left behind call no hook any more.
   void retire();
 
@@ -76,13 +75,6 @@ struct SLUICE_INTERNAL Tracker::Engine {
   [[nodiscard]] bool settle(std::size_t worker, Block& block, std::uint64_t first_sequence, std::uint32_t count);
   std::uint64_t sink_synced(std::size_t worker, bool durable);
 
-  [[nodiscard]] Report drain();
-  [[nodiscard]] bool wait_drained();
-  void spill();
-  void wait_synced();
-  void name_who_holds_it_up();
-  [[nodiscard]] Reason reason_for(bool drained, const Report& report) const;
-
   // Destroyed in reverse: the pool, the journal, events left in the queue, their memory, admission last. Each is
   // constant once started, or synchronises itself.
   const Options options_;
@@ -90,9 +82,8 @@ struct SLUICE_INTERNAL Tracker::Engine {
   std::optional<StateDir> state_dir_;
   Admission door_;
   BlockMemory memory_;
-  journal::Unrecorded unrecorded_;  // blocks in the queue refer to it
+  backlog::Unrecorded unrecorded_;  // the blocks in the queue know it
   EventQueue queue_;
-  ShutdownCoordinator stop_;
   Ledger ledger_;
   Tally commit_time_{kTimeBuckets};  // the committer's
   GuardedLog log_;
@@ -100,6 +91,7 @@ struct SLUICE_INTERNAL Tracker::Engine {
   Intake intake_;
   Account account_;
   DeadLetters dead_letters_;
+  Drain drain_;
   std::unique_ptr<Pool> pool_;
 };
 

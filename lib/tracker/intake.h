@@ -13,7 +13,7 @@
 #include <variant>
 
 #include "admission/admission.h"
-#include "journal/unrecorded.h"
+#include "backlog/unrecorded.h"
 #include "queue/block.h"
 #include "queue/block_memory.h"
 #include "queue/event_queue.h"
@@ -29,7 +29,7 @@ class Intake {
  public:
   // All of them outlive the intake. `disked` may still be empty; it is constant once a producer calls.
   Intake(const Options& options, Admission& door, BlockMemory& memory, EventQueue& queue,
-         journal::Unrecorded& unrecorded, std::optional<Disked>& disked) noexcept
+         backlog::Unrecorded& unrecorded, std::optional<Disked>& disked) noexcept
       : options_(options), door_(door), memory_(memory), queue_(queue), unrecorded_(unrecorded), disked_(disked) {}
 
   // As in the tracker.
@@ -60,7 +60,7 @@ class Intake {
   Admission& door_;
   BlockMemory& memory_;
   EventQueue& queue_;
-  journal::Unrecorded& unrecorded_;
+  backlog::Unrecorded& unrecorded_;
   std::optional<Disked>& disked_;
   std::array<std::atomic<std::uint64_t>, static_cast<std::size_t>(Admit::failed) + 1> refused_{};  // events, by answer
   std::atomic<std::uint64_t> unknown_{0};  // of requests during which the disk failed

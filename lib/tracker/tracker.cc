@@ -33,7 +33,7 @@ Admit Tracker::wait_track(std::span<const Event> events, Deadline deadline) {
 Report Tracker::shutdown(Deadline deadline) {
   // Held until the end: a worker that is left behind may be the only other owner.
   const std::shared_ptr<Engine> engine = engine_;
-  return engine->shutdown(deadline);
+  return engine->drain().shutdown(deadline);
 }
 
 Books Tracker::books() const noexcept { return engine_->account().books(); }
@@ -42,13 +42,17 @@ Status Tracker::status() const { return engine_->status(); }
 
 const RunId& Tracker::run() const noexcept { return engine_->run(); }
 
-void Host::hasten(Deadline deadline) const { tracker_->engine_->hasten(deadline); }
+void Host::hasten(Deadline deadline) const { tracker_->engine_->drain().hasten(deadline); }
 
-std::chrono::nanoseconds Host::least_drain() const noexcept { return tracker_->engine_->least_drain(); }
+std::chrono::nanoseconds Host::least_drain() const noexcept { return tracker_->engine_->drain().least_drain(); }
 
 Books Host::books_at_exit() const noexcept { return tracker_->engine_->account().books_at_exit(); }
 
 bool Host::disk_failed() const noexcept { return tracker_->engine_->disk_failed(); }
+
+void Host::announce_stop() const { tracker_->engine_->drain().coordinator().advance(Signal::stop); }
+
+Phase Host::phase() const noexcept { return tracker_->engine_->drain().coordinator().phase(); }
 
 Metrics Host::metrics() const { return tracker_->engine_->metrics(); }
 

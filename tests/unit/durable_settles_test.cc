@@ -18,6 +18,7 @@
 #include "journal/pace.h"
 #include "journal_support.h"
 #include "queue/event_queue.h"
+#include "sluice/host.h"
 #include "tracker/tracker_on_disk.h"
 
 using namespace journal_support;

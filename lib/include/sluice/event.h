@@ -25,8 +25,8 @@ template <typename T>
 concept BytesLike = std::convertible_to<const T&, std::span<const std::byte>>;
 // An rvalue that owns its characters or bytes: a view of it would dangle after the full expression.
 template <typename T>
-concept Temporary =
-    !std::is_lvalue_reference_v<T> && std::ranges::contiguous_range<T> && !std::ranges::borrowed_range<T>;
+concept Temporary = !std::is_lvalue_reference_v<T> && (TextLike<T> || BytesLike<T>)&&!std::ranges::borrowed_range<T> &&
+                    !std::is_pointer_v<T>;
 
 // What a producer gives to the tracker: two views, which must stay valid until track() has returned; the tracker copies
 // them. An event of a temporary string or vector does not compile; pass the temporary to track() itself instead.

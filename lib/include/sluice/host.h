@@ -10,6 +10,7 @@
 #include "sluice/api.h"
 #include "sluice/deadline.h"
 #include "sluice/metrics.h"
+#include "sluice/phase.h"
 #include "sluice/report.h"
 
 namespace sluice {
@@ -27,7 +28,7 @@ struct DeadLettersMoved {
 // The rest of a tracker's interface. A view: the tracker outlives it. Any thread.
 class SLUICE_API Host {
  public:
-  explicit Host(Tracker& tracker) noexcept : tracker_(&tracker) {}
+  explicit Host(const Tracker& tracker) noexcept : tracker_(&tracker) {}
 
   // Moves the deadline of a running shutdown forward (never back), without waiting. Before any shutdown it is kept for
   // the next one, which still gets least_drain() from its own beginning.
@@ -43,6 +44,13 @@ class SLUICE_API Host {
   // The disk has failed and does not work again yet: new events are refused. Async-signal-safe.
   [[nodiscard]] bool disk_failed() const noexcept;
 
+  // For a program that closes an intake of its own before it calls shutdown(): the phase becomes `closing`. Events are
+  // still accepted. Idempotent.
+  void announce_stop() const;
+
+  // Async-signal-safe.
+  [[nodiscard]] Phase phase() const noexcept;
+
   // Takes no lock and may be called a hundred times a second.
   [[nodiscard]] Metrics metrics() const;
 
@@ -53,7 +61,7 @@ class SLUICE_API Host {
   [[nodiscard]] DeadLettersMoved drop_dead_letters(std::size_t at_most) const;
 
  private:
-  Tracker* tracker_;
+  const Tracker* tracker_;
 };
 
 // Writes to_string(Report) into `to`, at most `size` bytes (256 are always enough; the rest is cut off), without a
