@@ -11,7 +11,7 @@ set -euo pipefail
 export LC_ALL=C
 
 own_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-folders='daemon lib tests systemd scripts'  # at the top, besides those that begin with a dot
+folders='daemon lib tests systemd scripts'  # at the top, beside those that begin with a dot
 
 # The rooms from the lowest to the highest. A room includes only rooms before it; so there is no circle. `lib` and `daemon` are
 # the files directly in them.
@@ -29,7 +29,6 @@ lib/journal/copies.cc Journal::write_closed to be cut
 lib/journal/journal.cc Journal::commit to be cut
 lib/journal/feeding.cc Journal::read_backlog to be cut
 lib/include/sluice/tracker.h - to be cut: what only hosts need goes to sluice/host.h
-lib/admission/admission.h - to be cut
 lib/backlog/committer.h - to be cut
 lib/journal/format.h - the page of the file format stands in it, beside the constants that it explains
 lib/journal/journal.h - to be cut
@@ -43,7 +42,7 @@ daemon/http/slots.h - to be cut
 END
 }
 
-# The rooms of third-party headers: a pattern of the header, a pattern of the files that may name it. fmt and spdlog may be anywhere.
+# Third-party headers: a pattern of the header, a pattern of the files that may include it.
 third_party_rooms() {
   case $1 in
     concurrentqueue/* | *concurrentqueue.h) echo 'lib/queue/*' ;;
@@ -53,7 +52,7 @@ third_party_rooms() {
     sqlite3*.h) echo 'lib/sinks/sqlite_connection.cc' ;;
     boost/beast/*) echo 'daemon/http/request.cc' ;;
     simdjson*) echo 'daemon/@(http|ctl)/*' ;;
-    cxxopts*) echo 'daemon/options/*' ;;
+    cxxopts*) echo 'daemon/flags/words.cc' ;;
     curl/*) echo 'daemon/ctl/http_client.cc' ;;
     systemd/* | csignal | signal.h | sys/signal*.h) echo 'daemon/host/*' ;;
     zlib.h) echo 'daemon/http/inflate.cc' ;;
@@ -64,14 +63,14 @@ third_party_rooms() {
     sys/* | net/* | netinet/* | arpa/* | linux/*) echo '*' ;;
     fcntl.h | grp.h | malloc.h | netdb.h | poll.h | pthread.h | sched.h | strings.h | time.h | unistd.h) echo '*' ;;
     # The standard library's.
-    */* | *.*) ;;  # nobody's: a new library needs a line here
+    */* | *.*) ;;  # unknown: a new library needs a line above
     *) echo '*' ;;
   esac
 }
 
 rooms_in() { find "$1" -mindepth 1 -maxdepth 1 -type d -printf "%f\n"; }
 
-# Which of our own headers a file of the library or the daemon may include, besides the public ones: "room/x.h" by room.
+# The rooms whose headers ("room/x.h") a file of the library or the daemon may include, beside lib/text and the public ones.
 own_rooms() {
   case $1 in
     lib/include/* | lib/text/*) ;;
@@ -84,7 +83,8 @@ own_rooms() {
     lib/tracker/*) rooms_in lib ;;
     lib/*/*) echo 'no rule for this room' ;;
     lib/*) ;;
-    daemon/sluicectl.cc | daemon/ctl/*) echo ctl host ;;
+    daemon/sluicectl.cc | daemon/ctl/*) echo ctl host flags ;;
+    daemon/options/* | daemon/http/*) expr "$1" : 'daemon/\([^/]*\)/'; echo flags ;;
     daemon/*/*) expr "$1" : 'daemon/\([^/]*\)/' ;;
     daemon/*) rooms_in daemon ;;
   esac
@@ -96,7 +96,7 @@ complain() {
   violations=$((violations + 1))
 }
 
-# What git tracks or would track; outside git, all there is but for the build folder.
+# The files that git tracks or would track; outside git, all but the build folder.
 files() {
   if [[ -e .git ]] && git ls-files --cached --others --exclude-standard 2> /dev/null; then return; fi
   find . -path ./build -prune -o -path ./.git -prune -o -type f -printf '%P\n'
@@ -119,7 +119,7 @@ check_first_comment() {
   esac
   { read -r first || true; read -r second || true; } < "$file"
   if [[ ${first-} == '#!'* ]]; then first=${second-}; fi
-  [[ ${first-} == "$wanted "?* ]] || complain "$file:1" 'does not begin with a comment that says what it is for'
+  [[ ${first-} == "$wanted "?* ]] || complain "$file:1" 'does not begin with a comment that states its purpose'
 }
 
 check_include() {
@@ -133,7 +133,7 @@ check_include() {
     '<'*)
       header=${header:1:-1}
       allowed=$(third_party_rooms "$header")
-      # shellcheck disable=SC2053  # what is allowed is a pattern
+      # shellcheck disable=SC2053  # $allowed is a pattern
       if [[ -z $allowed ]]; then
         complain "$where" "<$header>: no room is named for this library"
       elif [[ $file == lib/include/* && ($header == */* || $header == *.*) ]]; then
@@ -356,7 +356,7 @@ self_test() {
   plant lib/event.cc '  #  include <simdjson.h>' 'only daemon/@(http'
   plant daemon/ctl/planted.cc '#include <boost/beast/http.hpp>' 'only daemon/http/request.cc'
   plant daemon/sluicectl.cc '#include "admin/pages.h"' 'this room may include'
-  plant daemon/main.cc '#include <cxxopts.hpp>' 'only daemon/options/'
+  plant daemon/main.cc '#include <cxxopts.hpp>' 'only daemon/flags/words.cc'
   plant daemon/main.cc '#include <csignal>' 'only daemon/host/'
   plant daemon/http/planted.cc '#include <systemd/sd-daemon.h>' 'only daemon/host/'
   plant daemon/admin/pages.cc '#include <prometheus/registry.h>' 'only daemon/admin/metrics.cc'

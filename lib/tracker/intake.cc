@@ -60,7 +60,7 @@ Submission Intake::track(std::span<const Event> events, const Receipt& receipt) 
   }
   const Admit answer = counted(take(events, receipt), events.size());
   if (answer == Admit::accepted) return Submission::under_way();
-  return answer;
+  return Submission(answer);
 }
 
 Admit Intake::wait_track(std::span<const Event> events, Deadline deadline) {

@@ -12,6 +12,7 @@
 
 #include "sinks/dead_letter_entry.h"
 #include "sinks/dead_letter_file.h"
+#include "sluice/host.h"
 #include "support/temp_dir.h"
 
 namespace {

@@ -32,7 +32,7 @@ class Committer {
  public:
   sluice::Submission submit(std::span<const sluice::Event> events, const sluice::Receipt& receipt) {
     const std::lock_guard lock(mutex_);
-    if (door_ != Admit::accepted) return door_;
+    if (door_ != Admit::accepted) return sluice::Submission(door_);
     sluice::Outcome outcome{Admit::accepted, {{}, next_}, {{}, next_ + events.size() - 1}};
     next_ += events.size();
     for (const sluice::Event& event : events)

@@ -14,8 +14,8 @@
 
 #include "journal/pace.h"
 #include "journal_support.h"
+#include "model/tracker_on_disk.h"
 #include "sluice/host.h"
-#include "tracker/tracker_on_disk.h"
 
 using namespace journal_support;
 

@@ -156,14 +156,14 @@ TEST_SUITE("tracker") {
       ++calls;
       got = r;
     };
-    CHECK(tracker.track(three, receipt) == Admit::accepted);
+    CHECK(tracker.track(three, receipt).pending());
     CHECK(calls == 1);
     CHECK(got.answer == Admit::accepted);
     CHECK(got.first.sequence == 1);
     CHECK(got.last.sequence == 3);
     CHECK(got.first.run == tracker.run());
     static_cast<void>(tracker.shutdown(5s));
-    CHECK(tracker.track(three, receipt) == Admit::closed);
+    CHECK(tracker.track(three, receipt).refusal() == Admit::closed);
     CHECK(calls == 1);
   }
 

@@ -64,7 +64,7 @@ class [[nodiscard]] Submission {
  public:
   // The receipt will be called, or was called already.
   [[nodiscard]] static Submission under_way() noexcept { return {}; }
-  Submission(Admit refusal) noexcept : refusal_(refusal) {
+  explicit Submission(Admit refusal) noexcept : refusal_(refusal) {
     assert(refusal != Admit::accepted && "only a receipt says that events are accepted");
   }
 
