@@ -169,11 +169,12 @@ Admit Intake::commit(Block::Owner block, const Receipt& receipt) {
     return room == journal::Journal::Room::never ? Admit::too_large : Admit::full;
   }
   try {
-    backlog::Committer::Told told = [this, receipt, events](bool committed, const EventId& first, const EventId& last) {
+    backlog::Committer::Completion complete = [this, receipt, events](bool committed, const EventId& first,
+                                                                      const EventId& last) {
       if (!committed) unknown_.fetch_add(events);
       if (receipt) receipt({committed ? Admit::accepted : Admit::failed, first, last});
     };
-    disked_->committer.submit({.block = std::move(block), .reserved = cost, .told = std::move(told)});
+    disked_->committer.submit({.block = std::move(block), .reserved = cost, .complete = std::move(complete)});
   } catch (...) {  // no memory: nothing was submitted
     block.reset();
     disked_->journal.give_back(cost);

@@ -62,12 +62,12 @@ struct Station {
     Block::Owner made = block();
     return feeder.try_straight(made, unrecorded, first);
   }
-  Committer::Request request(Committer::Told told) {
+  Committer::Request request(Committer::Completion complete) {
     Block::Owner made = block();
     const std::uint64_t cost = Journal::cost(made->body().size(), 1);
     REQUIRE(journal.try_reserve(cost) == Journal::Room::reserved);
     feeder.expect_commit(1);
-    return {.block = std::move(made), .reserved = cost, .told = std::move(told)};
+    return {.block = std::move(made), .reserved = cost, .complete = std::move(complete)};
   }
   // What the queue holds, finished at once.
   Sequences pop_all() {

@@ -48,12 +48,12 @@ struct Rooms {
             {.accepted = [](std::uint64_t) {}, .took = {}, .turned = {}, .log = [](LogLevel, std::string_view) {}}) {}
 
   // A request of one event on its way to a commit.
-  Committer::Request request(Committer::Told told) {
+  Committer::Request request(Committer::Completion complete) {
     Block::Owner block = hall.block();
     const std::uint64_t cost = Journal::cost(block->body().size(), 1);
     REQUIRE(journal.try_reserve(cost) == Journal::Room::reserved);
     feeder.expect_commit(1);
-    return {.block = std::move(block), .reserved = cost, .told = std::move(told)};
+    return {.block = std::move(block), .reserved = cost, .complete = std::move(complete)};
   }
   Feeder::Straight try_straight() {
     EventId first;
