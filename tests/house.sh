@@ -25,12 +25,10 @@ longest_header=120
 exceptions() {
   cat << 'END'
 daemon/options/options.cc table one row for each flag, in the order of --help
-lib/include/sluice/tracker.h - to be cut: what only hosts need goes to sluice/host.h
 lib/backlog/committer.h - to be cut
 lib/journal/format.h - the page of the file format stands in it, beside the constants that it explains
 lib/queue/block.h - to be cut
 lib/sinks/sqlite_connection.h - to be cut
-lib/tracker/engine.h - to be cut
 lib/workers/pool.h - to be cut
 daemon/http/budget.h - to be cut
 daemon/http/server.h - to be cut
