@@ -1,17 +1,13 @@
 // What a sink has refused for good: kept aside by the workers, and made new events or thrown away when somebody asks
 // for it, on his thread. Only with a state directory: without one there is no place to keep it, and nothing to move.
 #include <filesystem>
-#include <vector>
 
 #include "tracker/engine.h"
 
 namespace sluice {
 
-std::error_code Tracker::Engine::bury(std::span<const DeadEvent> dead) {
-  if (!dead_letters_) return {};  // no place to keep them: they are counted, and named in the log one a second
-  std::vector<DeadLetter> letters;
-  letters.reserve(dead.size());
-  for (const DeadEvent& event : dead) letters.push_back({*event.event, event.reason});
+std::error_code Tracker::Engine::bury(std::span<const DeadLetter> letters) {
+  if (!dead_letters_) return {};  // no place to store them: they are counted, and one a second is named in the log
   const std::error_code error = dead_letters_->append(letters);
   charge_dead_letters();
   return error;

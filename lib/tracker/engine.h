@@ -119,7 +119,7 @@ struct SLUICE_INTERNAL Tracker::Engine {
   [[nodiscard]] std::uint64_t on_no_disk(const Books& books) const noexcept;
   [[nodiscard]] Refused refusals() const noexcept;
 
-  [[nodiscard]] std::error_code bury(std::span<const DeadEvent> dead);
+  [[nodiscard]] std::error_code bury(std::span<const DeadLetter> dead);
   void charge_dead_letters();
 
   // Dies in reverse: the pool, the journal, what is left in the queue, its memory, the door last. Constant once
