@@ -25,11 +25,9 @@ longest_header=120
 exceptions() {
   cat << 'END'
 daemon/options/options.cc table one row for each flag, in the order of --help
-lib/include/sluice/tracker.h - to be cut: what only hosts need goes to sluice/host.h
 lib/backlog/committer.h - to be cut
 lib/journal/format.h - the page of the file format stands in it, beside the constants that it explains
 lib/queue/block.h - to be cut
-lib/tracker/engine.h - to be cut
 daemon/http/budget.h - to be cut
 daemon/http/server.h - to be cut
 daemon/http/slots.h - to be cut
@@ -173,12 +171,12 @@ check_stop_list() {
     done
   done
   ((quoted)) || complain README.md 'neither it nor ARCHITECTURE.md has the stop list of daemon/stop.h'
-  for file in daemon/stop.cc lib/tracker/draining.cc; do
+  for file in daemon/stop.cc lib/tracker/drain.cc; do
     while read -r title; do
       printf '%s\n' "${steps[@]}" | grep -qF "$title" || complain "$file" "a step that is not in daemon/stop.h: $title"
     done < <(sed -nE 's,^ *// ([1-9]\. [^:]*:).*,\1,p' "$file")
   done
-  code=$(cat daemon/stop.cc lib/tracker/draining.cc)
+  code=$(cat daemon/stop.cc lib/tracker/drain.cc)
   for step in "${steps[@]}"; do
     [[ $code == *"// ${step%%:*}:"* ]] || complain daemon/stop.h "no function has this step: $step"
   done

@@ -1,5 +1,5 @@
 // The shutdown coordinator: owns the phase, the deadline and the one report of a tracker. It knows when and how far;
-// its owner runs the steps (tracker/draining.cc). Any thread may request a stop; the first one runs the steps, the
+// its owner runs the steps (tracker/drain.cc). Any thread may request a stop; the first one runs the steps, the
 // others wait for its report. It refuses to go back: phases only go forward, deadlines only come nearer.
 #pragma once
 

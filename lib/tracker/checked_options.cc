@@ -1,14 +1,10 @@
 // See the header: the ranges that sluice/options.h names, one a line.
 #include "tracker/checked_options.h"
 
-#include <fmt/core.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
-#include <string_view>
 
 #include "sluice/error.h"
 #include "sluice/host.h"
@@ -38,14 +34,6 @@ Options checked(Options options, bool other_disk) {
   require(has_disk || options.ack == Ack::queued, "ack: written and synced need a state_dir");
   require(has_disk || options.overflow == Overflow::reject, "overflow: disk needs a state_dir");
   require(options.journal_bytes >= std::uint64_t{1} << 20U, "journal_bytes: at least 1 MiB");
-  if (!options.log) {
-    options.log = [](LogLevel level, std::string_view line) {
-      if (level == LogLevel::error || level == LogLevel::warn) {
-        // fmt::print would throw where stderr cannot be written.
-        static_cast<void>(std::fputs(fmt::format("sluice: {}\n", line).c_str(), stderr));
-      }
-    };
-  }
   return options;
 }
 

@@ -27,16 +27,26 @@ constexpr std::size_t kLot = 4096;
 Tracker::Engine::Engine(Options options, std::shared_ptr<Disk> disk, const journal::Pace& pace)
     : options_(checked(std::move(options), disk != nullptr)),
       run_(RunId::draw()),
+      state_dir_(options_.state_dir ? std::optional<StateDir>(std::in_place, *options_.state_dir)
+                                    : std::optional<StateDir>()),
       door_(options_.queue_events, options_.queue_bytes,
             disk != nullptr || options_.state_dir ? options_.queue_bytes / 4 : 0),
       memory_(std::min(options_.queue_bytes / 8, kMostIdle)),
       queue_(run_, std::max<std::size_t>(1, std::min(kLot, options_.queue_events / 4)), options_.batch_events,
-             options_.workers) {
-  if (options_.state_dir) {
-    state_dir_.emplace(*options_.state_dir);
-    dead_letters_.emplace(*options_.state_dir);
-    disk = std::make_shared<PosixDisk>(*state_dir_);
-  }
+             options_.workers),
+      log_(options_.log),
+      intake_(options_, door_, memory_, queue_, unrecorded_, disked_),
+      account_(queue_, ledger_, unrecorded_, disked_),
+      dead_letters_(options_.state_dir, disked_),
+      drain_({.options = options_,
+              .door = door_,
+              .queue = queue_,
+              .disked = disked_,
+              .pool = pool_,
+              .intake = intake_,
+              .account = account_,
+              .log = log_}) {
+  if (state_dir_) disk = std::make_shared<PosixDisk>(*state_dir_);
   if (disk) begin_journal(std::move(disk), pace);
 }
 
@@ -56,7 +66,7 @@ void Tracker::Engine::begin_journal(std::shared_ptr<Disk> disk, const journal::P
                                     "tried again state_dir={} events={}",
                                     options_.state_dir.value_or("none").string(), disked_->journal.replayed()));
   }
-  charge_dead_letters();
+  dead_letters_.charge();
 }
 
 void Tracker::Engine::start(const SinkFactory& sinks, const std::shared_ptr<const void>& keeps_alive) {
@@ -67,18 +77,25 @@ void Tracker::Engine::start(const SinkFactory& sinks, const std::shared_ptr<cons
       disked_->committer.run(keeps_alive);
       disked_->feeder.run(keeps_alive);
     } catch (...) {  // the system has no more threads to give
-      static_cast<void>(shutdown(std::chrono::steady_clock::now()));
+      static_cast<void>(drain_.shutdown(std::chrono::steady_clock::now()));
       throw;
     }
   }
-  stop_.advance(Signal::ready);
+  drain_.coordinator().advance(Signal::ready);
+}
+
+void Tracker::Engine::retire() {
+  const bool was_stopped = drain_.coordinator().phase() == Phase::stopped;
+  const Report report = drain_.shutdown(std::chrono::steady_clock::now());
+  if (!was_stopped && !report.drained()) log(LogLevel::warn, to_string(report));
+  log_.close();
 }
 
 // What the workers get to see of it all.
 Flow Tracker::Engine::flow() {
   Flow flow{.door = door_,
             .queue = queue_,
-            .stop = stop_,
+            .stop = drain_.coordinator(),
             .ledger = ledger_,
             .options = options_,
             .log = [this](LogLevel level, std::string_view line) { log(level, line); },
@@ -86,7 +103,7 @@ Flow Tracker::Engine::flow() {
             .sink_synced = {},
             .sync_every = {},
             .sync_soonest = {},
-            .bury = [this](std::span<const DeadLetter> dead) { return bury(dead); }};
+            .bury = [this](std::span<const DeadLetter> dead) { return dead_letters_.bury(dead); }};
   if (disked_) {
     flow.settle = [this](std::size_t worker, Block& block, std::uint64_t first, std::uint32_t count) {
       return settle(worker, block, first, count);
@@ -121,5 +138,51 @@ std::uint64_t Tracker::Engine::sink_synced(std::size_t worker, bool durable) {
   for (const backlog::Settle& one : settles) events += one.count;
   return events;
 }
+
+bool Tracker::Engine::disk_failed() const noexcept { return disked_ && disked_->journal.failed(); }
+
+Status Tracker::Engine::status() const {
+  Status status;
+  status.phase = drain_.coordinator().phase();
+  status.books = account_.books();
+  status.queue_events = door_.events_out();
+  status.queue_bytes = door_.bytes_out();
+  const Refused refused = intake_.refused();
+  status.refused_full = refused.full;
+  status.refused_too_large = refused.too_large;
+  status.refused_closed = refused.closed;
+  if (disked_) {
+    status.journal_bytes = disked_->journal.bytes();
+    status.journal_unreadable = disked_->journal.unreadable_bytes();
+    status.disk_failed = disked_->journal.failed();
+    if (status.disk_failed) status.disk_cause = disked_->journal.cause();
+  }
+  pool_->show(status);
+  for (const WorkerStatus& worker : status.workers) {
+    if (worker.state == WorkerState::in_sink) status.in_flight += worker.events;
+  }
+  return status;
+}
+
+Metrics Tracker::Engine::metrics() const {
+  Metrics metrics;
+  metrics.books = account_.books();
+  metrics.refused = intake_.refused();
+  metrics.queue_events = door_.events_out();
+  metrics.queue_bytes = door_.bytes_out();
+  if (disked_) {
+    metrics.journal_bytes = disked_->journal.bytes();
+    metrics.journal_unreadable = disked_->journal.unreadable_bytes();
+  }
+  pool_->show(metrics);
+  commit_time_.show(metrics.commit_seconds);
+  return metrics;
+}
+
+DeadLettersMoved Tracker::Engine::requeue_dead_letters(std::size_t at_most) {
+  return dead_letters_.requeue(at_most, [this](std::span<const Event> events) { return intake_.track(events); });
+}
+
+DeadLettersMoved Tracker::Engine::drop_dead_letters(std::size_t at_most) { return dead_letters_.drop(at_most); }
 
 }  // namespace sluice

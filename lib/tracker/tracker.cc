@@ -20,39 +20,39 @@ Tracker::Tracker(std::shared_ptr<Engine> engine, const SinkFactory& sinks) : eng
 
 Tracker::~Tracker() { engine_->retire(); }
 
-Admit Tracker::track(std::span<const Event> events) { return engine_->track(events); }
+Admit Tracker::track(std::span<const Event> events) { return engine_->intake().track(events); }
 
 Submission Tracker::track(std::span<const Event> events, const Receipt& receipt) {
-  return engine_->track(events, receipt);
+  return engine_->intake().track(events, receipt);
 }
 
 Admit Tracker::wait_track(std::span<const Event> events, Deadline deadline) {
-  return engine_->wait_track(events, deadline);
+  return engine_->intake().wait_track(events, deadline);
 }
 
 Report Tracker::shutdown(Deadline deadline) {
   // Held until the end: a worker that is left behind may be the only other owner.
   const std::shared_ptr<Engine> engine = engine_;
-  return engine->shutdown(deadline);
+  return engine->drain().shutdown(deadline);
 }
 
-Books Tracker::books() const noexcept { return engine_->books(); }
+Books Tracker::books() const noexcept { return engine_->account().books(); }
 
 Status Tracker::status() const { return engine_->status(); }
 
 const RunId& Tracker::run() const noexcept { return engine_->run(); }
 
-void Host::hasten(Deadline deadline) const { tracker_->engine_->hasten(deadline); }
+void Host::hasten(Deadline deadline) const { tracker_->engine_->drain().hasten(deadline); }
 
-std::chrono::nanoseconds Host::least_drain() const noexcept { return tracker_->engine_->least_drain(); }
+std::chrono::nanoseconds Host::least_drain() const noexcept { return tracker_->engine_->drain().least_drain(); }
 
-Books Host::books_at_exit() const noexcept { return tracker_->engine_->books_at_exit(); }
+Books Host::books_at_exit() const noexcept { return tracker_->engine_->account().books_at_exit(); }
 
 bool Host::disk_failed() const noexcept { return tracker_->engine_->disk_failed(); }
 
-void Host::announce_stop() const { tracker_->engine_->announce_stop(); }
+void Host::announce_stop() const { tracker_->engine_->drain().coordinator().advance(Signal::stop); }
 
-Phase Host::phase() const noexcept { return tracker_->engine_->phase(); }
+Phase Host::phase() const noexcept { return tracker_->engine_->drain().coordinator().phase(); }
 
 Metrics Host::metrics() const { return tracker_->engine_->metrics(); }
 

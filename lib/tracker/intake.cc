@@ -1,14 +1,13 @@
-// The way in, on the producers' threads. In memory: the ticket, the block, the queue. By the disk: the ticket, the
-// block, and either straight to the queue, where a record may come later, or room in the journal and the committer.
-// It refuses what is too large, and what finds no room, a closed door or a failed disk; of that nothing was taken.
+// See the header. From the simple way (memory) to the long one (waiting for space in memory and on disk).
+#include "tracker/intake.h"
+
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <utility>
-
-#include "tracker/engine.h"
 
 namespace sluice {
 
@@ -16,32 +15,31 @@ namespace {
 
 using std::chrono::milliseconds;
 
-// Who waits in a track() for what becomes of his request. Shared with the receipt: a dead disk may never answer, and
-// then the one who waits goes first.
+// Blocks a track() until its outcome. Shared with the receipt: if a dead disk never answers, the caller gives up first.
 class Waiter {
  public:
-  void tell(const Outcome& outcome) {
+  void complete(const Outcome& outcome) {
     const std::lock_guard lock(mutex_);
     outcome_ = outcome;
-    told_.notify_all();
+    completed_.notify_all();
   }
-  // `failed` if nobody will tell any more.
+  // `failed` if the committer was left behind.
   [[nodiscard]] Admit wait(const std::atomic<bool>& abandoned) {
     std::unique_lock lock(mutex_);
     while (!outcome_) {
       if (abandoned.load()) return Admit::failed;
-      told_.wait_for(lock, milliseconds{100});
+      completed_.wait_for(lock, milliseconds{100});
     }
     return outcome_->answer;
   }
 
  private:
   std::mutex mutex_;
-  std::condition_variable told_;
+  std::condition_variable completed_;
   std::optional<Outcome> outcome_;  // guarded by mutex_
 };
 
-// Taken, and known under these ids at once.
+// Taken, with its ids at once.
 Admit accept(const EventId& first, std::size_t events, const Receipt& receipt) {
   if (receipt) receipt({Admit::accepted, first, {first.run, first.sequence + events - 1}});
   return Admit::accepted;
@@ -49,13 +47,13 @@ Admit accept(const EventId& first, std::size_t events, const Receipt& receipt) {
 
 }  // namespace
 
-Admit Tracker::Engine::track(std::span<const Event> events) {
+Admit Intake::track(std::span<const Event> events) {
   if (events.empty()) return Admit::accepted;
   if (disked_) return take_and_wait(events, Deadline::min());
   return counted(take(events, Receipt()), events.size());
 }
 
-Submission Tracker::Engine::track(std::span<const Event> events, const Receipt& receipt) {
+Submission Intake::track(std::span<const Event> events, const Receipt& receipt) {
   if (events.empty()) {
     if (receipt) receipt({Admit::accepted, {}, {}});
     return Submission::under_way();
@@ -65,7 +63,7 @@ Submission Tracker::Engine::track(std::span<const Event> events, const Receipt& 
   return Submission(answer);
 }
 
-Admit Tracker::Engine::wait_track(std::span<const Event> events, Deadline deadline) {
+Admit Intake::wait_track(std::span<const Event> events, Deadline deadline) {
   if (events.empty()) return Admit::accepted;
   if (disked_) return take_and_wait(events, deadline);
   if (!fits(events)) return counted(Admit::too_large, events.size());
@@ -73,30 +71,30 @@ Admit Tracker::Engine::wait_track(std::span<const Event> events, Deadline deadli
   return counted(take_in_memory(events, std::move(answer), Receipt()), events.size());
 }
 
-// What a producer is told, once it is told.
-Admit Tracker::Engine::counted(Admit answer, std::size_t events) noexcept {
+// Counts what a producer is answered.
+Admit Intake::counted(Admit answer, std::size_t events) noexcept {
   if (answer != Admit::accepted) refused_[static_cast<std::size_t>(answer)].fetch_add(events);
   return answer;
 }
 
-Admit Tracker::Engine::take(std::span<const Event> events, const Receipt& receipt) {
+Admit Intake::take(std::span<const Event> events, const Receipt& receipt) {
   if (!fits(events)) return Admit::too_large;
   if (disked_) return take_by_disk(events, receipt);
   return take_in_memory(events, door_.try_admit(events.size(), Block::bytes_for(events, {})), receipt);
 }
 
-bool Tracker::Engine::fits(std::span<const Event> events) const noexcept {
+bool Intake::fits(std::span<const Event> events) const noexcept {
   const std::size_t most = options_.max_event_bytes;
   return std::ranges::all_of(events, [most](const Event& event) { return event.payload.size() <= most; });
 }
 
-Admit Tracker::Engine::take_in_memory(std::span<const Event> events, Answer&& answer, const Receipt& receipt) {
+Admit Intake::take_in_memory(std::span<const Event> events, Answer&& answer, const Receipt& receipt) {
   if (const Admit* const refusal = std::get_if<Admit>(&answer)) return *refusal;
   Block::Owner block = Block::make(memory_, events, std::get<Ticket>(std::move(answer)), {});
   block->ticket().hand_over_events();
   EventId first;
   const EventQueue::Push pushed = queue_.push(block, first);
-  if (pushed != EventQueue::Push::done) {  // the deadline passed between the door and the queue, or there is no memory
+  if (pushed != EventQueue::Push::done) {  // the deadline passed between admission and queue, or there is no memory
     block.reset();
     door_.give_back_events(events.size());
     return pushed == EventQueue::Push::closed ? Admit::closed : Admit::full;
@@ -104,11 +102,11 @@ Admit Tracker::Engine::take_in_memory(std::span<const Event> events, Answer&& an
   return accept(first, events.size(), receipt);
 }
 
-// ---- by the disk
+// ---- with a disk
 
-// Under `queued` who is in the window goes straight to the queue, unless others are on disk before him. All the rest
-// goes to the committer.
-Admit Tracker::Engine::take_by_disk(std::span<const Event> events, const Receipt& receipt) {
+// Under `queued` a request in the window goes straight to the queue, unless others are on disk before it. All others go
+// to the committer.
+Admit Intake::take_by_disk(std::span<const Event> events, const Receipt& receipt) {
   const bool is_queued = options_.ack == Ack::queued;
   if (!is_queued && disked_->journal.failed()) return Admit::failed;
   const Block::Layout layout = disk_layout();
@@ -124,15 +122,15 @@ Admit Tracker::Engine::take_by_disk(std::span<const Event> events, const Receipt
   return commit(std::move(block), receipt);
 }
 
-Block::Layout Tracker::Engine::disk_layout() const noexcept {
+Block::Layout Intake::disk_layout() const noexcept {
   return {.frame = journal::kEventFrame, .own_marks = false, .watched = options_.ack == Ack::queued};
 }
 
-// Into the window, unless a backlog is to be fed to it first: what comes behind a backlog joins it on disk, and must
-// not take the room that the feeder needs. Where the disk takes what memory does not, so does what finds no room there.
-Tracker::Engine::Answer Tracker::Engine::admit_by_disk(std::size_t events, std::size_t bytes) {
+// Into the window, unless there is a backlog: then the request joins the backlog on disk, and must not take the window
+// space that the feeder needs. Under Overflow::disk a request that does not fit the window goes to disk as well.
+Intake::Answer Intake::admit_by_disk(std::size_t events, std::size_t bytes) {
   const bool rejects = options_.overflow == Overflow::reject;
-  // Also while there is a backlog: what is too large for the window stays too large.
+  // Also during a backlog, a request too large for the window stays too large.
   if (rejects && (events > door_.event_limit() || bytes > door_.window_bytes())) return Admit::too_large;
   if (disked_->journal.caught_up()) {
     auto answer = door_.try_admit(events, bytes);
@@ -142,8 +140,8 @@ Tracker::Engine::Answer Tracker::Engine::admit_by_disk(std::size_t events, std::
   return door_.try_pass(events, bytes);
 }
 
-// No answer: others are on disk before him, and he is expected at the committer.
-std::optional<Admit> Tracker::Engine::take_straight(Block::Owner& block, const Receipt& receipt) {
+// No answer: others are on disk before it, and the feeder expects it at the committer.
+std::optional<Admit> Intake::take_straight(Block::Owner& block, const Receipt& receipt) {
   const std::size_t events = block->count();
   EventId first;
   switch (disked_->feeder.try_straight(block, unrecorded_, first)) {
@@ -159,9 +157,9 @@ std::optional<Admit> Tracker::Engine::take_straight(Block::Owner& block, const R
   return std::nullopt;
 }
 
-// Hands over the block of who is expected at the committer, if the journal has room; then the committer tells the
+// Submits the block of an expected request to the committer, if the journal has space; the committer then calls the
 // receipt.
-Admit Tracker::Engine::commit(Block::Owner block, const Receipt& receipt) {
+Admit Intake::commit(Block::Owner block, const Receipt& receipt) {
   const std::size_t events = block->count();
   const std::uint64_t cost = journal::Journal::cost(block->body().size(), events);
   const auto room = disked_->journal.failed() ? journal::Journal::Room::full : disked_->journal.try_reserve(cost);
@@ -177,7 +175,7 @@ Admit Tracker::Engine::commit(Block::Owner block, const Receipt& receipt) {
       if (receipt) receipt({committed ? Admit::accepted : Admit::failed, first, last});
     };
     disked_->committer.submit({.block = std::move(block), .reserved = cost, .complete = std::move(complete)});
-  } catch (...) {  // no memory: nothing was handed over
+  } catch (...) {  // no memory: nothing was submitted
     block.reset();
     disked_->journal.give_back(cost);
     disked_->feeder.gave_up(1);
@@ -186,22 +184,23 @@ Admit Tracker::Engine::commit(Block::Owner block, const Receipt& receipt) {
   return Admit::accepted;
 }
 
-// ---- waiting, where there is a disk
+// ---- waiting, with a disk
 
-// For room until the deadline, then for what becomes of it. Room is wanted in memory and on disk at once, so nobody who
-// gives one of them back can tell whether it is enough: at each change we look, and ask only if it seems so.
-Admit Tracker::Engine::take_and_wait(std::span<const Event> events, Deadline deadline) {
-  const auto waiter = std::make_shared<Waiter>();  // owners: we, and the receipt
-  const auto tell = [waiter](const Outcome& outcome) { waiter->tell(outcome); };
+// Waits for space until the deadline, then for the outcome. The request needs space in memory and on disk at once, and
+// a giver of one does not know about the other: so each change is checked here, and the request made only if both look
+// sufficient.
+Admit Intake::take_and_wait(std::span<const Event> events, Deadline deadline) {
+  const auto waiter = std::make_shared<Waiter>();  // owners: this call, and the receipt
+  const auto complete = [waiter](const Outcome& outcome) { waiter->complete(outcome); };
   std::optional<Admission::Watch> watch;
   for (bool in_time = std::chrono::steady_clock::now() < deadline;;) {
-    const Admit admit = take(events, tell);
+    const Admit admit = take(events, complete);
     if (admit == Admit::accepted) {
       watch.reset();
       return waiter->wait(abandoned_);
     }
     if (admit != Admit::full || !in_time) return counted(admit, events.size());
-    // Others may be quicker each time, or memory be short: then we do not ask more often than this.
+    // Others may be quicker each time, or memory be short: a limit for how often this tries.
     std::this_thread::sleep_until(std::min(deadline, std::chrono::steady_clock::now() + milliseconds{1}));
     if (!watch) watch.emplace(door_);
     for (std::uint64_t seen = watch->changes(); in_time && !may_take_by_disk(events); seen = watch->changes()) {
@@ -211,8 +210,8 @@ Admit Tracker::Engine::take_and_wait(std::span<const Event> events, Deadline dea
   }
 }
 
-// Whether take_by_disk() would say anything but `full` at this moment.
-bool Tracker::Engine::may_take_by_disk(std::span<const Event> events) {
+// Whether take_by_disk() would now return anything but `full`.
+bool Intake::may_take_by_disk(std::span<const Event> events) {
   const bool is_queued = options_.ack == Ack::queued;
   const bool failed = disked_->journal.failed();
   if (door_.closed() || (failed && !is_queued)) return true;
@@ -225,6 +224,15 @@ bool Tracker::Engine::may_take_by_disk(std::span<const Event> events) {
   if (failed) return true;
   const std::size_t body = Block::body_bytes_for(events, disk_layout());
   return disked_->journal.has_room(journal::Journal::cost(body, events.size()));
+}
+
+Refused Intake::refused() const noexcept {
+  const auto by = [this](Admit answer) { return refused_[static_cast<std::size_t>(answer)].load(); };
+  return {.full = by(Admit::full),
+          .too_large = by(Admit::too_large),
+          .closed = by(Admit::closed),
+          .failed = by(Admit::failed),
+          .unknown = unknown_.load()};
 }
 
 }  // namespace sluice
