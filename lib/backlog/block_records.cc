@@ -13,7 +13,7 @@ class UnsyncedBlocks final : public journal::UnsyncedEvents {
 
   void add_records(std::uint64_t segment, std::vector<journal::Record>& to) const override {
     for (const Block* const block : blocks_) {
-      if (block->home() != segment) continue;  // moved by an earlier attempt, or synced with its segment
+      if (block->segment() != segment) continue;  // moved by an earlier attempt, or synced with its segment
       for (std::uint32_t i = 0; i < block->count(); ++i) {
         const Delivery event = block->delivery(i);
         to.push_back({event.id.sequence, event.received, event.content_type, event.payload});
@@ -22,7 +22,7 @@ class UnsyncedBlocks final : public journal::UnsyncedEvents {
   }
   void moved(std::uint64_t from, std::uint64_t to) override {
     for (Block* const block : blocks_) {
-      if (block->home() == from) block->settle_in(to);
+      if (block->segment() == from) block->set_segment(to);
     }
   }
 
@@ -63,12 +63,12 @@ std::error_code recover_blocks(journal::Journal& journal, std::span<Block* const
 
 journal::BufferSource buffers_of(BlockMemory& memory) {
   return [from = &memory](std::size_t bytes) {
-    const auto give_back = [from, bytes](std::byte* piece) { from->put(piece, bytes); };
-    return journal::Buffer(static_cast<std::byte*>(from->take(bytes)), give_back);
+    const auto give_back = [from, bytes](std::byte* piece) { from->deallocate(piece, bytes); };
+    return journal::Buffer(static_cast<std::byte*>(from->allocate(bytes)), give_back);
   };
 }
 
-BlockMemory::Lent piece_of(BlockMemory& memory, journal::Buffer buffer, std::size_t bytes) noexcept {
+BlockMemory::Buffer piece_of(BlockMemory& memory, journal::Buffer buffer, std::size_t bytes) noexcept {
   return {buffer.release(), {&memory, bytes}};
 }
 

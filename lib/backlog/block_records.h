@@ -23,6 +23,6 @@ namespace sluice::backlog {
 [[nodiscard]] journal::BufferSource buffers_of(BlockMemory& memory);
 
 // A buffer of so many bytes that buffers_of() made, for Block::adopt().
-[[nodiscard]] BlockMemory::Lent piece_of(BlockMemory& memory, journal::Buffer buffer, std::size_t bytes) noexcept;
+[[nodiscard]] BlockMemory::Buffer piece_of(BlockMemory& memory, journal::Buffer buffer, std::size_t bytes) noexcept;
 
 }  // namespace sluice::backlog

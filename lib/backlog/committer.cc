@@ -156,9 +156,9 @@ void Committer::commit_some(std::span<Request> requests) {
     raw.push_back(request.block.get());
   }
   // An attempt uses up its sequences. One commit's are taken at once, so they are consecutive.
-  std::uint64_t sequence = queue_.take_numbers(events);
+  std::uint64_t sequence = queue_.reserve_ids(events);
   for (Block* const block : raw) {
-    block->number(config_.run, sequence);
+    block->assign_ids(config_.run, sequence);
     sequence += block->count();
   }
   journal::Journal::Place place;
@@ -172,7 +172,7 @@ void Committer::commit_some(std::span<Request> requests) {
   hooks_.accepted(events);
   const bool hold = !config_.sync_each;
   for (Request& request : requests) {
-    request.block->settle_in(place.segment);
+    request.block->set_segment(place.segment);
     if (hold) {
       request.block->hold();
       unsynced_.push_back(request.block.get());

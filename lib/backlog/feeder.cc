@@ -82,7 +82,7 @@ void Feeder::committed(std::span<Block::Owner> blocks, const journal::Journal::P
       const std::uint64_t count = block->count();
       const std::uint64_t last = block->first_sequence() + count - 1;
       block->ticket().hand_over_events();
-      if (queue_.push_numbered(block) != EventQueue::Push::done) {
+      if (queue_.push_with_ids(block) != EventQueue::Push::done) {
         // Closed, or no memory: it stays on disk, and its ticket is given back as if it had never moved in.
         door_.give_back_events(count);
         straight = false;
@@ -190,15 +190,15 @@ bool Feeder::bring() {
   Block::Owner block = adopts ? Block::adopt(memory_, piece_of(memory_, journal_.take_backlog_memory(), read_to),
                                              events, std::move(ticket), layout)
                               : Block::make(memory_, events, std::move(ticket), layout);
-  block->number(backlog_.run, backlog_.events.front().sequence);
+  block->assign_ids(backlog_.run, backlog_.events.front().sequence);
   for (std::uint32_t i = 0; i < block->count(); ++i) {
     block->mark(i, backlog_.events[i].sequence, backlog_.events[i].received);
   }
-  block->settle_in(backlog_.segment);
+  block->set_segment(backlog_.segment);
   const std::size_t count = block->count();
   block->ticket().hand_over_events();
   const std::lock_guard lock(feed_mutex_);
-  if (queue_.push_numbered(block) != EventQueue::Push::done) {
+  if (queue_.push_with_ids(block) != EventQueue::Push::done) {
     block.reset();
     door_.give_back_events(count);
     return false;

@@ -54,8 +54,8 @@ std::uint64_t Unrecorded::finish(Block& block, std::uint32_t first, std::uint32_
     ++fresh;
   }
   block.watch().unfinished -= fresh;
-  if (block.home() == 0) events_.fetch_sub(fresh);
-  return block.home();
+  if (block.segment() == 0) events_.fetch_sub(fresh);
+  return block.segment();
 }
 
 std::vector<Block*> Unrecorded::hold_all() {
@@ -63,7 +63,7 @@ std::vector<Block*> Unrecorded::hold_all() {
   for (Shard& shard : shards_) {
     const std::lock_guard lock(shard.mutex);
     for (Block* block = shard.first; block != nullptr; block = block->watch().next) {
-      if (block->home() == 0 && block->watch().unfinished > 0 && block->try_hold()) held.push_back(block);
+      if (block->segment() == 0 && block->watch().unfinished > 0 && block->try_hold()) held.push_back(block);
     }
   }
   return held;
@@ -80,8 +80,8 @@ void Unrecorded::each_unfinished(Block& block, const std::function<void(std::uin
 void Unrecorded::recorded(Block& block, std::uint64_t segment, const std::function<void(std::uint32_t)>& settled) {
   Shard& shard = shard_of(block);
   const std::lock_guard lock(shard.mutex);
-  assert(block.home() == 0);
-  block.settle_in(segment);
+  assert(block.segment() == 0);
+  block.set_segment(segment);
   events_.fetch_sub(block.watch().unfinished);
   for (std::uint32_t i = 0; i < block.count(); ++i) {
     if (is_set(block.finished_bits(), i)) settled(i);

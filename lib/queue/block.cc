@@ -1,6 +1,6 @@
-// How a block lies in memory: Block, Entry × count, then, where the layout has them, Mark × count and a bit an event;
-// then content types and payloads, each event's behind the last one's, with a frame before it if the journal wants one;
-// or those lie in a piece that it has adopted, wherever they were.
+// A block in memory: Block, Entry × count, then, if the layout has them, Mark × count and one bit per event; then each
+// event's content type and payload, with a frame before them if the layout has one. In a block that adopted a buffer,
+// types and payloads lie anywhere in that buffer.
 #include "queue/block.h"
 
 #include <time.h>
@@ -15,21 +15,21 @@ namespace sluice {
 
 namespace {
 
-constexpr std::size_t kMostType = 255;
+constexpr std::size_t kMaxType = 255;
 constexpr std::size_t kAlign = 8;
 
 std::size_t aligned(std::size_t size) noexcept { return (size + kAlign - 1) & ~(kAlign - 1); }
 
-// The allocator's own header, and an element of the queue with its share of the queue's bookkeeping.
+// The allocator's header, and an element of the queue with its share of the queue's bookkeeping.
 constexpr std::size_t kAllocatorBytes = 16;
 constexpr std::size_t kSliceBytes = sizeof(Slice) + 8;
 
-// Events of one request mostly share one content type: it is stored once for each run of equal ones.
+// Events of one request mostly share one content type, so it is stored once per run of equal ones.
 bool same_type(std::span<const Event> events, std::size_t i) noexcept {
   if (i == 0) return false;
   const std::string_view type = events[i].content_type;
   const std::string_view last = events[i - 1].content_type;
-  // Mostly even the same bytes: comparing them would cost as much as copying a small payload.
+  // Mostly the same pointer; comparing the bytes costs as much as copying a small payload.
   return type.size() == last.size() && (type.data() == last.data() || type == last);
 }
 
@@ -44,7 +44,7 @@ std::size_t Block::allocation_for(std::span<const Event> events, Layout layout) 
   std::size_t bytes = table_bytes(events.size(), layout);
   for (std::size_t i = 0; i < events.size(); ++i) {
     const std::size_t type = events[i].content_type.size();
-    if (type > kMostType) return std::numeric_limits<std::size_t>::max();
+    if (type > kMaxType) return std::numeric_limits<std::size_t>::max();
     if (layout.frame != 0) {
       bytes += layout.frame + aligned(type + events[i].payload.size());
     } else {
@@ -56,15 +56,16 @@ std::size_t Block::allocation_for(std::span<const Event> events, Layout layout) 
 
 std::size_t Block::bytes_for(std::span<const Event> events, Layout layout) noexcept {
   const std::size_t bytes = allocation_for(events, layout);
-  return bytes == std::numeric_limits<std::size_t>::max() ? bytes : BlockMemory::size_of(bytes) + around(events.size());
+  return bytes == std::numeric_limits<std::size_t>::max() ? bytes
+                                                          : BlockMemory::size_of(bytes) + overhead(events.size());
 }
 
-std::size_t Block::around(std::size_t events) noexcept {
-  return kAllocatorBytes + (events + Slice::kMost - 1) / Slice::kMost * kSliceBytes;
+std::size_t Block::overhead(std::size_t events) noexcept {
+  return kAllocatorBytes + (events + Slice::kMaxEvents - 1) / Slice::kMaxEvents * kSliceBytes;
 }
 
 std::size_t Block::bytes_for_adopted(std::size_t bytes, std::size_t events, Layout layout) noexcept {
-  return BlockMemory::size_of(table_bytes(events, layout)) + around(events) + BlockMemory::size_of(bytes) +
+  return BlockMemory::size_of(table_bytes(events, layout)) + overhead(events) + BlockMemory::size_of(bytes) +
          kAllocatorBytes;
 }
 
@@ -75,12 +76,12 @@ std::size_t Block::body_bytes_for(std::span<const Event> events, Layout layout) 
 
 Block::Owner Block::make(BlockMemory& memory, std::span<const Event> events, Ticket ticket, Layout layout) {
   static_assert(sizeof(Block) % kAlign == 0 && sizeof(Entry) % kAlign == 0 && sizeof(Mark) % kAlign == 0);
-  // What it allocates was reckoned for the ticket, and is not again.
+  // The ticket holds the size already, so it is not computed again.
   assert(ticket.bytes() == bytes_for(events, layout) && "a ticket of other events");
-  void* const room = memory.take(ticket.bytes() - around(events.size()));
-  Owner block(new (room) Block(memory, std::move(ticket), static_cast<std::uint32_t>(events.size()), layout));
+  void* const allocated = memory.allocate(ticket.bytes() - overhead(events.size()));
+  Owner block(new (allocated) Block(memory, std::move(ticket), static_cast<std::uint32_t>(events.size()), layout));
 
-  auto* const base = static_cast<std::byte*>(room);
+  auto* const base = static_cast<std::byte*>(allocated);
   std::size_t at = table_bytes(events.size(), layout);
   const auto put = [&](const void* from, std::size_t size) {
     if (size > 0) std::memcpy(base + at, from, size);
@@ -110,11 +111,11 @@ Block::Owner Block::make(BlockMemory& memory, std::span<const Event> events, Tic
   return block;
 }
 
-Block::Owner Block::adopt(BlockMemory& memory, BlockMemory::Lent body, std::span<const Event> events, Ticket ticket,
+Block::Owner Block::adopt(BlockMemory& memory, BlockMemory::Buffer body, std::span<const Event> events, Ticket ticket,
                           Layout layout) {
-  assert(layout.frame == 0 && body.get_deleter().to == &memory && "it goes back with the block");
+  assert(layout.frame == 0 && body.get_deleter().to == &memory && "the block gives it back to the same memory");
   const std::size_t table = table_bytes(events.size(), layout);
-  Owner block(new (memory.take(table))
+  Owner block(new (memory.allocate(table))
                   Block(memory, std::move(ticket), static_cast<std::uint32_t>(events.size()), layout));
   block->body_at_ = static_cast<std::uint32_t>(table);
   block->body_size_ = static_cast<std::uint32_t>(body.get_deleter().bytes);
@@ -131,11 +132,11 @@ Block::Owner Block::adopt(BlockMemory& memory, BlockMemory::Lent body, std::span
   return block;
 }
 
-void Block::show(std::uint32_t first, std::span<Delivery> to) const noexcept {
+void Block::deliveries(std::uint32_t first, std::span<Delivery> to) const noexcept {
   const std::byte* const base = base_;
   const Entry* entry = entries() + first;
   std::uint64_t sequence = first_sequence_ + first;
-  const RunId run = run_;  // copied, or it would be read anew behind each store
+  const RunId run = run_;  // a copy; otherwise it would be read again after each store
   const auto received = received_;
   for (Delivery& delivery : to) {
     delivery.payload = {base + entry->payload_at, entry->payload_size};
@@ -156,15 +157,14 @@ void Block::show(std::uint32_t first, std::span<Delivery> to) const noexcept {
 }
 
 std::span<std::byte> Block::body() noexcept {
-  assert(framed() && "a block without frames is no part of a journal");
+  assert(framed() && "a block without frames is not for the journal");
   return {reinterpret_cast<std::byte*>(this) + body_at_, body_size_};
 }
 
 std::span<std::uint64_t> Block::finished_bits() noexcept {
   assert(layout_.watched && "only a watched block knows which of its events are finished");
-  auto* const behind =
-      reinterpret_cast<std::byte*>(entries() + count_) + (layout_.own_marks ? count_ * sizeof(Mark) : 0);
-  return {reinterpret_cast<std::uint64_t*>(behind), (std::size_t{count_} + 63) / 64};
+  auto* const bits = reinterpret_cast<std::byte*>(entries() + count_) + (layout_.own_marks ? count_ * sizeof(Mark) : 0);
+  return {reinterpret_cast<std::uint64_t*>(bits), (std::size_t{count_} + 63) / 64};
 }
 
 std::chrono::system_clock::time_point Block::coarse_now() noexcept {
@@ -176,17 +176,17 @@ std::chrono::system_clock::time_point Block::coarse_now() noexcept {
 
 void Block::destroy(Ticket& freed) noexcept {
   if (watch_.by != nullptr) watch_.by->forget(*this);
-  // The bytes return only once the memory has, or lies idle within its own bound: the ticket leaves the block first.
+  // Give back the bytes only after the memory; so the ticket leaves the block first.
   Ticket bytes = std::move(ticket_);
   BlockMemory& memory = memory_;
   std::size_t size = body_at_;
   if (base_ == reinterpret_cast<std::byte*>(this)) {
     size += body_size_;
   } else {
-    memory.put(base_, body_size_);
+    memory.deallocate(base_, body_size_);
   }
   this->~Block();
-  memory.put(this, size);
+  memory.deallocate(this, size);
   freed.absorb(std::move(bytes));
 }
 

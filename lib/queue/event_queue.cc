@@ -1,6 +1,6 @@
-// The queue, over moodycamel::ConcurrentQueue, which only this file sees.
-// Why no wake-up is missed: a push adds to ready_, then looks at parked_; a worker adds itself to parked_, then looks
-// at ready_; both sequentially consistent, so one of them sees the other. A napper needs no such proof: it looks again.
+// The queue, on top of moodycamel::ConcurrentQueue, which only this file includes.
+// No wake-up is missed: a push adds to ready_ and then reads parked_; a worker adds itself to parked_ and then reads
+// ready_; both are sequentially consistent, so one of them sees the other. A napping worker polls, and needs no proof.
 #include "queue/event_queue.h"
 
 #include <algorithm>
@@ -14,7 +14,7 @@
 #include <deque>
 #else
 #ifndef __clang__
-// Inlined, g++ 12 takes a token without a producer (which it checks for) for a write to address 0.
+// Once inlined, g++ 12 takes a token without a producer (which the code checks for) for a write to address 0.
 #pragma GCC diagnostic ignored "-Wstringop-overflow"
 #endif
 #include <concurrentqueue/concurrentqueue.h>
@@ -26,7 +26,7 @@ namespace {
 
 constexpr std::chrono::milliseconds kNap{1};
 constexpr int kNaps = 10;   // idle for 10 ms: not worth a wake-up each millisecond
-constexpr int kLooks = 50;  // about 2 µs
+constexpr int kPolls = 50;  // about 2 µs
 
 void relax() noexcept {
 #if defined(__x86_64__) || defined(__i386__)
@@ -34,7 +34,7 @@ void relax() noexcept {
 #endif
 }
 
-// time_point::max() is for ever.
+// time_point::max() means without a timeout.
 template <typename Condition>
 void wait_for(std::condition_variable& changed, std::unique_lock<std::mutex>& lock, EventQueue::Clock::time_point until,
               Condition condition) {
@@ -45,7 +45,7 @@ void wait_for(std::condition_variable& changed, std::unique_lock<std::mutex>& lo
   }
 }
 
-// The slices of a block, made as they are asked for.
+// The slices of a block, computed on demand.
 class SliceIterator {
  public:
   using iterator_category = std::input_iterator_tag;
@@ -54,10 +54,10 @@ class SliceIterator {
   using pointer = const Slice*;
   using reference = Slice;
 
-  SliceIterator(Block* block, std::uint32_t most) noexcept : block_(block), most_(most) {}
-  Slice operator*() const noexcept { return {block_, first_, std::min(most_, block_->count() - first_)}; }
+  SliceIterator(Block* block, std::uint32_t slice_events) noexcept : block_(block), slice_events_(slice_events) {}
+  Slice operator*() const noexcept { return {block_, first_, std::min(slice_events_, block_->count() - first_)}; }
   SliceIterator& operator++() noexcept {
-    first_ += most_;
+    first_ += slice_events_;
     return *this;
   }
   SliceIterator operator++(int) noexcept {
@@ -68,7 +68,7 @@ class SliceIterator {
 
  private:
   Block* block_;
-  std::uint32_t most_;
+  std::uint32_t slice_events_;
   std::uint32_t first_ = 0;
 };
 
@@ -76,7 +76,7 @@ class SliceIterator {
 
 #ifdef SLUICE_TSAN
 
-// The twin for ThreadSanitizer, which cannot model the fences below: the same contract behind a mutex.
+// A stand-in for ThreadSanitizer, which cannot model the fences of the queue below: the same contract with a mutex.
 class EventQueue::Slices {
  public:
   [[nodiscard]] bool put(SliceIterator from, std::size_t n) {
@@ -119,14 +119,14 @@ class EventQueue::Slices {
 EventQueue::EventQueue(const RunId& run, std::size_t lot, std::size_t slice_events, std::size_t workers)
     : run_(run),
       lot_(static_cast<std::int64_t>(lot)),
-      slice_events_(static_cast<std::uint32_t>(std::clamp<std::size_t>(slice_events, 1, Slice::kMost))),
+      slice_events_(static_cast<std::uint32_t>(std::clamp<std::size_t>(slice_events, 1, Slice::kMaxEvents))),
       slices_(std::make_unique<Slices>()) {
-  // Nothing is popped from slices_ while something is here, so there is never more than all workers have popped.
-  back_.reserve(workers * kMostPop);
+  // Slices are popped from slices_ only while returned_ is empty, so all workers together return at most this.
+  returned_.reserve(workers * kMaxPop);
 }
 
 EventQueue::~EventQueue() {
-  for (const Slice& slice : back_) slice.block->release(slice.count);
+  for (const Slice& slice : returned_) slice.block->release(slice.count);
   Slice slice{};
   while (slices_->take({&slice, 1}) == 1) slice.block->release(slice.count);
 }
@@ -137,80 +137,81 @@ EventQueue::Push EventQueue::push(Block::Owner& block, EventId& first) {
     const std::lock_guard lock(push_mutex_);
     if (closed_.load()) return Push::closed;
     SLUICE_INSTANT(pushing);
-    block->number(run_, next_sequence_);
+    block->assign_ids(run_, next_sequence_);
     first = {run_, next_sequence_};
     next_sequence_ += count;
-    // Counted before a worker can see it, so that the books never show more finished than accepted.
-    // Only written here, under the lock. Release: pairs with accepted(); who saw an event finished sees it accepted.
+    // Count before a worker can see the block, so that the books never show more finished than accepted events.
+    // Only written here, under the lock. Release: pairs with accepted(); a reader that saw an event finished sees it
+    // accepted.
     const std::uint64_t accepted_before = accepted_.load(std::memory_order_relaxed);
     accepted_.store(accepted_before + count, std::memory_order_release);
-    if (!put(*block)) {  // a worker may have it from here
+    if (!enqueue(*block)) {  // a worker may have it from here
       accepted_.store(accepted_before, std::memory_order_release);
       return Push::no_memory;
     }
-    static_cast<void>(block.release());  // the queue's now, and perhaps a worker's already
+    static_cast<void>(block.release());  // the queue owns it now, or a worker already
     SLUICE_INSTANT(put_in);
   }
-  tell(count);
+  wake_for(count);
   return Push::done;
 }
 
-std::uint64_t EventQueue::take_numbers(std::uint64_t count) {
+std::uint64_t EventQueue::reserve_ids(std::uint64_t count) {
   const std::lock_guard lock(push_mutex_);
   return std::exchange(next_sequence_, next_sequence_ + count);
 }
 
-EventQueue::Push EventQueue::push_numbered(Block::Owner& block) {
+EventQueue::Push EventQueue::push_with_ids(Block::Owner& block) {
   const std::uint32_t count = block->count();
   {
     const std::lock_guard lock(push_mutex_);
     if (closed_.load()) return Push::closed;
     SLUICE_INSTANT(pushing);
-    if (!put(*block)) return Push::no_memory;
+    if (!enqueue(*block)) return Push::no_memory;
     static_cast<void>(block.release());
   }
-  tell(count);
+  wake_for(count);
   return Push::done;
 }
 
-// Under push_mutex_.
-bool EventQueue::put(Block& block) {
+// push_mutex_ is held.
+bool EventQueue::enqueue(Block& block) {
   return slices_->put(SliceIterator(&block, slice_events_), (block.count() + slice_events_ - 1) / slice_events_);
 }
 
-// Behind a push: wakes whom it must.
-void EventQueue::tell(std::int64_t count) {
+// After a push: wakes a worker if one must be woken.
+void EventQueue::wake_for(std::int64_t count) {
   const std::int64_t waiting = ready_.fetch_add(count) + count;
   if (napping_.load()) {
-    // Once, as the mark is passed.
+    // Only by the push that reaches the lot.
     if (waiting >= lot_ && waiting - count < lot_) {
       const std::lock_guard lock(wait_mutex_);
       nap_over_ = true;
-      nap_.notify_all();  // one naps; others may linger here too
+      napping_worker_.notify_all();  // lingering workers wait here too
     }
   } else if (parked_.load() > 0) {
-    ring_one();
+    wake_one();
   }
 }
 
 std::size_t EventQueue::try_pop(std::span<Slice> slices) noexcept {
-  assert(slices.size() <= kMostPop);
+  assert(slices.size() <= kMaxPop);
   if (closed_.load()) return 0;
-  std::size_t n = back_size_.load() > 0 ? take_back(slices) : 0;
+  std::size_t n = returned_size_.load() > 0 ? pop_returned(slices) : 0;
   if (n < slices.size()) n += slices_->take(slices.subspan(n));
   if (n == 0) return 0;
   std::int64_t events = 0;
   for (const Slice& slice : slices.first(n)) events += slice.count;
-  if (ready_.fetch_sub(events) > events && parked_.load() > 0) ring_one();
+  if (ready_.fetch_sub(events) > events && parked_.load() > 0) wake_one();
   return n;
 }
 
-std::size_t EventQueue::take_back(std::span<Slice> slices) noexcept {
-  const std::lock_guard lock(back_mutex_);
-  const std::size_t n = std::min(slices.size(), back_.size());
-  std::copy_n(back_.begin(), n, slices.begin());
-  back_.erase(back_.begin(), back_.begin() + static_cast<std::ptrdiff_t>(n));
-  back_size_.store(back_.size());
+std::size_t EventQueue::pop_returned(std::span<Slice> slices) noexcept {
+  const std::lock_guard lock(returned_mutex_);
+  const std::size_t n = std::min(slices.size(), returned_.size());
+  std::copy_n(returned_.begin(), n, slices.begin());
+  returned_.erase(returned_.begin(), returned_.begin() + static_cast<std::ptrdiff_t>(n));
+  returned_size_.store(returned_.size());
   return n;
 }
 
@@ -218,27 +219,27 @@ void EventQueue::put_back(std::span<const Slice> slices) noexcept {
   std::int64_t events = 0;
   for (const Slice& slice : slices) events += slice.count;
   {
-    const std::lock_guard lock(back_mutex_);
-    assert(back_.size() + slices.size() <= back_.capacity() && "more is put back than was popped");
-    back_.insert(back_.begin(), slices.begin(), slices.end());
-    back_size_.store(back_.size());
+    const std::lock_guard lock(returned_mutex_);
+    assert(returned_.size() + slices.size() <= returned_.capacity() && "more was put back than popped");
+    returned_.insert(returned_.begin(), slices.begin(), slices.end());
+    returned_size_.store(returned_.size());
   }
   ready_.fetch_add(events);
-  if (!napping_.load() && parked_.load() > 0) ring_one();
+  if (!napping_.load() && parked_.load() > 0) wake_one();
 }
 
-void EventQueue::ring_one() {
+void EventQueue::wake_one() {
   const std::lock_guard lock(wait_mutex_);
   if (parked_.load() == 0) return;
-  parked_.fetch_sub(1);  // by who rings, so that nobody is rung twice
-  ++rings_;
-  park_.notify_one();
+  parked_.fetch_sub(1);  // here, so that no worker is woken twice
+  ++wakes_;
+  parked_workers_.notify_one();
 }
 
 void EventQueue::wait(std::uint64_t seen, Clock::time_point until) {
   const auto called = [this, seen] { return closed_.load() || nudges_.load() != seen; };
   const auto look = [&] { return ready_.load() > 0 || called(); };
-  for (int i = 0; i < kLooks; ++i) {
+  for (int i = 0; i < kPolls; ++i) {
     if (look()) return;
     relax();
   }
@@ -249,7 +250,7 @@ void EventQueue::wait(std::uint64_t seen, Clock::time_point until) {
       const auto now = Clock::now();
       if (now >= until) break;
       nap_over_ = false;
-      nap_.wait_until(lock, std::min(until, now + kNap), [&] { return nap_over_ || called(); });
+      napping_worker_.wait_until(lock, std::min(until, now + kNap), [&] { return nap_over_ || called(); });
     }
     napping_.store(false);
   }
@@ -259,10 +260,10 @@ void EventQueue::wait(std::uint64_t seen, Clock::time_point until) {
     parked_.fetch_sub(1);
     return;
   }
-  wait_for(park_, lock, until, [&] { return rings_ > 0 || called(); });
-  // Whoever goes takes a ring along, if there is one, instead of another that was meant: it looks instead of that one.
-  if (rings_ > 0) {
-    --rings_;
+  wait_for(parked_workers_, lock, until, [&] { return wakes_ > 0 || called(); });
+  // A worker that leaves for another reason consumes a pending wake-up: it looks in place of the worker that was meant.
+  if (wakes_ > 0) {
+    --wakes_;
   } else {
     parked_.fetch_sub(1);
   }
@@ -270,23 +271,24 @@ void EventQueue::wait(std::uint64_t seen, Clock::time_point until) {
 
 void EventQueue::wait_nudge(std::uint64_t seen, Clock::time_point until) {
   std::unique_lock lock(wait_mutex_);
-  wait_for(held_, lock, until, [this, seen] { return closed_.load() || nudges_.load() != seen; });
+  wait_for(paused_workers_, lock, until, [this, seen] { return closed_.load() || nudges_.load() != seen; });
 }
 
 void EventQueue::nudge() {
   const std::lock_guard lock(wait_mutex_);
   nudges_.fetch_add(1);
-  nap_.notify_all();
-  park_.notify_all();
-  held_.notify_all();
+  napping_worker_.notify_all();
+  parked_workers_.notify_all();
+  paused_workers_.notify_all();
 }
 
 bool EventQueue::wait_linger(std::chrono::steady_clock::time_point until) {
   std::unique_lock lock(wait_mutex_);
-  // Looks each millisecond instead of being told: lingering is for those who can wait.
+  // Polls each millisecond instead of being woken: a batch that lingers can wait.
   for (auto now = std::chrono::steady_clock::now(); ready_.load() <= 0 && now < until;
        now = std::chrono::steady_clock::now()) {
-    if (nap_.wait_until(lock, std::min(until, now + kNap), [this] { return hurried_ || closed_.load(); })) break;
+    if (napping_worker_.wait_until(lock, std::min(until, now + kNap), [this] { return hurried_ || closed_.load(); }))
+      break;
   }
   return !hurried_ && !closed_.load();
 }
@@ -295,21 +297,21 @@ void EventQueue::hurry() {
   const std::lock_guard lock(wait_mutex_);
   hurried_ = true;
   nudges_.fetch_add(1);
-  nap_.notify_all();
-  park_.notify_all();
-  held_.notify_all();
+  napping_worker_.notify_all();
+  parked_workers_.notify_all();
+  paused_workers_.notify_all();
 }
 
 void EventQueue::close() {
   {
-    // Under the producers' lock: behind it no push is half way.
+    // Under the producers' lock, so that no push is half done afterwards.
     const std::lock_guard lock(push_mutex_);
     closed_.store(true);
   }
   const std::lock_guard lock(wait_mutex_);
-  nap_.notify_all();
-  park_.notify_all();
-  held_.notify_all();
+  napping_worker_.notify_all();
+  parked_workers_.notify_all();
+  paused_workers_.notify_all();
 }
 
 std::size_t EventQueue::size_approx() const noexcept {

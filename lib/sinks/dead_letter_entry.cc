@@ -1,4 +1,4 @@
-// The members of a line stand in one order, so reading is a walk: see put_dead_letter.
+// See the header. put_dead_letter() writes the members in a fixed order, so they are read one after the other.
 #include "sinks/dead_letter_entry.h"
 
 #include <cerrno>
@@ -14,15 +14,15 @@ namespace sluice {
 
 namespace {
 
-constexpr std::size_t kMostType = 255;  // as Event::content_type has it
+constexpr std::size_t kMaxType = 255;  // of Event::content_type
 
 class Reader {
  public:
   explicit Reader(std::string_view text) : left_(text) {}
 
-  [[nodiscard]] bool take(std::string_view piece) {
-    if (!left_.starts_with(piece)) return false;
-    left_.remove_prefix(piece.size());
+  [[nodiscard]] bool take(std::string_view text) {
+    if (!left_.starts_with(text)) return false;
+    left_.remove_prefix(text.size());
     return true;
   }
 
@@ -82,8 +82,8 @@ std::string requeued_type(const DeadLetterEntry& entry) {
     type.erase(at, end == std::string::npos ? end : end - at);
   }
   const std::string attribute = std::string(kName) + entry.id;
-  if (type.size() + attribute.size() > kMostType) type.resize(std::min(type.size(), type.find(';')));
-  return type.size() + attribute.size() > kMostType ? type : type + attribute;
+  if (type.size() + attribute.size() > kMaxType) type.resize(std::min(type.size(), type.find(';')));
+  return type.size() + attribute.size() > kMaxType ? type : type + attribute;
 }
 
 std::error_code for_each_dead_letter(const std::filesystem::path& state_dir, const VisitDeadLetter& visit) {
@@ -96,7 +96,7 @@ std::error_code for_each_dead_letter(const std::filesystem::path& state_dir, con
   }
   std::string line;
   while (std::getline(file, line)) {
-    if (file.eof()) break;  // torn, or being written at this moment
+    if (file.eof()) break;  // torn, or being written now
     const auto entry = parse_dead_letter(line);
     if (!visit(line, entry ? &*entry : nullptr)) return {};
   }

@@ -1,5 +1,5 @@
-// A dead letter's line read back: the twin of put_dead_letter. Pure functions: any thread. It refuses every line that
-// put_dead_letter cannot have written.
+// Parses a line of the dead-letter file: the counterpart of put_dead_letter(). Refuses every line that
+// put_dead_letter() cannot have written. Pure functions; any thread.
 #pragma once
 
 #include <filesystem>
@@ -17,8 +17,8 @@ namespace sluice {
 // STATE/dead-letter.ndjson
 [[nodiscard]] std::filesystem::path dead_letter_path(const std::filesystem::path& state_dir);
 
-// The content type of the event that this entry becomes: with `; requeued=OLD-ID`, in place of an older one. Parameters
-// that would make it too long for an event are left out.
+// The content type of the event that this entry becomes when requeued: with the parameter `requeued=OLD-ID`, which
+// replaces an older one. Other parameters are dropped if the type would be too long for an event.
 [[nodiscard]] std::string requeued_type(const DeadLetterEntry& entry);
 
 }  // namespace sluice

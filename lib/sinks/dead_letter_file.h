@@ -1,52 +1,53 @@
-// The dead-letter file: events that a sink refused for good, kept aside as lines of JSON, never dropped.
-// Shared by all workers, one lock inside. It refuses nothing; what the disk refuses is the caller's to try again.
+// The dead-letter file, STATE/dead-letter.ndjson: events that a sink refused for good, one JSON line each:
+// {"id":…,"time":…,"reason":…,"attempts":N,"datacontenttype":…,"data":…}. Workers append; any thread requeues or drops
+// the oldest letters meanwhile. It refuses nothing; after a disk error the caller tries again.
 #pragma once
 
 #include <cstddef>
 #include <filesystem>
 #include <functional>
-#include <memory>
+#include <mutex>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <system_error>
 
+#include "sinks/dead_letter_log.h"
+#include "sinks/line_reader.h"
+#include "sluice/dead_letters.h"
 #include "sluice/event.h"
 #include "sluice/host.h"
 
 namespace sluice {
 
-struct DeadLetter {
-  const Delivery& event;
-  std::string_view reason;
-};
-
-// STATE/dead-letter.ndjson, a line an event: {"id":…,"time":…,"reason":…,"attempts":N,"datacontenttype":…,"data":…}
 class DeadLetterFile {
  public:
-  // Opens or makes it, cutting a torn last line off; where the disk does not let it, with the first letter.
+  // Opens or creates the file and cuts off a torn last line; if the disk does not allow it, the first append() does.
   explicit DeadLetterFile(const std::filesystem::path& state_dir);
-  ~DeadLetterFile();
-  DeadLetterFile(const DeadLetterFile&) = delete;
-  DeadLetterFile& operator=(const DeadLetterFile&) = delete;
 
-  // Appends all of them and syncs; on an error none of them stands in the file (a failed or short write is cut back).
+  // Appends all of them and syncs. After an error none of them is in the file.
   [[nodiscard]] std::error_code append(std::span<const DeadLetter> letters);
 
-  // The oldest entries, at most so many, become new events: `take` gets them in bulks, in their order, and its answer
-  // is Tracker::track's. Only what was accepted is struck off, and only then; a crash in between leaves entries whose
-  // events were taken already, and loses none. Their content types say what they were: see requeued_type(). It ends
-  // early where no more are taken. A line that is no dead letter (torn, edited, somebody else's) holds up nothing: it
-  // goes to STATE/dead-letter.damaged and is counted. Workers may append meanwhile; of several callers one waits for
-  // the other.
+  // Makes the oldest letters, at most so many, new events. `take` gets them in bulks, in order, and returns what
+  // Tracker::track() returned. Only accepted events are removed from the file, after they were accepted: a crash in
+  // between leaves letters whose events were taken, and loses none. The content types say which letter an event was;
+  // see requeued_type(). Ends early when an event is not accepted. Lines that are no dead letters (torn, edited, or
+  // written by another program) are moved to STATE/dead-letter.damaged and counted. Concurrent calls run one by one.
   using Take = std::function<Admit(std::span<const Event> events)>;
   [[nodiscard]] DeadLettersMoved requeue(std::size_t at_most, const Take& take);
 
-  // The oldest entries, at most so many, are thrown away; a line that is none is set aside likewise.
+  // Deletes the oldest letters, at most so many; damaged lines are set aside likewise.
   [[nodiscard]] DeadLettersMoved drop(std::size_t at_most);
 
  private:
-  struct Impl;
-  std::unique_ptr<Impl> impl_;
+  template <class TakeBulk>
+  [[nodiscard]] DeadLettersMoved move(std::size_t at_most, TakeBulk take);
+  [[nodiscard]] std::optional<LineReader> begin_move(DeadLettersMoved& moved);
+  void finish_move(DeadLettersMoved& moved, std::size_t bytes, LineReader& lines);
+  [[nodiscard]] std::error_code set_aside(std::string_view lines) const;
+
+  std::mutex moving_;  // held during a requeue or drop, so that the first lines stay the first
+  DeadLetterLog log_;
 };
 
 }  // namespace sluice

@@ -1,5 +1,4 @@
-// Which file it is, whatever its name: to notice that a path leads to another file than the one that is open.
-// A value: any thread.
+// The identity of a file, to notice that a path names another file than the one that is open. A value; any thread.
 #pragma once
 
 #include <sys/stat.h>
@@ -15,7 +14,7 @@ struct FileId {
 
   explicit FileId(const struct ::stat& status) noexcept : device(status.st_dev), inode(status.st_ino) {}
 
-  // The file of this name; nothing if there is none (or the system does not say).
+  // The file of this name; nothing if there is none, or the system does not tell.
   [[nodiscard]] static std::optional<FileId> of(const std::string& path) noexcept {
     struct ::stat status {};
     if (::stat(path.c_str(), &status) != 0) return std::nullopt;

@@ -1,5 +1,5 @@
-// The file sink: batches become lines in a file that all workers share. A worker makes the first 64 KiB of its lines
-// before it takes the lock, so small batches are made side by side and only written in turn.
+// The file sink: writes batches as lines into a file that all workers share. A worker formats the first 64 KiB of its
+// lines before it takes the lock, so small batches are formatted in parallel and only written one by one.
 // Each sink belongs to one worker; SharedFile is guarded by its mutex.
 #include "sinks/file_sink.h"
 
@@ -10,10 +10,10 @@
 #include <stdexcept>
 #include <utility>
 
+#include "sinks/chunk_writer.h"
 #include "sinks/json_line.h"
 #include "sinks/line_file.h"
 #include "sinks/open_files.h"
-#include "sinks/pieces.h"
 #include "sinks/sync_book.h"
 
 namespace sluice {
@@ -21,51 +21,51 @@ namespace sluice {
 namespace {
 
 struct SharedFile {
-  std::mutex syncing;  // held by who syncs; before `mutex`
+  std::mutex syncing;  // held during a sync; locked before `mutex`
   std::mutex mutex;
   SyncBook book;                  // guarded by mutex
   LineFile file;                  // guarded by mutex
-  std::atomic<bool> gone{false};  // never becomes false again
+  std::atomic<bool> gone{false};  // never returns to false
 };
 
 // Standard output is the empty path.
 std::shared_ptr<SharedFile> open_shared(const std::string& path, LineFormat format) {
   const auto kind = format == LineFormat::json ? LineFile::Kind::events : LineFile::Kind::raw;
   return OpenFiles<SharedFile>::instance().open(path, [&] {
-    // Not make_unique: a LineFile does not move.
+    // Not make_unique, because a LineFile cannot move.
     return std::unique_ptr<SharedFile>(path.empty() ? new SharedFile{{}, {}, {}, LineFile::standard_output(kind), false}
                                                     : new SharedFile{{}, {}, {}, LineFile(path, kind), false});
   });
 }
 
-// One batch on its way into the file: holds the file from its first piece to its end.
+// Writes one batch: locks the file from the first chunk to the end of the batch.
 class FileBatch {
  public:
   FileBatch(SharedFile& shared, const std::stop_token& stop) : shared_(shared), stop_(stop) {}
   FileBatch(const FileBatch&) = delete;
   FileBatch& operator=(const FileBatch&) = delete;
-  // Whatever ended it early, nothing of it stays.
+  // A batch that did not finish is cut off.
   ~FileBatch() {
     if (held_) shared_.file.abandon();
   }
 
-  bool write(std::string_view piece) {
+  bool write(std::string_view chunk) {
     if (!held_) {
       held_ = std::unique_lock(shared_.mutex);
       outcome_ = shared_.file.begin(stop_);
     }
-    if (!outcome_.failed()) outcome_ = shared_.file.write(piece, stop_);
+    if (!outcome_.failed()) outcome_ = shared_.file.write(chunk, stop_);
     return !outcome_.failed();
   }
 
   struct End {
-    std::string failure;       // empty: the file has the batch
+    std::string failure;       // empty: the batch was written
     std::string news;          // for the log
-    std::uint64_t number = 0;  // of the batch, if the file has it
+    std::uint64_t number = 0;  // of the batch, if it was written
   };
-  // After the last piece; gives the file back.
+  // Call after the last chunk; unlocks the file.
   End finish(bool sync) {
-    if (!held_) return {};  // there was nothing to write
+    if (!held_) return {};  // nothing to write
     if (!outcome_.failed()) outcome_ = shared_.file.finish(sync);
     End end{outcome_.failed() ? shared_.file.text(outcome_) : "", shared_.file.take_news()};
     if (outcome_.failed()) {
@@ -110,7 +110,7 @@ class FileSink final : public Sink {
     if (mine.empty()) return;
     const std::lock_guard alone(file_->syncing);
     std::unique_lock lock(file_->mutex);
-    if (file_->book.is_open(mine)) {
+    if (file_->book.needs_sync(mine)) {
       const std::uint64_t written = file_->book.written();
       if (const LineFile::Outcome outcome = file_->file.sync(lock); outcome.failed()) {
         file_->book.failed(file_->file.text(outcome));
@@ -126,7 +126,7 @@ class FileSink final : public Sink {
  private:
   FileBatch::End write(std::span<const Delivery> batch, const std::stop_token& stop) {
     FileBatch lines(*file_, stop);
-    Pieces out(*buffer_, [&lines](std::string_view piece) { return lines.write(piece); });
+    ChunkWriter out(*buffer_, [&lines](std::string_view chunk) { return lines.write(chunk); });
     for (const Delivery& event : batch) {
       if (format_ == LineFormat::json) {
         put_json_line(out, event);
@@ -135,7 +135,7 @@ class FileSink final : public Sink {
         out.put("\n");
       }
     }
-    // What could not be written is known to `lines`, which also says why.
+    // `lines` knows about a failed write, and why it failed.
     static_cast<void>(out.flush());
     return lines.finish(context_.ack == Ack::synced);
   }
@@ -144,11 +144,11 @@ class FileSink final : public Sink {
   const std::string name_;
   const LineFormat format_;
   const SinkContext context_;
-  const std::unique_ptr<PieceBuffer> buffer_ = std::make_unique<PieceBuffer>();
+  const std::unique_ptr<ChunkBuffer> buffer_ = std::make_unique<ChunkBuffer>();
   SyncBook::Batches unsynced_;
 };
 
-// The path is empty for standard output.
+// An empty path means standard output.
 SinkFactory sinks_into(std::string path, std::string name, LineFormat format) {
   return [path = std::move(path), name = std::move(name), format](const SinkContext& context) {
     std::shared_ptr<SharedFile> file = open_shared(path, format);

@@ -1,4 +1,4 @@
-// `file:PATH` and `stdout:`: a line an event.
+// `file:PATH` and `stdout:`: one line per event.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,7 @@ enum class LineFormat : std::uint8_t {
 };
 
 // Opens nothing yet: the first sink opens the file, or throws StartError (in_use, io). All sinks of this process on one
-// path, through whatever factory, share one open file and one lock.
+// path, of any factory, share one open file and one lock.
 [[nodiscard]] SinkFactory file_sinks(const std::string& path, LineFormat format);
 
 [[nodiscard]] SinkFactory stdout_sinks(LineFormat format);

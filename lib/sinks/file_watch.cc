@@ -1,4 +1,4 @@
-// See the header. inotify watches the directory, since a watch on the file would follow it to its next name.
+// See the header. inotify watches the directory, because a watch on a file follows the file when it is renamed.
 #include "sinks/file_watch.h"
 
 #include <poll.h>
@@ -15,25 +15,13 @@
 #include <system_error>
 #include <utility>
 
+#include "sinks/descriptor.h"
+
 namespace sluice {
 
 namespace {
 
-class Descriptor {
- public:
-  explicit Descriptor(int number) noexcept : number_(number) {}
-  Descriptor(Descriptor&& other) noexcept : number_(std::exchange(other.number_, -1)) {}
-  Descriptor& operator=(Descriptor&&) = delete;
-  ~Descriptor() {
-    if (number_ >= 0) ::close(number_);
-  }
-  [[nodiscard]] int get() const noexcept { return number_; }
-
- private:
-  int number_;
-};
-
-// Reads what has happened; true if some of it was to a file of such a name. An overflow may have been.
+// Reads the pending events. True if one concerns a file whose name begins with `name`; an overflow may.
 bool read_events(int descriptor, std::string_view name) {
   alignas(::inotify_event) std::array<char, 4096> bytes;
   bool found = false;
@@ -41,9 +29,8 @@ bool read_events(int descriptor, std::string_view name) {
     for (std::size_t at = 0; at < static_cast<std::size_t>(n);) {
       ::inotify_event event;
       std::memcpy(&event, bytes.data() + at, sizeof event);
-      const char* const its_name = bytes.data() + at + sizeof event;
-      found =
-          found || (event.mask & IN_Q_OVERFLOW) != 0 || (event.len > 0 && std::string_view(its_name).starts_with(name));
+      const char* const file = bytes.data() + at + sizeof event;
+      found = found || (event.mask & IN_Q_OVERFLOW) != 0 || (event.len > 0 && std::string_view(file).starts_with(name));
       at += sizeof event + event.len;
     }
   }
@@ -71,7 +58,7 @@ FileWatch::FileWatch(const std::string& path, std::function<void(const std::stop
   const std::filesystem::path file = std::filesystem::weakly_canonical(path, unknown);
   Descriptor events(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
   Descriptor wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (unknown || events.get() < 0 || wake.get() < 0) return;
+  if (unknown || !events.is_open() || !wake.is_open()) return;
   constexpr std::uint32_t kGone = IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_ONLYDIR;
   if (::inotify_add_watch(events.get(), file.parent_path().c_str(), kGone) < 0) return;
   try {
@@ -81,7 +68,7 @@ FileWatch::FileWatch(const std::string& path, std::function<void(const std::stop
       watch(stop, events, wake, name, gone);
     });
   } catch (const std::system_error&) {
-    // The system has no more threads to give.
+    // The system gives no more threads: no watch.
   }
 }
 

@@ -1,5 +1,5 @@
-// A thread that waits until a file is deleted or renamed, or one whose name begins like it (PATH-wal), and then calls
-// back. It costs nothing meanwhile. Where the system has no such watches left it never calls.
+// Watches a file, and files whose names begin with its name (PATH-wal), on a thread of its own, and calls back when one
+// is deleted or renamed. Sleeps meanwhile. If the system has no inotify watches left, it never calls.
 #pragma once
 
 #include <functional>
@@ -11,9 +11,9 @@ namespace sluice {
 
 class FileWatch {
  public:
-  // `gone` runs on the thread, one call at a time, soon after; it returns soon once its token is stopped.
+  // `gone` runs on the thread, one call at a time; it must return soon once its token is stopped.
   FileWatch(const std::string& path, std::function<void(const std::stop_token&)> gone);
-  // Waits for a call that is under way.
+  // Waits for a running call.
   ~FileWatch() = default;
   FileWatch(const FileWatch&) = delete;
   FileWatch& operator=(const FileWatch&) = delete;

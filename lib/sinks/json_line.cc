@@ -1,4 +1,4 @@
-// Members of a line, in their order. See the header.
+// See the header. Members are written in the order in which parse_dead_letter() reads them.
 #include "sinks/json_line.h"
 
 #include <array>
@@ -15,7 +15,7 @@ namespace sluice {
 
 namespace {
 
-void put_id_and_time(Pieces& out, const Delivery& event) {
+void put_id_and_time(ChunkWriter& out, const Delivery& event) {
   std::array<char, EventId::kMaxText> id;
   out.put(R"({"id":")");
   out.put({id.data(), event.id.write(id.data())});
@@ -24,7 +24,7 @@ void put_id_and_time(Pieces& out, const Delivery& event) {
   out.put("\"");
 }
 
-void put_data(Pieces& out, const Delivery& event, Content content) {
+void put_data(ChunkWriter& out, const Delivery& event, Content content) {
   if (!event.content_type.empty()) {
     out.put(R"(,"datacontenttype":)");
     out.put_json_string(event.content_type);
@@ -46,7 +46,7 @@ void put_data(Pieces& out, const Delivery& event, Content content) {
 
 }  // namespace
 
-void put_json_line(Pieces& out, const Delivery& event) {
+void put_json_line(ChunkWriter& out, const Delivery& event) {
   const Content content = content_of(event.content_type);
   if (content == Content::cloud_event && is_json(event.text())) {
     out.put_on_one_line(event.text());
@@ -57,12 +57,13 @@ void put_json_line(Pieces& out, const Delivery& event) {
   put_data(out, event, content);
 }
 
-void put_dead_letter(Pieces& out, const Delivery& event, std::string_view reason) {
+void put_dead_letter(ChunkWriter& out, const DeadLetter& letter) {
+  const Delivery& event = letter.event;
   std::array<char, 10> attempts;  // 2^32 in decimal
   const char* const end = std::to_chars(attempts.data(), attempts.data() + attempts.size(), event.attempt).ptr;
   put_id_and_time(out, event);
   out.put(R"(,"reason":)");
-  out.put_json_string(reason);
+  out.put_json_string(letter.reason);
   out.put(R"(,"attempts":)");
   out.put({attempts.data(), end});
   put_data(out, event, content_of(event.content_type));
@@ -70,9 +71,9 @@ void put_dead_letter(Pieces& out, const Delivery& event, std::string_view reason
 
 std::string json_line(const Delivery& event) {
   std::string line;
-  const auto buffer = std::make_unique<PieceBuffer>();
-  Pieces out(*buffer, [&line](std::string_view piece) {
-    line += piece;
+  const auto buffer = std::make_unique<ChunkBuffer>();
+  ChunkWriter out(*buffer, [&line](std::string_view chunk) {
+    line += chunk;
     return true;
   });
   put_json_line(out, event);

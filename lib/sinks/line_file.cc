@@ -1,4 +1,4 @@
-// Opening, appending and cutting back. See the header for the contract.
+// Opening, appending, syncing, cutting off. See the header.
 #include "sinks/line_file.h"
 
 #include <fcntl.h>
@@ -14,6 +14,7 @@
 #include <filesystem>
 #include <utility>
 
+#include "sinks/descriptor.h"
 #include "sinks/file_id.h"
 #include "sinks/line_tail.h"
 #include "sluice/error.h"
@@ -24,31 +25,15 @@ namespace {
 
 using Outcome = LineFile::Outcome;
 
-// After poll() has said that a pipe takes something, this much (PIPE_BUF) goes in without waiting.
-constexpr std::size_t kNeverWaits = 4096;
+// PIPE_BUF: so much a pipe takes without blocking once poll() reports it writable.
+constexpr std::size_t kMaxUnblocked = 4096;
 
-// How late a stop is noticed by a writer whose reader does not read.
-constexpr std::chrono::milliseconds kLook{50};
+// How often a writer whose reader does not read checks for a stop.
+constexpr std::chrono::milliseconds kPollStop{50};
 
 Outcome failure(std::string_view step, int error = errno) {
   return {std::error_code(error, std::generic_category()), step};
 }
-
-// A file descriptor with one owner.
-class Descriptor {
- public:
-  explicit Descriptor(int number) noexcept : number_(number) {}
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  ~Descriptor() {
-    if (number_ >= 0) ::close(number_);
-  }
-  [[nodiscard]] int get() const noexcept { return number_; }
-  [[nodiscard]] int release() noexcept { return std::exchange(number_, -1); }
-
- private:
-  int number_;
-};
 
 bool same_file(int one, int other) noexcept {
   struct ::stat first {
@@ -56,8 +41,8 @@ bool same_file(int one, int other) noexcept {
   return ::fstat(one, &first) == 0 && ::fstat(other, &second) == 0 && FileId(first) == FileId(second);
 }
 
-// The same file for reading: ours may be open for writing alone. By its name, as long as that leads to it: /proc may
-// not be mounted, and nothing but standard output should need it.
+// Opens the same file for reading, because ours may be write-only. By its name if that still leads to it: /proc may not
+// be mounted, and only standard output should need it.
 Descriptor reader_of(const std::string& path, int descriptor) {
   constexpr int flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
   int reader = path.empty() ? -1 : ::open(path.c_str(), flags);
@@ -83,7 +68,7 @@ LineFile::LineFile(int descriptor, Kind kind) : kind_(kind), descriptor_(descrip
   if (::fstat(descriptor_, &status) != 0) refuse(failure("open"));
   regular_ = S_ISREG(status.st_mode);
   if (!regular_) return;
-  // A shell opens `>file` without O_APPEND; who shares it with us (standard error, the next command) gains by it too.
+  // A shell opens `>file` without O_APPEND. Other writers of it (standard error, the next command) profit as well.
   const int flags = ::fcntl(descriptor_, F_GETFL);
   if (flags < 0 || ::fcntl(descriptor_, F_SETFL, flags | O_APPEND) != 0) refuse(failure("open"));
   if (const Outcome mended = mend_tail(descriptor_, status.st_size); mended.failed()) refuse(mended);
@@ -103,7 +88,7 @@ LineFile::~LineFile() {
 }
 
 Outcome LineFile::open() {
-  // Not blocking: a pipe that nobody reads is an error at once and not a start that hangs. Regular files do not care.
+  // O_NONBLOCK: opening a pipe without a reader fails at once instead of blocking. No effect on regular files.
   Descriptor opened(::open(path_.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
                            S_IRUSR | S_IWUSR | S_IRGRP | S_IROTH));
   if (opened.get() < 0) return failure("open");
@@ -112,11 +97,11 @@ Outcome LineFile::open() {
   const bool regular = S_ISREG(status.st_mode);
   if (regular) {
     if (kind_ != Kind::dead_letters && ::flock(opened.get(), LOCK_EX | LOCK_NB) != 0) return failure("lock");
-    // Only now is it ours to cut, and of the length that it will keep.
+    // Only with the lock may it be cut, and is its length final.
     if (::fstat(opened.get(), &status) != 0) return failure("open");
     if (const Outcome mended = mend_tail(opened.get(), status.st_size); mended.failed()) return mended;
   }
-  if (unsynced_) {  // it was renamed, or deleted: sync() would not come to it any more
+  if (unsynced_) {  // it was renamed or deleted, and sync() will not reach it any more
     if (const Outcome synced = sync_file(); synced.failed()) left_unsynced_ = synced;
   }
   if (descriptor_ >= 0) ::close(descriptor_);
@@ -127,7 +112,7 @@ Outcome LineFile::open() {
   return {};
 }
 
-// So that what is appended begins a line.
+// Makes the file end with a whole line.
 Outcome LineFile::mend_tail(int descriptor, off_t size) {
   LineTail tail;
   if (size > 0) {
@@ -135,7 +120,7 @@ Outcome LineFile::mend_tail(int descriptor, off_t size) {
     if (reader.get() < 0 && !path_.empty()) return failure("read");
     const auto find = kind_ == Kind::raw ? find_raw_tail : find_json_tail;
     if (reader.get() < 0) {
-      tail.kind = LineTail::foreign;  // nobody can look: ours begins a line in any case
+      tail.kind = LineTail::foreign;  // it cannot be read: begin a new line in any case
     } else if (const std::error_code error = find(reader.get(), size, tail)) {
       return {error, "read"};
     }
@@ -159,7 +144,7 @@ Outcome LineFile::begin(const std::stop_token& stop) {
   if (descriptor_ < 0) {
     if (const Outcome opened = open(); opened.failed()) return opened;
   }
-  const Outcome cut = torn_ ? cut_back() : Outcome{};
+  const Outcome cut = torn_ ? cut_off() : Outcome{};
   struct ::stat status {};
   if (::fstat(descriptor_, &status) != 0) return failure("write");
   if (!path_.empty() && FileId::of(path_) != FileId(status)) {
@@ -177,7 +162,7 @@ Outcome LineFile::begin(const std::stop_token& stop) {
   return inside_line_ ? write_to_stream("\n", stop) : Outcome{};
 }
 
-// Somebody else has written to the file: if he left a line without its end, ours must not become a part of it.
+// Another program has appended: if its last line has no end, end it, so that ours does not become a part of it.
 Outcome LineFile::end_foreign_line() {
   const Descriptor reader = reader_of(path_, descriptor_);
   char last = '\n';
@@ -186,43 +171,43 @@ Outcome LineFile::end_foreign_line() {
   return {};
 }
 
-Outcome LineFile::write(std::string_view piece, const std::stop_token& stop) {
-  return regular_ ? write_to_file(piece) : write_to_stream(piece, stop);
+Outcome LineFile::write(std::string_view chunk, const std::stop_token& stop) {
+  return regular_ ? write_to_file(chunk) : write_to_stream(chunk, stop);
 }
 
-Outcome LineFile::write_to_file(std::string_view piece) noexcept {
-  assert(!torn_ && "a piece was written behind a torn batch");
-  while (!piece.empty()) {
-    const ssize_t n = ::write(descriptor_, piece.data(), piece.size());
+Outcome LineFile::write_to_file(std::string_view chunk) noexcept {
+  assert(!torn_ && "a chunk was written behind a torn batch");
+  while (!chunk.empty()) {
+    const ssize_t n = ::write(descriptor_, chunk.data(), chunk.size());
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) return failure("write", n < 0 ? errno : EIO);
     written_ += n;
-    piece.remove_prefix(static_cast<std::size_t>(n));
+    chunk.remove_prefix(static_cast<std::size_t>(n));
   }
   return {};
 }
 
-Outcome LineFile::write_to_stream(std::string_view piece, const std::stop_token& stop) noexcept {
-  while (!piece.empty()) {
+Outcome LineFile::write_to_stream(std::string_view chunk, const std::stop_token& stop) noexcept {
+  while (!chunk.empty()) {
     const bool stopping = stop.stop_requested();
     if (stopping && !inside_line_) return failure("write", EINTR);
     struct ::pollfd ready {
       descriptor_, POLLOUT, 0
     };
-    const int n_ready = ::poll(&ready, 1, stopping ? 0 : static_cast<int>(kLook.count()));
+    const int n_ready = ::poll(&ready, 1, stopping ? 0 : static_cast<int>(kPollStop.count()));
     if (n_ready < 0 && errno != EINTR) return failure("write");
     if (n_ready <= 0) {
       if (stopping) return failure("write", EINTR);
       continue;
     }
-    // At a stop only the line that was begun is finished.
-    const std::size_t line = stopping ? piece.find('\n') : std::string_view::npos;
-    const std::size_t most = line == std::string_view::npos ? kNeverWaits : std::min(line + 1, kNeverWaits);
-    const ssize_t n = ::write(descriptor_, piece.data(), std::min(piece.size(), most));
+    // In a stop only the current line is finished.
+    const std::size_t line = stopping ? chunk.find('\n') : std::string_view::npos;
+    const std::size_t most = line == std::string_view::npos ? kMaxUnblocked : std::min(line + 1, kMaxUnblocked);
+    const ssize_t n = ::write(descriptor_, chunk.data(), std::min(chunk.size(), most));
     if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
     if (n <= 0) return failure("write", n < 0 ? errno : EIO);
-    inside_line_ = piece[static_cast<std::size_t>(n) - 1] != '\n';
-    piece.remove_prefix(static_cast<std::size_t>(n));
+    inside_line_ = chunk[static_cast<std::size_t>(n) - 1] != '\n';
+    chunk.remove_prefix(static_cast<std::size_t>(n));
   }
   return {};
 }
@@ -249,7 +234,7 @@ Outcome LineFile::sync(std::unique_lock<std::mutex>& held) {
     if (same.get() >= 0) held.lock();
     if (error != 0) outcome = failure("sync", error);
   }
-  // Last: what is opened anew meanwhile may be told of our failure.
+  // Read last: while unlocked, begin() may have replaced the file and stored a failure.
   const Outcome left = std::exchange(left_unsynced_, {});
   return outcome.failed() ? outcome : left;
 }
@@ -265,13 +250,13 @@ Outcome LineFile::sync_file() {
 }
 
 Outcome LineFile::sync_name() const {
-  if (path_.empty()) return {};  // whoever opened standard output for us made that file
+  if (path_.empty()) return {};  // that file was created by whoever opened standard output
   std::filesystem::path directory = std::filesystem::path(path_).parent_path();
   if (directory.empty()) directory = ".";
   const Descriptor opened(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  // A directory that may be entered but not read cannot be synced by us, nor is there another way.
+  // A directory that we may enter but not read cannot be synced, and there is no other way.
   if (opened.get() < 0) return errno == EACCES ? Outcome{} : failure("sync directory of");
-  // Some file systems have nothing to sync there and say so.
+  // EINVAL: the file system does not sync directories.
   if (::fsync(opened.get()) != 0 && errno != EINVAL) return failure("sync directory of");
   return {};
 }
@@ -279,19 +264,19 @@ Outcome LineFile::sync_name() const {
 void LineFile::abandon() noexcept {
   if (!whole_) return;
   torn_ = true;
-  // If it fails it stays torn, and the next begin() tries again and says why.
-  static_cast<void>(cut_back());
+  // If this fails the batch stays torn; the next begin() tries again and returns the error.
+  static_cast<void>(cut_off());
 }
 
-Outcome LineFile::cut_back() noexcept {
+Outcome LineFile::cut_off() noexcept {
   struct ::stat status {};
   if (::fstat(descriptor_, &status) != 0) return failure("cut back");
   ended_ = *whole_;
   if (status.st_size > *whole_ + written_) {
-    // Somebody else has appended meanwhile, perhaps behind what is torn: that is his, and the next batch ends the line.
+    // Another process appended, perhaps after the torn part. Its bytes stay, and the next batch ends the line first.
     news_ = "a torn line stays in " + shown_name() + ": somebody else writes to it as well";
   } else if (status.st_size > *whole_ && ::ftruncate(descriptor_, *whole_) != 0) {
-    return failure("cut back");  // one that was cut shorter is not made longer
+    return failure("cut back");  // a file that another process cut shorter is not extended
   }
   torn_ = false;
   whole_.reset();

@@ -15,31 +15,31 @@ namespace sluice {
 namespace {
 
 constexpr off_t kChunk = 16384;
-// A torn line that is longer is not looked into, and stays.
+// A longer torn line is not examined, and stays.
 constexpr off_t kMaxLooked = off_t{64} << 20U;
 
 constexpr std::string_view kSqlite{"SQLite format 3\0", 16};
 
-// A file, and the first error in reading it; after that it reads nothing.
+// Reads a file, and keeps the first error; after that it reads nothing.
 class Source {
  public:
   Source(int descriptor, off_t size) noexcept : descriptor_(descriptor), size_(size) {}
 
-  // At most `most` bytes from `begin` on, up to `end`.
-  std::string read(off_t begin, off_t end, off_t most) {
-    std::string bytes(static_cast<std::size_t>(std::min(end - begin, most)), '\0');
+  // At most `max` bytes from `begin` on, up to `end`.
+  std::string read(off_t begin, off_t end, off_t max) {
+    std::string bytes(static_cast<std::size_t>(std::min(end - begin, max)), '\0');
     for (std::size_t have = 0; !error_ && have < bytes.size();) {
       const ssize_t n =
           ::pread(descriptor_, bytes.data() + have, bytes.size() - have, begin + static_cast<off_t>(have));
       if (n > 0) have += static_cast<std::size_t>(n);
       if (n < 0 && errno != EINTR) error_ = {errno, std::generic_category()};
-      if (n == 0) error_ = std::make_error_code(std::errc::io_error);  // somebody else cuts it at this moment
+      if (n == 0) error_ = std::make_error_code(std::errc::io_error);  // another process cut the file meanwhile
     }
     if (error_) bytes.clear();
     return bytes;
   }
 
-  // Shows the bytes before `end`, backwards and a chunk at a time, until `look` says true.
+  // Passes the bytes before `end` to `look`, the last chunk first, until `look` returns true.
   template <class Look>
   void backwards(off_t end, Look look) {
     while (end > 0 && !error_) {
@@ -58,7 +58,7 @@ class Source {
   std::error_code error_;
 };
 
-// Behind the last line feed such that the line before it has no zero byte; 0 if there is none.
+// The end of the last line that has no zero byte; 0 if there is none.
 off_t end_of_last_line(Source& file) {
   off_t end = 0;
   bool debris = false;  // the line that ends at `end` has a zero byte
@@ -77,7 +77,7 @@ off_t end_of_last_line(Source& file) {
   return debris ? 0 : end;
 }
 
-// Where the line begins that ends (with its line feed) at `end`.
+// The beginning of the line that ends, with its line feed, at `end`.
 off_t begin_of_line(Source& file, off_t end) {
   off_t begin = 0;
   file.backwards(end - 1, [&](std::string_view chunk, off_t offset) {
@@ -98,11 +98,10 @@ bool only_zeros(Source& file, off_t begin) {
   return zeros;
 }
 
-// No text has a zero byte, whatever its encoding, but for those that have no line feeds of one byte either; nearly all
-// else has some at its beginning.
+// Text has no zero bytes in any encoding with one-byte line feeds; nearly all binary files have some at the beginning.
 bool is_text(std::string_view bytes) noexcept { return bytes.find('\0') == std::string_view::npos; }
 
-// A CloudEvent is a line of ours as well, and stands there as it came.
+// A CloudEvent is written as it came, so it is a line of ours as well.
 bool is_ours(std::string_view line) noexcept {
   return begins_like_ours(line) || (line.starts_with('{') && line.find("\"specversion\"") != std::string_view::npos);
 }

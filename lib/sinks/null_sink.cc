@@ -18,16 +18,16 @@ namespace {
 }
 
 [[noreturn]] void spin() {
-  // The compiler may not take a loop away that writes something volatile.
+  // Volatile, so that the compiler keeps the loop.
   for (volatile unsigned turns = 0;;) turns = turns + 1;
 }
 
-// False if a stop came first.
+// False if a stop ended it.
 bool wait(std::chrono::nanoseconds delay, std::stop_token stop) {
   std::mutex mutex;
-  std::condition_variable_any nobody_calls;
+  std::condition_variable_any never_notified;
   std::unique_lock lock(mutex);
-  nobody_calls.wait_until(lock, stop, deadline_in(delay), [] { return false; });
+  never_notified.wait_until(lock, stop, deadline_in(delay), [] { return false; });
   return !stop.stop_requested();
 }
 

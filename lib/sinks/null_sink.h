@@ -1,4 +1,4 @@
-// `null:`: delivers to nowhere, as badly as it is told to, for tests and fire drills.
+// `null:`: discards events, and fails as configured, for tests and drills.
 #pragma once
 
 #include <chrono>
@@ -8,11 +8,11 @@
 namespace sluice {
 
 struct NullBehaviour {
-  std::chrono::nanoseconds delay{0};  // for each batch; a stop cuts it short
-  double fail = 0;                    // how probably an event is to be tried again
-  double refuse = 0;                  // how probably an event is refused for good
-  bool hang = false;                  // block for ever, whatever the stop token says
-  bool spin = false;                  // likewise, but eating a CPU
+  std::chrono::nanoseconds delay{0};  // per batch; a stop ends it early
+  double fail = 0;                    // the probability that an event is to be tried again
+  double refuse = 0;                  // the probability that an event is refused
+  bool hang = false;                  // block for ever, ignoring the stop token
+  bool spin = false;                  // likewise, using a CPU
 };
 
 [[nodiscard]] SinkFactory null_sinks(const NullBehaviour& behaviour);

@@ -1,6 +1,6 @@
-// A URL without its secrets. It goes by what people write, not by RFC 3986: a password with a raw `/`, `?` or `@` in it
-// is no less secret. So where it is in doubt it hides more. Pure; any thread. What it cannot know: a secret that is
-// part of a path, as in some webhooks.
+// Hides the secrets in a URL. Works on URLs as people write them, not on RFC 3986: a password may contain a raw `/`,
+// `?` or
+// `@`. In doubt it hides more. Pure function; any thread. It does not find a secret in a path, as in some webhooks.
 #include <algorithm>
 #include <array>
 #include <string>
@@ -32,7 +32,7 @@ std::string plain_name(std::string_view name) {
   return plain;
 }
 
-// Whether a value of this name is a secret. One that names the file of a secret is none.
+// True if a value of this name is a secret; the name of a file with a secret is not.
 bool is_secret(std::string_view written) {
   const std::string name = plain_name(written);
   if (name.ends_with("file") || name.ends_with("path") || name.ends_with("dir")) return false;
@@ -46,7 +46,7 @@ bool is_secret(std::string_view written) {
          std::ranges::find(kWhole, name) != kWhole.end();
 }
 
-// HOST or HOST:PORT, or several between commas: nothing that is a password.
+// True for HOST or HOST:PORT, or several with commas between them: no part of a password.
 bool is_hosts(std::string_view text) {
   while (true) {
     const std::size_t comma = std::min(text.find(','), text.size());
@@ -63,13 +63,13 @@ bool is_hosts(std::string_view text) {
   }
 }
 
-// A sink whose URL names a file, in which any character may be.
+// True for a sink whose URL names a file; a path may contain any character.
 bool is_path(std::string_view url) {
   constexpr std::array<std::string_view, 6> kSchemes{"file:", "sqlite:", "stdout:", "null:", "exec:", "run:"};
   return std::ranges::any_of(kSchemes, [&](std::string_view scheme) { return url.starts_with(scheme); });
 }
 
-// Appends a text in which another URL may stand, percent-encoded perhaps (`?proxy=http://ann:x@h`): without its user.
+// Appends text; hides the user of a URL within it, percent-encoded or not (`?proxy=http://ann:x@h`).
 void put_text(std::string& out, std::string_view text) {
   for (const std::string_view slashes : {"//", "%2F%2F", "%2f%2f"}) {
     const std::size_t begin = text.find(slashes);
@@ -85,14 +85,14 @@ void put_text(std::string& out, std::string_view text) {
   out += text;
 }
 
-// Appends the rest of a URL, values of secret names hidden, wherever they stand: in a query, behind a `#` or a `;`, in
-// an argument (`?arg=--token=x`). A value ends at `&`; what follows there without a `=` is taken for more of it.
+// Appends the rest of a URL and hides the values of secret names anywhere in it: in a query, after a `#` or a `;`, in
+// an argument (`?arg=--token=x`). A value ends at `&`; a part after it without a `=` counts as more of the value.
 void put_values(std::string& out, std::string_view rest) {
-  bool hid = false;  // the parameter before
+  bool hid = false;  // the previous parameter
   while (!rest.empty()) {
     const std::size_t end = std::min(rest.find('&'), rest.size());
     const std::string_view parameter = rest.substr(0, end);
-    std::size_t secret = std::string_view::npos;  // where its value begins
+    std::size_t secret = std::string_view::npos;  // where the secret value begins
     for (std::size_t equals = parameter.find('='); equals != std::string_view::npos && secret == std::string_view::npos;
          equals = parameter.find('=', equals + 1)) {
       std::size_t begin = equals;
@@ -126,7 +126,7 @@ std::string redacted(std::string_view url) {
     return url.substr(from, std::min(url.find_first_of("/?#", from), url.size()) - from);
   };
 
-  std::size_t from = begin;  // behind what is hidden
+  std::size_t from = begin;  // the end of the hidden part
   if (is_path(url)) {
     const std::size_t at = has_authority ? authority_from(begin).rfind('@') : kNone;
     if (at != kNone) from = begin + at + 1;
@@ -136,7 +136,7 @@ std::string redacted(std::string_view url) {
     return out;
   }
   if (const std::size_t at = url.substr(0, question).rfind('@'); at != kNone && at >= begin) from = at + 1;
-  // What is left does not look like a host: the password had a `?` or a `#` in it, or there is no host at all.
+  // The rest is not a host: the password contains a `?` or a `#`, or there is no host.
   const bool has_host = has_authority || from > begin;
   if (has_host && !is_hosts(authority_from(from))) {
     const std::size_t at = url.rfind('@');

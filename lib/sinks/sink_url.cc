@@ -38,7 +38,7 @@ std::optional<LineFormat> parse_format(std::string_view text) {
   return std::nullopt;
 }
 
-// Everything wrong with a URL is said here, once.
+// Reports the first error of a URL.
 class Parser {
  public:
   explicit Parser(std::string_view url) : url_(url) {}
@@ -78,31 +78,31 @@ class Parser {
         unknown(parameter, "delay, fail, refuse, hang, spin");
       }
     }
-    return or_complaint(null);
+    return or_error(null);
   }
 
   SinkUrl standard_output() {
     no_path();
     const LineFormat format = only_a_format();
-    return or_complaint(StdoutUrl{format});
+    return or_error(StdoutUrl{format});
   }
 
   SinkUrl file() {
     need_path();
     const LineFormat format = only_a_format();
-    return or_complaint(FileUrl{std::string(path_), format});
+    return or_error(FileUrl{std::string(path_), format});
   }
 
   SinkUrl sqlite() {
     need_path();
-    if (path_.starts_with(':')) complain("a database in memory keeps nothing; sqlite:PATH is allowed");
+    if (path_.starts_with(':')) fail("a database in memory keeps nothing; sqlite:PATH is allowed");
     for (const Parameter& parameter : parameters_) unknown(parameter, "none for sqlite:");
-    return or_complaint(SqliteUrl{std::string(path_)});
+    return or_error(SqliteUrl{std::string(path_)});
   }
 
   SinkUrl unknown_sink() {
-    complain("no such sink; allowed are null: stdout: file:PATH sqlite:PATH");
-    return BadUrl{complaint_};
+    fail("no such sink; allowed are null: stdout: file:PATH sqlite:PATH");
+    return BadUrl{error_};
   }
 
   LineFormat only_a_format() {
@@ -135,40 +135,39 @@ class Parser {
     if (const auto value = parse_value(parameter.value)) {
       to = *value;
     } else {
-      complain(fmt::format("parameter {}={} must be {}", parameter.name, parameter.value, allowed));
+      fail(fmt::format("parameter {}={} must be {}", parameter.name, parameter.value, allowed));
     }
   }
   void unknown(const Parameter& parameter, std::string_view allowed) {
-    complain(fmt::format("no such parameter: \"{}\"; allowed: {}", parameter.name, allowed));
+    fail(fmt::format("no such parameter: \"{}\"; allowed: {}", parameter.name, allowed));
   }
   void no_path() {
-    if (!path_.empty()) complain(fmt::format("no path goes here: \"{}\"", redacted(path_)));
+    if (!path_.empty()) fail(fmt::format("no path goes here: \"{}\"", redacted(path_)));
   }
   void need_path() {
-    // file:///a/b is /a/b; with anything but a slash behind the two it would be a host's.
+    // file:///a/b means /a/b; anything but a slash after the two would be a host.
     if (path_.starts_with("//")) {
       path_.remove_prefix(2);
-      if (!path_.starts_with('/'))
-        complain("a path on another host; allowed is one on this: file:PATH or file:///PATH");
+      if (!path_.starts_with('/')) fail("a path on another host; allowed is one on this: file:PATH or file:///PATH");
     }
-    if (path_.empty()) complain("the path is missing");
-    if (path_.find('\0') != std::string_view::npos) complain("a path has no zero byte");
+    if (path_.empty()) fail("the path is missing");
+    if (path_.find('\0') != std::string_view::npos) fail("a path has no zero byte");
   }
 
-  // The first complaint is the one that is told.
-  void complain(std::string_view what) {
-    if (complaint_.empty()) complaint_ = fmt::format("sink {}: {}", redacted(url_), what);
+  // Keeps the first error.
+  void fail(std::string_view what) {
+    if (error_.empty()) error_ = fmt::format("sink {}: {}", redacted(url_), what);
   }
   template <class Url>
-  SinkUrl or_complaint(Url url) const {
-    if (complaint_.empty()) return url;
-    return BadUrl{complaint_};
+  SinkUrl or_error(Url url) const {
+    if (error_.empty()) return url;
+    return BadUrl{error_};
   }
 
   std::string_view url_;
   std::string_view path_;
   std::vector<Parameter> parameters_;
-  std::string complaint_;
+  std::string error_;
 };
 
 }  // namespace

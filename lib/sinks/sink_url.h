@@ -1,5 +1,5 @@
-// A sink's URL taken apart: `scheme:path?name=value&name=value`. The path is taken as it stands, up to the first `?`.
-// Values only; opens nothing.
+// Parses a sink's URL: `scheme:path?name=value&name=value`. The path is used as written, up to the first `?`. Pure
+// function; any thread. It opens nothing.
 #pragma once
 
 #include <string>
@@ -22,7 +22,7 @@ struct SqliteUrl {
   std::string path;
 };
 struct BadUrl {
-  std::string complaint;  // one line: what is wrong and what is allowed
+  std::string error;  // one line: what is wrong and what is allowed
 };
 using SinkUrl = std::variant<NullBehaviour, StdoutUrl, FileUrl, SqliteUrl, BadUrl>;
 

@@ -19,7 +19,7 @@ struct MakeFactory {
     throw StartError(StartError::Kind::usage,
                      "sqlite: this program is built without it: use sluice::sqlite::sinks_for() (sluice/sqlite.h)");
   }
-  SinkFactory operator()(const BadUrl& url) const { throw StartError(StartError::Kind::usage, url.complaint); }
+  SinkFactory operator()(const BadUrl& url) const { throw StartError(StartError::Kind::usage, url.error); }
 };
 
 }  // namespace
@@ -28,7 +28,7 @@ SinkFactory sinks_for(std::string_view url) { return std::visit(MakeFactory{}, p
 
 std::optional<std::string> complaint_about(std::string_view url) {
   const SinkUrl parsed = parse_sink_url(url);
-  if (const auto* const bad = std::get_if<BadUrl>(&parsed)) return bad->complaint;
+  if (const auto* const bad = std::get_if<BadUrl>(&parsed)) return bad->error;
   return std::nullopt;
 }
 

@@ -1,17 +1,11 @@
-// See the header. WAL mode: a commit appends to PATH-wal, PATH-shm tells all processes what is in it, and now and then
-// a checkpoint copies it into PATH. A process holds all three by descriptors, so it does not notice when somebody
-// removes one of them by its name: it goes on, and all that it writes ends with it. Hence place() and leave().
+// See the header. sqlite_files.h says which files the database has, and why place() and leave() are needed.
 #include "sinks/sqlite_connection.h"
 
-#include <fcntl.h>
 #include <sqlite3.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <filesystem>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -29,12 +23,12 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using Outcome = SqliteConnection::Outcome;
 
-// `id` is unique, and the rowid tells in which order events arrived here.
+// `id` is unique; the rowid gives the order in which events arrived.
 constexpr const char* kCreateTable =
     "CREATE TABLE IF NOT EXISTS events("
     "id TEXT PRIMARY KEY NOT NULL, received_at TEXT NOT NULL, content_type TEXT NOT NULL, payload) ";
 
-// Not INSERT OR IGNORE, which would pass over broken constraints as well.
+// Not INSERT OR IGNORE, which ignores other constraints too.
 constexpr const char* kInsert =
     "INSERT INTO events(id, received_at, content_type, payload) VALUES(?1, ?2, ?3, ?4) ON CONFLICT(id) DO NOTHING";
 
@@ -42,7 +36,7 @@ int primary(int code) noexcept { return code & 0xFF; }
 
 bool is_locked(int code) noexcept { return primary(code) == SQLITE_BUSY || primary(code) == SQLITE_LOCKED; }
 
-// After these the connection is as good as a new one.
+// True if the connection can be used further after this error.
 bool keeps_connection(int code) noexcept {
   switch (primary(code)) {
     case SQLITE_BUSY:
@@ -58,7 +52,7 @@ bool keeps_connection(int code) noexcept {
   }
 }
 
-// A file that cannot be opened for one of these reasons is the wrong file, or not ours: somebody has to see to it.
+// True if opening failed because of a wrong path or wrong permissions, which an operator must correct.
 bool is_wrong_file(int error) noexcept {
   constexpr std::array kErrors{ENOENT, ENOTDIR, EISDIR, EACCES, EPERM, ELOOP, ENAMETOOLONG};
   return error == 0 || std::ranges::find(kErrors, error) != kErrors.end();
@@ -66,9 +60,9 @@ bool is_wrong_file(int error) noexcept {
 
 bool is_text(std::string_view text) noexcept { return text.find('\0') == std::string_view::npos && is_utf8(text); }
 
-// What is bound is valid until the row has been run: that is in the same call of insert().
+// SQLITE_STATIC: the text stays valid until the statement has run, in the same call of insert().
 int bind_text(sqlite3_stmt* row, int column, std::string_view text) {
-  const char* const from = text.empty() ? "" : text.data();  // a null pointer would be NULL
+  const char* const from = text.empty() ? "" : text.data();  // a null pointer would bind NULL
   return sqlite3_bind_text64(row, column, from, text.size(), SQLITE_STATIC, SQLITE_UTF8);
 }
 int bind_blob(sqlite3_stmt* row, int column, std::string_view bytes) {
@@ -76,43 +70,31 @@ int bind_blob(sqlite3_stmt* row, int column, std::string_view bytes) {
   return sqlite3_bind_blob64(row, column, from, bytes.size(), SQLITE_STATIC);
 }
 
-// 0, or the system's reason.
-int sync_path(const std::string& path, int flags, const std::optional<FileId>& wanted) {
-  const int descriptor = ::open(path.c_str(), flags | O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) return errno;
-  struct ::stat status {};
-  int error = ::fstat(descriptor, &status) != 0 ? errno : 0;
-  if (error == 0 && wanted && FileId(status) != *wanted) error = ESTALE;
-  if (error == 0 && ::fsync(descriptor) != 0) error = errno;
-  ::close(descriptor);
-  return error;
-}
-
-// Keeps other connections from writing to the database for its lifetime, by SQLite's own locks; SQLite has no call for
-// it. Connections with the same index are kept out by its write lock (sqlite.org/walformat.html, "WAL Locks"), which
-// leaves readers alone. If others find another index than ours by now, only an exclusive lock on the database file
-// keeps them out, and that can be taken only while no other connection has it open.
-class NobodyWrites {
+// Prevents other connections from writing to the database during its lifetime, with SQLite's own locks; SQLite has no
+// function for that. Connections with the same index are excluded by its write lock (sqlite.org/walformat.html, "WAL
+// Locks"), which does not affect readers. If other connections open another index than ours, only an exclusive lock on
+// the database file excludes them, and it can be taken only while no other connection has the database open.
+class WriteLock {
  public:
-  NobodyWrites(sqlite3* handle, bool by_index) : by_index_(by_index) {
+  WriteLock(sqlite3* handle, bool by_index) : by_index_(by_index) {
     int code = sqlite3_file_control(handle, "main", SQLITE_FCNTL_FILE_POINTER, &file_);
     if (code == SQLITE_OK && by_index_) {
       code = file_->pMethods->xShmLock(file_, kWriters, 1, SQLITE_SHM_LOCK | SQLITE_SHM_EXCLUSIVE);
     } else if (code == SQLITE_OK) {
       code = file_->pMethods->xLock(file_, SQLITE_LOCK_EXCLUSIVE);
-      // What it has got on the way there would keep everybody out.
+      // A failed attempt leaves a pending lock, which would exclude everybody.
       if (code != SQLITE_OK) file_->pMethods->xUnlock(file_, SQLITE_LOCK_SHARED);
     }
     code_ = code;
   }
-  NobodyWrites(const NobodyWrites&) = delete;
-  NobodyWrites& operator=(const NobodyWrites&) = delete;
-  ~NobodyWrites() {
+  WriteLock(const WriteLock&) = delete;
+  WriteLock& operator=(const WriteLock&) = delete;
+  ~WriteLock() {
     if (code_ != SQLITE_OK) return;
     if (by_index_) {
       file_->pMethods->xShmLock(file_, kWriters, 1, SQLITE_SHM_UNLOCK | SQLITE_SHM_EXCLUSIVE);
     } else {
-      file_->pMethods->xUnlock(file_, SQLITE_LOCK_SHARED);  // which each connection holds in WAL mode
+      file_->pMethods->xUnlock(file_, SQLITE_LOCK_SHARED);  // the lock that each connection holds in WAL mode
     }
   }
 
@@ -131,41 +113,35 @@ class NobodyWrites {
 void SqliteConnection::Close::operator()(sqlite3* handle) const noexcept { sqlite3_close_v2(handle); }
 void SqliteConnection::Close::operator()(sqlite3_stmt* statement) const noexcept { sqlite3_finalize(statement); }
 
-SqliteConnection::SqliteConnection(const std::string& path, const Patience& patience)
-    : path_(path),
-      log_path_(path + "-wal"),
-      index_path_(path + "-shm"),
-      patience_(patience),
-      waiting_since_(Clock::now()) {
+SqliteConnection::SqliteConnection(const std::string& path, const LockWait& wait)
+    : files_(path), lock_wait_(wait), waiting_since_(Clock::now()) {
   open();
 }
 
 SqliteConnection::~SqliteConnection() {
   if (left_ || place() == Place::same) return;
-  std::string nobody_reads_it;
-  if (!leave(nobody_reads_it).ok()) keep_files_when_closed();
+  std::string unused;
+  if (!leave(unused).ok()) keep_files_when_closed();
 }
 
 void SqliteConnection::open() {
   constexpr int kFlags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
   sqlite3* handle = nullptr;
-  const int opened = sqlite3_open_v2(path_.c_str(), &handle, kFlags, nullptr);
-  handle_.reset(handle);  // also when it failed: it knows why
-  if (!handle_) throw SqliteUnavailable("open " + path_ + ": Cannot allocate memory", false);
+  const int opened = sqlite3_open_v2(files_.path().c_str(), &handle, kFlags, nullptr);
+  handle_.reset(handle);  // also after a failure, for its error message
+  if (!handle_) throw SqliteUnavailable("open " + files_.path() + ": Cannot allocate memory", false);
   if (opened != SQLITE_OK) fail_to_open(sqlite3_extended_errcode(handle));
-  // What may not be written is opened for reading, without a word.
+  // SQLite silently opens a file without write permission read-only.
   if (sqlite3_db_readonly(handle, "main") == 1) fail_to_open(SQLITE_READONLY);
   sqlite3_extended_result_codes(handle_.get(), 1);
   sqlite3_busy_handler(handle_.get(), &SqliteConnection::wait_for_lock, this);
 
-  // Changing to WAL and making the table may meet others who do the same, and for some of these meetings SQLite does
-  // not ask the busy handler.
+  // Other processes may change to WAL and create the table at the same time, and SQLite does not always call the busy
+  // handler then.
   int code = set_up();
   while (is_locked(code) && wait_for_lock(this, 0) == 1) code = set_up();
   if (code != SQLITE_OK) fail_to_open(code);
-  file_ = FileId::of(path_);
-  log_ = FileId::of(log_path_);
-  index_ = FileId::of(index_path_);
+  files_.remember();
 }
 
 int SqliteConnection::set_up() {
@@ -183,10 +159,10 @@ int SqliteConnection::set_up() {
 }
 
 void SqliteConnection::fail_to_open(int code) const {
-  const std::string what = "open " + path_ + ": " + message(code);
+  const std::string what = "open " + files_.path() + ": " + message(code);
   switch (primary(code)) {
     case SQLITE_NOTADB:
-    case SQLITE_ERROR:  // it is a database, but not for our rows
+    case SQLITE_ERROR:  // a database, but its table has other columns
       throw StartError(StartError::Kind::unusable, what);
     case SQLITE_CANTOPEN:
       if (!is_wrong_file(sqlite3_system_errno(handle_.get()))) break;
@@ -218,7 +194,7 @@ Outcome SqliteConnection::commit() {
 }
 
 void SqliteConnection::roll_back() noexcept {
-  // After some errors SQLite has done so by itself.
+  // After some errors SQLite has rolled back by itself.
   if (in_transaction()) static_cast<void>(run(roll_back_));
 }
 
@@ -234,7 +210,7 @@ Outcome SqliteConnection::insert_guarded(const Delivery& event) {
   if (code != SQLITE_OK) return outcome_of(code);
   code = try_insert(event);
   if (code == SQLITE_OK) return outcome_of(run(release_));
-  const std::string text = message(code);  // the calls below replace it
+  const std::string text = message(code);  // read before the calls below replace it
   if (in_transaction() && (run(undo_) != SQLITE_OK || run(release_) != SQLITE_OK)) roll_back();
   return insert_outcome(code, text);
 }
@@ -259,7 +235,7 @@ int SqliteConnection::try_insert(const Delivery& event) {
 
 Outcome SqliteConnection::outcome_of(int code, const std::string& message) const {
   if (code == SQLITE_OK) return {};
-  return {is_locked(code) ? Outcome::locked : Outcome::trouble, "write " + path_ + ": " + message,
+  return {is_locked(code) ? Outcome::locked : Outcome::trouble, "write " + files_.path() + ": " + message,
           keeps_connection(code)};
 }
 
@@ -271,8 +247,8 @@ Outcome SqliteConnection::insert_outcome(int code, const std::string& message) {
       outcome.kind = Outcome::refused;
       break;
     case SQLITE_ERROR:
-      // Where the statement itself no longer fits the schema every event would fail: the table was dropped, or a
-      // trigger calls a function that is not there. The schema does not change within a transaction.
+      // If the statement no longer fits the schema, every event fails: the table was dropped, or a trigger calls a
+      // missing function. The schema does not change within a transaction.
       if (Statement probe; !fits_) fits_ = prepare(kInsert, probe) == SQLITE_OK;
       if (!fits_) break;
       [[fallthrough]];
@@ -286,28 +262,11 @@ Outcome SqliteConnection::insert_outcome(int code, const std::string& message) {
   return outcome;
 }
 
-// Not by a checkpoint, which syncs nothing while a reader holds it up.
+// Syncs the log. A checkpoint would not do: it syncs nothing while a reader delays it.
 Outcome SqliteConnection::sync() {
-  int error = 0;
-  std::string_view what = log_path_;
-  const std::filesystem::path directory = std::filesystem::path(path_).parent_path();
-  if (log_) error = sync_path(log_path_, 0, log_);
-  if (error == 0 && !name_synced_) {
-    what = "the directory of " + path_;
-    error = sync_path(directory.empty() ? "." : directory.string(), O_DIRECTORY, std::nullopt);
-    // One that may be entered but not read cannot be synced by us; some file systems have nothing to sync there.
-    if (error == EACCES || error == EINVAL) error = 0;
-    name_synced_ = error == 0;
-  }
-  if (error == 0) return {};
-  return {Outcome::trouble, "sync " + std::string(what) + ": " + std::generic_category().message(error), false};
-}
-
-SqliteConnection::Place SqliteConnection::place() const noexcept {
-  if (!file_ || FileId::of(path_) != file_) return Place::moved;
-  if (log_ && FileId::of(log_path_) != log_) return Place::log_gone;
-  if (index_ && FileId::of(index_path_) != index_) return Place::index_gone;
-  return Place::same;
+  std::string error = files_.sync();
+  if (error.empty()) return {};
+  return {Outcome::trouble, std::move(error), false};
 }
 
 Outcome SqliteConnection::leave(std::string& news) {
@@ -317,21 +276,22 @@ Outcome SqliteConnection::leave(std::string& news) {
     case Place::same:
       return {};
     case Place::index_gone:
-      // All that was committed is in the log, where whoever opens it next finds it. No checkpoint by our index: others
-      // may have begun the log anew since, by an index of theirs.
-      news = "opened " + path_ + " anew: " + index_path_ + " was deleted or replaced";
+      // All commits are in the log, and the next process to open the database finds them. No checkpoint with our index:
+      // others may have restarted the log since, with an index of their own.
+      news = "opened " + files_.path() + " anew: " + files_.index_path() + " was deleted or replaced";
       break;
     case Place::log_gone:
-      news = "opened " + path_ + " anew: " + log_path_ + " was deleted or replaced; what was in it is in the database";
+      news = "opened " + files_.path() + " anew: " + files_.log_path() +
+             " was deleted or replaced; what was in it is in the database";
       outcome = save_log(news);
       break;
     case Place::moved:
-      news = "opened " + path_ + " anew: it was deleted or replaced";
-      outcome = empty_log();
+      news = "opened " + files_.path() + " anew: it was deleted or replaced";
+      // Copies the whole log into the database, both by their descriptors, and syncs.
+      outcome =
+          outcome_of(sqlite3_wal_checkpoint_v2(handle_.get(), nullptr, SQLITE_CHECKPOINT_TRUNCATE, nullptr, nullptr));
       if (!outcome.ok()) break;
-      // Or they would be taken for a part of the next database of this name.
-      if (log_ && FileId::of(log_path_) == log_) ::unlink(log_path_.c_str());
-      if (index_ && FileId::of(index_path_) == index_) ::unlink(index_path_.c_str());
+      files_.unlink_side_files();  // otherwise they would be taken for those of the next database of this name
       break;
   }
   if (outcome.ok()) keep_files_when_closed();
@@ -339,69 +299,58 @@ Outcome SqliteConnection::leave(std::string& news) {
   return outcome;
 }
 
-// Saves a log that has lost its name. A connection that has written by a new log since did not see the rows in ours,
-// and must not be overwritten by them.
+// Saves a log that has lost its name. A connection that has written to a new log since did not see the rows in ours, so
+// a checkpoint must not overwrite its pages.
 Outcome SqliteConnection::save_log(std::string& news) {
-  const bool index_is_shared = index_ && FileId::of(index_path_) == index_;
-  while (!others_have_written()) {
+  const bool index_is_shared = files_.index_is_same();
+  while (!files_.log_has_content()) {
     const int code = checkpoint_unless_written(index_is_shared);
     if (!is_locked(code)) return outcome_of(code);
     if (wait_for_lock(this, 0) == 1) continue;
-    if (index_is_shared || patience_.stop.stop_requested()) return outcome_of(code);
-    break;  // somebody has it open and may write at any time
+    if (index_is_shared || lock_wait_.stop.stop_requested()) return outcome_of(code);
+    break;  // another process has it open and may write at any time
   }
   return copy_aside(news);
 }
 
-// SQLITE_BUSY if it could not be, or not all of it.
+// SQLITE_BUSY if the log could not be saved, or not all of it.
 int SqliteConnection::checkpoint_unless_written(bool index_is_shared) {
-  const NobodyWrites nobody(handle_.get(), index_is_shared);
-  if (nobody.code() != SQLITE_OK) return nobody.code();
-  if (others_have_written()) return SQLITE_BUSY;
+  const WriteLock nobody_writes(handle_.get(), index_is_shared);
+  if (nobody_writes.code() != SQLITE_OK) return nobody_writes.code();
+  if (files_.log_has_content()) return SQLITE_BUSY;
   SLUICE_INSTANT(nobody_has_written);
   int in_log = 0;
   int saved = 0;
   const int code = sqlite3_wal_checkpoint_v2(handle_.get(), nullptr, SQLITE_CHECKPOINT_PASSIVE, &in_log, &saved);
-  return code == SQLITE_OK && saved < in_log ? SQLITE_BUSY : code;  // a reader needs what it would replace
-}
-
-bool SqliteConnection::others_have_written() const noexcept {
-  struct ::stat status {};
-  return ::stat(log_path_.c_str(), &status) == 0 && status.st_size > 0;
-}
-
-// All that is in the log goes into the database, both by their descriptors, and to the disk.
-Outcome SqliteConnection::empty_log() {
-  const int code = sqlite3_wal_checkpoint_v2(handle_.get(), nullptr, SQLITE_CHECKPOINT_TRUNCATE, nullptr, nullptr);
-  return outcome_of(code);
+  return code == SQLITE_OK && saved < in_log ? SQLITE_BUSY : code;  // a reader still uses the old pages
 }
 
 Outcome SqliteConnection::copy_aside(std::string& news) {
   std::string copy;
-  for (int n = 1; n == 1 || (n < 100 && FileId::of(copy)); ++n) copy = path_ + ".rescued-" + std::to_string(n);
+  for (int n = 1; n == 1 || (n < 100 && FileId::of(copy)); ++n) copy = files_.path() + ".rescued-" + std::to_string(n);
   Statement statement;
   int code = prepare("VACUUM INTO ?1", statement);
   if (code == SQLITE_OK) code = bind_text(statement.get(), 1, copy);
   if (code == SQLITE_OK) code = run(statement);
   if (code == SQLITE_OK) {
-    news = "opened " + path_ + " anew: " + log_path_ +
+    news = "opened " + files_.path() + " anew: " + files_.log_path() +
            " was deleted while others had it open; all that was in the database before is in " + copy;
     return {};
   }
   Outcome outcome = outcome_of(code);
   if (primary(code) != SQLITE_CORRUPT && primary(code) != SQLITE_NOTADB) return outcome;
-  news = "opened " + path_ + " anew: " + log_path_ +
+  news = "opened " + files_.path() + " anew: " + files_.log_path() +
          " was deleted while others had it open; what was in it cannot be read any more: " + outcome.reason;
   return {};
 }
 
-// The last connection to a database removes the log beside it, by name; once the name is another's, that would be the
-// log of the other one.
+// The last connection to a database removes its log by name; once another database has the name, that would be the
+// other one's log.
 void SqliteConnection::keep_files_when_closed() const noexcept {
   sqlite3_db_config(handle_.get(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
 }
 
-// A message of the connection says more than its code, unless a later call has replaced it.
+// The connection's message is more detailed than the code's, unless a later call has replaced it.
 std::string SqliteConnection::message(int code) const {
   const bool last = sqlite3_extended_errcode(handle_.get()) == code;
   std::string text = last ? sqlite3_errmsg(handle_.get()) : sqlite3_errstr(code);
@@ -424,18 +373,18 @@ int SqliteConnection::prepare(const char* sql, Statement& to) const {
   return code;
 }
 
-// To its end, ready for the next time.
+// Runs the statement to its end, and resets it for the next time.
 int SqliteConnection::run(const Statement& statement) {
   const int code = sqlite3_step(statement.get());
-  const int reset = sqlite3_reset(statement.get());  // says the same again
+  const int reset = sqlite3_reset(statement.get());  // returns the same error
   return code == SQLITE_DONE || code == SQLITE_ROW ? SQLITE_OK : (reset != SQLITE_OK ? reset : code);
 }
 
-// Called by SQLite while another connection has the lock: 1 to try again, 0 to give up.
+// Called by SQLite while another connection holds the lock. Returns 1 to try again, 0 to give up.
 int SqliteConnection::wait_for_lock(void* self, int /*times*/) noexcept {
   const auto& connection = *static_cast<const SqliteConnection*>(self);
-  if (connection.patience_.stop.stop_requested()) return 0;
-  if (Clock::now() - connection.waiting_since_ >= connection.patience_.at_most) return 0;
+  if (connection.lock_wait_.stop.stop_requested()) return 0;
+  if (Clock::now() - connection.waiting_since_ >= connection.lock_wait_.at_most) return 0;
   std::this_thread::sleep_for(std::chrono::milliseconds(1));
   return 1;
 }

@@ -1,7 +1,7 @@
-// The SQLite sink. A batch is one transaction: COMMIT alone decides what is delivered. An event that the database
-// refuses (a constraint, too big) or fails on (a trigger that cannot make sense of it) is taken out, and the others go
-// in without it; each is inserted twice at most, however many are taken out.
-// SQLite has one writer at a time, so all sinks of this process on one path share one connection and take turns.
+// The SQLite sink. A batch is one transaction, and its events are delivered once COMMIT has succeeded. An event that
+// the database refuses (a constraint, too big) or fails on (a trigger that cannot process it) is excluded, and the
+// others are inserted without it; each is inserted twice at most, however many are excluded. SQLite allows one writer
+// at a time, so all sinks of this process on one path share one connection and take turns.
 #include "sinks/sqlite_sink.h"
 
 #include <chrono>
@@ -28,18 +28,18 @@ using namespace std::chrono_literals;
 using Outcome = SqliteConnection::Outcome;
 using Place = SqliteConnection::Place;
 
-// How long somebody else may keep the database locked before the batch is tried again later. Once that was too short,
-// and at the start, there is no more than a glance: one worker has waited for all.
-constexpr std::chrono::milliseconds kPatience = 5s;
-constexpr std::chrono::milliseconds kGlance = 100ms;
+// How long to wait while another process has the database locked, before the batch is tried again later. After one such
+// timeout, and at the start, only the short wait is used: one worker has waited for all.
+constexpr std::chrono::milliseconds kLockWait = 5s;
+constexpr std::chrono::milliseconds kShortWait = 100ms;
 
-// Synchronises itself: whoever has the turn, and nobody else, uses the rest.
+// The shared connection to one database. Synchronises itself: only the holder of the turn uses the members below it.
 class Database {
  public:
   explicit Database(std::string path)
       : path_(std::move(path)), watch_(path_, [this](const std::stop_token& stop) { rescue(stop); }) {}
 
-  // Being the one who uses it; until destroyed.
+  // The right to use the connection, until destroyed.
   class Turn {
    public:
     explicit Turn(Database& database) noexcept : database_(&database) {}
@@ -52,7 +52,7 @@ class Database {
    private:
     Database* database_;
   };
-  // Nothing if a stop came first, or nobody was through within that time.
+  // Waits for the turn; nothing if a stop or the timeout came first.
   [[nodiscard]] std::optional<Turn> wait_turn(const std::stop_token& stop,
                                               std::chrono::milliseconds at_most = std::chrono::hours(24 * 365)) {
     std::unique_lock lock(mutex_);
@@ -61,32 +61,32 @@ class Database {
     return std::optional<Turn>(std::in_place, *this);
   }
 
-  // With the first sink: opens it, or throws StartError if it will never work. If it may work later, says so in the
-  // log, once, and make_ready() goes on.
-  void start(const Turn& /*mine*/, const LogHook& log) {
+  // Called by each new sink; the first opens the database. Throws StartError if it will never work. If it may work
+  // later, logs that once; make_ready() tries again.
+  void start(const Turn& /*held*/, const LogHook& log) {
     if (connection_ || !unavailable_.empty()) return;
     try {
-      connection_.emplace(path_, SqliteConnection::Patience{kGlance, {}});
+      connection_.emplace(path_, SqliteConnection::LockWait{kShortWait, {}});
     } catch (const SqliteUnavailable& error) {
       unavailable_ = error.what();
-      locked_ = error.locked();
+      locked_ = error.locked;
       if (log) log(LogLevel::warn, "the sink does not work yet, events wait: " + unavailable_);
     }
   }
 
-  // A connection to the database of that name; otherwise why not.
-  std::string make_ready(const Turn& /*mine*/, const std::stop_token& stop, const LogHook& log) {
-    const SqliteConnection::Patience patience{locked_ ? kGlance : kPatience, stop};
+  // Ensures a connection to the database that has the name now. Returns the reason if there is none.
+  std::string make_ready(const Turn& /*held*/, const std::stop_token& stop, const LogHook& log) {
+    const SqliteConnection::LockWait wait{locked_ ? kShortWait : kLockWait, stop};
     if (connection_) {
-      connection_->be_patient(patience);
+      connection_->set_lock_wait(wait);
       if (!doubtful_ && connection_->place() == Place::same) return {};
       if (const Outcome left = connection_->leave(news_); !left.ok()) return note(left).reason;
       connection_.reset();
     }
     try {
-      connection_.emplace(path_, patience);
+      connection_.emplace(path_, wait);
     } catch (const SqliteUnavailable& error) {
-      locked_ = error.locked();
+      locked_ = error.locked;
       return error.what();
     } catch (const StartError& error) {
       return error.what();
@@ -98,22 +98,22 @@ class Database {
     return {};
   }
 
-  // After make_ready() has said that it is there, until it is called again.
-  [[nodiscard]] SqliteConnection& connection(const Turn& /*mine*/) { return *connection_; }
+  // Valid after a successful make_ready(), until the next one.
+  [[nodiscard]] SqliteConnection& connection(const Turn& /*held*/) { return *connection_; }
 
-  // To be called with each outcome that is not about an event, and with the last one of a transaction.
+  // Must be called with each outcome that is not about an event, and with the last one of a transaction.
   const Outcome& note(const Outcome& outcome) {
     doubtful_ = doubtful_ || !outcome.connection_ok;
     locked_ = outcome.kind == Outcome::locked;
     return outcome;
   }
 
-  // Something was committed that is not on the disk for certain: its number.
-  [[nodiscard]] std::uint64_t add_unsynced(const Turn& /*mine*/) noexcept { return book_.add(); }
-  // Puts these on the disk; otherwise why not.
-  std::string sync(const Turn& mine, const SyncBook::Batches& batches, const LogHook& log) {
-    if (book_.is_open(batches)) {
-      std::string reason = make_ready(mine, {}, log);
+  // Counts a commit that may not be on disk yet, and returns its number.
+  [[nodiscard]] std::uint64_t add_unsynced(const Turn& /*held*/) noexcept { return book_.add(); }
+  // Puts these commits on disk. Returns the reason if that failed.
+  std::string sync(const Turn& held, const SyncBook::Batches& batches, const LogHook& log) {
+    if (book_.needs_sync(batches)) {
+      std::string reason = make_ready(held, {}, log);
       if (reason.empty()) reason = connection_->sync().reason;
       if (reason.empty()) {
         book_.synced(book_.written());
@@ -125,12 +125,13 @@ class Database {
   }
 
  private:
-  // A file of it may have gone while nobody delivers: what was committed last must not wait for the next batch. There
-  // is no new connection before that, or a directory that is being removed would never be empty.
+  // Called when a file of the database was deleted or renamed, perhaps while no events come: saves what was committed
+  // last, instead of waiting for the next batch. Opens no new connection, because that would create files in a
+  // directory that somebody may be removing.
   void rescue(const std::stop_token& stop) {
     const std::optional<Turn> turn = wait_turn(stop);
     if (!turn || !connection_ || connection_->place() == Place::same) return;
-    connection_->be_patient({kPatience, stop});
+    connection_->set_lock_wait({kLockWait, stop});
     if (connection_->leave(news_).ok()) connection_.reset();
   }
 
@@ -146,12 +147,12 @@ class Database {
   std::condition_variable_any changed_;
   bool taken_ = false;  // guarded by mutex_
 
-  // Whoever has the turn:
+  // Used by the holder of the turn:
   std::optional<SqliteConnection> connection_;
-  std::string unavailable_;  // why there is none since the start
-  std::string news_;         // for the log once there is one again
-  bool doubtful_ = false;    // after an error the next one has to be a new one
-  bool locked_ = false;      // somebody else had it locked for all the patience
+  std::string unavailable_;  // why there has been no connection since the start
+  std::string news_;         // for the log, once there is a connection again
+  bool doubtful_ = false;    // after an error that requires a new connection
+  bool locked_ = false;      // the last wait for a lock timed out
   SyncBook book_;
 
   FileWatch watch_;  // its thread ends before the rest is destroyed
@@ -166,14 +167,14 @@ class SqliteSink final : public Sink {
         path_(path),
         name_("sqlite:" + path),
         database_(OpenFiles<Database>::instance().open(path, [&] { return std::make_unique<Database>(path); })) {
-    // Whoever has it for longer does more than to open it.
-    if (const auto turn = database_->wait_turn({}, kGlance)) database_->start(*turn, context_.log);
+    // If another sink holds the turn for longer, it has opened the database already.
+    if (const auto turn = database_->wait_turn({}, kShortWait)) database_->start(*turn, context_.log);
   }
 
   void deliver(std::span<const Delivery> batch, std::span<Verdict> verdicts, std::stop_token stop) override {
     const std::optional<Turn> turn = database_->wait_turn(stop);
     if (!turn) return;
-    taken_out_.assign(batch.size(), false);
+    excluded_.assign(batch.size(), false);
     if (const std::string reason = database_->make_ready(*turn, stop, context_.log); !reason.empty()) {
       all_again(verdicts, 0, reason);
       return;
@@ -200,35 +201,35 @@ class SqliteSink final : public Sink {
   // Events of a batch that go into the next transaction.
   struct Part {
     std::size_t begin, end;
-    std::size_t guarded;  // from here on behind a guard each: they were never inserted, and one before has failed
+    std::size_t guarded;  // from here on each has its own savepoint: not inserted yet, after one that failed
   };
 
-  // One transaction with those of `part` that are not taken out; `part` becomes what is to be done next, perhaps the
-  // same without one more. False: the database is in trouble, and the rest has it as its verdict.
+  // Runs one transaction with the events of `part` that are not excluded. Then `part` is the next one to run, perhaps
+  // the same with one more event excluded. False: the database failed, and the verdicts of the rest say so.
   bool transact(SqliteConnection& connection, std::span<const Delivery> batch, std::span<Verdict> verdicts,
                 Part& part) {
     Outcome outcome = connection.begin(context_.ack == Ack::synced);
     for (std::size_t i = part.begin; outcome.ok() && i < part.end; ++i) {
-      if (taken_out_[i]) continue;
+      if (excluded_[i]) continue;
       const bool guarded = i >= part.guarded;
       outcome = guarded ? connection.insert_guarded(batch[i]) : connection.insert(batch[i]);
       if (!outcome.about_event()) continue;
       verdicts[i] = {outcome.kind == Outcome::refused ? Verdict::refused : Verdict::suspect, outcome.reason};
-      taken_out_[i] = true;
+      excluded_[i] = true;
       outcome = {};
-      const bool stands = connection.in_transaction();
-      if (guarded && stands) continue;
-      // Those before it go in once more. If the failure has ended the transaction, the next one may as well, so they
-      // are committed first; all together would be inserted anew for each of them.
+      const bool still_open = connection.in_transaction();
+      if (guarded && still_open) continue;
+      // The events before it are inserted once more. If the failure ended the transaction, another one may do so too;
+      // so commit these first, instead of inserting all of them again for each failure.
       connection.roll_back();
       part.guarded = i + 1;
-      if (!stands) part.end = i;
+      if (!still_open) part.end = i;
       advance(part, batch.size());
       return true;
     }
     if (outcome.ok()) outcome = connection.commit();
-    // A log that went meanwhile may have gone with what was just committed; when it is sent again, an event that is
-    // there counts as delivered. (In a database that was moved it stays where it is.)
+    // If the log was deleted meanwhile, this commit may be lost with it. The batch is sent again; an event that is
+    // already in the database counts as delivered. (A database that was moved keeps its commits.)
     const Place place = outcome.ok() ? connection.place() : Place::same;
     if (place == Place::log_gone || place == Place::index_gone) {
       outcome = {Outcome::trouble, "write " + path_ + ": a file beside it was deleted or replaced"};
@@ -239,30 +240,30 @@ class SqliteSink final : public Sink {
       return false;
     }
     for (std::size_t i = part.begin; i < part.end; ++i) {
-      if (!taken_out_[i]) verdicts[i] = Verdict::delivered;
+      if (!excluded_[i]) verdicts[i] = Verdict::delivered;
     }
     part.begin = part.end;
     advance(part, batch.size());
     return true;
   }
 
-  // Over those at the beginning that are taken out; when nothing is left of the part, it becomes the rest of the batch.
+  // Skips excluded events at the beginning of the part; if none is left, the part becomes the rest of the batch.
   void advance(Part& part, std::size_t events) const noexcept {
-    while (part.begin < events && taken_out_[part.begin]) ++part.begin;
+    while (part.begin < events && excluded_[part.begin]) ++part.begin;
     if (part.begin >= part.end) part.end = events;
   }
 
   void all_again(std::span<Verdict> verdicts, std::size_t begin, const std::string& reason) const {
     for (std::size_t i = begin; i < verdicts.size(); ++i) {
-      if (!taken_out_[i]) verdicts[i] = {Verdict::try_again, reason};
+      if (!excluded_[i]) verdicts[i] = {Verdict::try_again, reason};
     }
   }
 
   const SinkContext context_;
   const std::string path_, name_;
   const std::shared_ptr<Database> database_;  // owners: all sinks on the path, of which one may be left behind
-  SyncBook::Batches unsynced_;                // that this sink has committed
-  std::vector<bool> taken_out_;               // of the batch in hand, by index
+  SyncBook::Batches unsynced_;                // commits of this sink
+  std::vector<bool> excluded_;                // of the current batch, by index
 };
 
 }  // namespace

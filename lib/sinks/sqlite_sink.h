@@ -1,4 +1,4 @@
-// `sqlite:PATH`: a row an event, in the table events(id, received_at, content_type, payload).
+// `sqlite:PATH`: one row per event, in the table events(id, received_at, content_type, payload).
 #pragma once
 
 #include <string>
@@ -8,8 +8,8 @@
 namespace sluice {
 
 // Opens nothing yet: the first sink opens the database for all of this process, on its worker's thread. It throws
-// StartError (io: it cannot be opened; unusable: it is no database, or has a table `events` of another shape); where
-// trying again may help, it is made all the same, and each deliver() tries.
+// StartError (io: it cannot be opened; unusable: it is no database, or its table `events` has other columns). If a
+// later attempt may succeed, the sink is created all the same, and each deliver() tries to open the database.
 [[nodiscard]] SinkFactory sqlite_sinks(const std::string& path);
 
 }  // namespace sluice

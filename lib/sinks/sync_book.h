@@ -1,6 +1,6 @@
-// How far what several sinks have written into one place is on disk. A sync is everybody's who wrote before it; and so
-// is one that fails: the system tells of it once, calls what was lost clean, and a second try would succeed. Guarded by
-// its owner's lock.
+// Records how much of a shared file is on disk, for several sinks that write to it. A sync covers every batch written
+// before it, and so does a failed sync: the system reports the error once and marks the lost pages clean, so a second
+// try would succeed. Guarded by its owner's lock.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@ namespace sluice {
 
 class SyncBook {
  public:
-  // The batches of one sink since it asked last, by number from 1.
+  // The batches of one sink since its last sync, by number from 1.
   struct Batches {
     std::uint64_t first = 0, last = 0;
 
@@ -22,25 +22,27 @@ class SyncBook {
     }
   };
 
-  // A batch was written: its number.
+  // Counts a written batch, and returns its number.
   [[nodiscard]] std::uint64_t add() noexcept { return ++written_; }
   [[nodiscard]] std::uint64_t written() const noexcept { return written_; }
 
-  // Whether these need a sync, or their fate is known.
-  [[nodiscard]] bool is_open(const Batches& some) const noexcept { return failed_ < some.first && synced_ < some.last; }
-  // A sync has succeeded that was begun when so many were written; or has failed.
+  // True if some of these need a sync; false if the outcome for all of them is known.
+  [[nodiscard]] bool needs_sync(const Batches& some) const noexcept {
+    return failed_ < some.first && synced_ < some.last;
+  }
+  // The result of a sync: it succeeded, and so many were written when it began; or it failed.
   void synced(std::uint64_t written) noexcept { synced_ = written; }
   void failed(std::string reason) {
     failed_ = written_;
     reason_ = std::move(reason);
   }
-  // Why some of these may be on no disk; empty: they are.
+  // Why some of these may be lost; empty if all are on disk.
   [[nodiscard]] std::string failure_of(const Batches& some) const { return failed_ < some.first ? "" : reason_; }
 
  private:
   std::uint64_t written_ = 0, synced_ = 0;
-  std::uint64_t failed_ = 0;  // up to this one
-  std::string reason_;        // the last failure's
+  std::uint64_t failed_ = 0;  // the last batch that a failed sync covered
+  std::string reason_;        // of the last failure
 };
 
 }  // namespace sluice

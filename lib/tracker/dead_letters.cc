@@ -1,8 +1,6 @@
 // See the header.
 #include "tracker/dead_letters.h"
 
-#include <vector>
-
 namespace sluice {
 
 DeadLetters::DeadLetters(const std::optional<std::filesystem::path>& state_dir, std::optional<Disked>& disked)
@@ -12,11 +10,8 @@ DeadLetters::DeadLetters(const std::optional<std::filesystem::path>& state_dir, 
   path_ = *state_dir / "dead-letter.ndjson";
 }
 
-std::error_code DeadLetters::bury(std::span<const DeadEvent> dead) {
+std::error_code DeadLetters::bury(std::span<const DeadLetter> letters) {
   if (!file_) return {};
-  std::vector<DeadLetter> letters;
-  letters.reserve(dead.size());
-  for (const DeadEvent& event : dead) letters.push_back({*event.event, event.reason});
   const std::error_code error = file_->append(letters);
   charge();
   return error;

@@ -23,7 +23,7 @@ class DeadLetters {
   DeadLetters(const std::optional<std::filesystem::path>& state_dir, std::optional<Disked>& disked);
 
   // Keeps the events aside, durably, all or none.
-  [[nodiscard]] std::error_code bury(std::span<const DeadEvent> dead);
+  [[nodiscard]] std::error_code bury(std::span<const DeadLetter> letters);
 
   // As in sluice/host.h.
   [[nodiscard]] DeadLettersMoved requeue(std::size_t at_most, const DeadLetterFile::Take& take);

@@ -103,7 +103,7 @@ Flow Tracker::Engine::flow() {
             .sink_synced = {},
             .sync_every = {},
             .sync_soonest = {},
-            .bury = [this](std::span<const DeadEvent> dead) { return dead_letters_.bury(dead); }};
+            .bury = [this](std::span<const DeadLetter> dead) { return dead_letters_.bury(dead); }};
   if (disked_) {
     flow.settle = [this](std::size_t worker, Block& block, std::uint64_t first, std::uint32_t count) {
       return settle(worker, block, first, count);
@@ -119,7 +119,7 @@ Flow Tracker::Engine::flow() {
 
 // A worker has finished these: on disk they are settled, in memory they need no record any more.
 bool Tracker::Engine::settle(std::size_t worker, Block& block, std::uint64_t first_sequence, std::uint32_t count) {
-  std::uint64_t home = block.home();
+  std::uint64_t home = block.segment();
   if (home == 0) {
     home = unrecorded_.finish(block, static_cast<std::uint32_t>(first_sequence - block.first_sequence()), count);
   }

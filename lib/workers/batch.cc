@@ -1,4 +1,4 @@
-// The batch: all loops go by runs of blocks.
+// See the header.
 #include "workers/batch.h"
 
 #include <algorithm>
@@ -7,20 +7,20 @@
 
 namespace sluice {
 
-Batch::Batch(std::size_t most_events) : most_events_(most_events) {}
+Batch::Batch(std::size_t max_events) : max_events_(max_events) {}
 
-// Memory for so many more events and one more run: what follows throws nothing.
-void Batch::make_room(std::size_t events) {
+// Reserves memory for so many more events and one more run, so that append() does not throw.
+void Batch::reserve(std::size_t events) {
   const std::size_t size = size_ + events;
   if (deliveries_.size() < size) deliveries_.resize(size);
   if (verdicts_.size() < size) verdicts_.resize(size);
   if (runs_.size() == runs_.capacity()) runs_.reserve(std::max<std::size_t>(16, 2 * runs_.capacity()));
 }
 
-void Batch::take(const Slice& run) noexcept {
-  run.block->show(run.first, std::span(deliveries_).subspan(size_, run.count));
+void Batch::append(const Slice& run) noexcept {
+  run.block->deliveries(run.first, std::span(deliveries_).subspan(size_, run.count));
   size_ += run.count;
-  // Neighbours in a block are one run: fewer steps to settle them and to give them back.
+  // Joins neighbours in a block: fewer steps to settle and to release them.
   if (!runs_.empty() && runs_.back().block == run.block && runs_.back().first + runs_.back().count == run.first) {
     runs_.back().count += run.count;
   } else {
@@ -29,41 +29,41 @@ void Batch::take(const Slice& run) noexcept {
 }
 
 void Batch::add(Slice& slice) {
-  const std::size_t most = std::min<std::size_t>(slice.count, room());
+  const std::size_t most = std::min<std::size_t>(slice.count, capacity_left());
   std::uint32_t count = 0;
   std::size_t bytes = bytes_;
   for (; count < most; ++count) {
     const std::size_t size = slice.block->payload_size(slice.first + count);
-    if (size_ + count > 0 && bytes + size > kMostBytes) break;
+    if (size_ + count > 0 && bytes + size > kMaxBytes) break;
     bytes += size;
   }
-  make_room(count);
-  // Full: what comes next is a batch of its own, or the order would be lost.
-  bytes_ = count < most ? kMostBytes : bytes;
-  if (count > 0) take({slice.block, slice.first, count});
+  reserve(count);
+  // If the next event did not fit, the batch is full: a smaller event after it would change the order.
+  bytes_ = count < most ? kMaxBytes : bytes;
+  if (count > 0) append({slice.block, slice.first, count});
   slice.first += count;
   slice.count -= count;
 }
 
-void Batch::add_again(std::span<const Slice> runs, const Past& past) {
-  assert(empty() && "a batch of before is a batch of its own");
+void Batch::add_again(std::span<const Slice> runs, const History& history) {
+  assert(empty() && "an earlier batch stays a batch of its own");
   std::size_t events = 0;
   for (const Slice& run : runs) events += run.count;
-  make_room(events);
+  reserve(events);
   if (runs_.capacity() < runs.size()) runs_.reserve(runs.size());
-  for (const Slice& run : runs) take(run);
+  for (const Slice& run : runs) append(run);
   for (std::size_t i = 0; i < size_; ++i) {
-    deliveries_[i].attempt = past.attempt;
+    deliveries_[i].attempt = history.attempt;
     bytes_ += deliveries_[i].payload.size();
   }
-  past_ = past;
+  history_ = history;
 }
 
 void Batch::clear_verdicts() noexcept {
   for (Verdict& verdict : verdicts()) verdict = Verdict::try_again;
 }
 
-void Batch::part(Admission& door, std::vector<Slice>& again, std::vector<Slice>& suspect) {
+void Batch::split(Admission& door, std::vector<Slice>& again, std::vector<Slice>& suspect) {
   again.reserve(again.size() + size_);
   suspect.reserve(suspect.size() + size_);
   Ticket freed;
@@ -87,7 +87,7 @@ void Batch::part(Admission& door, std::vector<Slice>& again, std::vector<Slice>&
       }
     }
     const std::uint32_t left = run.count - finished;
-    // Few that are left would pin the whole block until they are through.
+    // A few events would keep the whole block in memory until they are finished.
     if (left > 0 && left * 4 <= run.block->count()) {
       copy_out(again, first_again, door);
       copy_out(suspect, first_suspect, door);
@@ -100,8 +100,8 @@ void Batch::part(Admission& door, std::vector<Slice>& again, std::vector<Slice>&
 void Batch::copy_out(std::vector<Slice>& runs, std::size_t first, Admission& door) noexcept {
   if (runs.size() == first) return;
   Block* const old = runs[first].block;
-  // What has no record yet is looked for in its block by a stop that writes it down.
-  if (old->watched() && old->home() == 0) return;
+  // A stop searches the block for events that have no record yet, to write them to the journal.
+  if (old->watched() && old->segment() == 0) return;
   try {
     std::vector<Event> events;
     std::vector<Delivery> ids;
@@ -115,15 +115,15 @@ void Batch::copy_out(std::vector<Slice>& runs, std::size_t first, Admission& doo
     auto ticket = door.try_charge(Block::bytes_for(events, kLayout));
     if (!ticket) return;
     Block* const copy = Block::make(old->memory(), events, std::move(*ticket), kLayout).release();
-    copy->number(old->run(), ids.front().id.sequence);
+    copy->assign_ids(old->run(), ids.front().id.sequence);
     std::uint32_t count = 0;
     for (const Delivery& id : ids) copy->mark(count++, id.id.sequence, id.received);
-    copy->settle_in(old->home());
+    copy->set_segment(old->segment());
     runs.resize(first + 1);
     runs.back() = {copy, 0, count};
     old->release(count);
   } catch (const std::bad_alloc&) {
-    return;  // then they pin it
+    return;  // then they keep the block
   }
 }
 
@@ -138,7 +138,7 @@ void Batch::move_to(std::vector<Slice>& to) noexcept {
 }
 
 void Batch::release_all() noexcept {
-  Ticket freed;  // one step at the door, where producers meet, for all blocks
+  Ticket freed;  // returns the bytes of all blocks in one step, because producers contend for the door
   for (const Slice& run : runs_) run.block->release(run.count, freed);
   clear();
 }
@@ -147,7 +147,7 @@ void Batch::clear() noexcept {
   runs_.clear();
   size_ = 0;
   bytes_ = 0;
-  past_ = {};
+  history_ = {};
 }
 
 }  // namespace sluice

@@ -1,7 +1,8 @@
-// Who owns a batch's outcome. A worker goes idle -> taking -> in_sink -> answered -> idle, or by way of `burying` where
-// dead letters are to be written; the coordinator, past the deadline, takes what is in its hands or in its sink: kept.
-// Each step at which the two may meet is one compare-exchange: who loses it touches neither sink, books nor journal.
-// `answered` does no I/O, so the coordinator waits it out; `burying` it waits for as long as it can.
+// Decides who owns the outcome of a worker's batch: its worker, or past the deadline the thread that stops the pool.
+// The worker's states are idle -> taking -> in_sink -> answered -> idle, with `burying` before `answered` while dead
+// letters are written. Past the deadline the stopping thread moves `taking` and `in_sink` to `kept`. Each transition
+// that both may try is one compare-exchange; the loser touches neither sink, books nor journal. The stopping thread
+// waits for `answered`, in which the worker does no I/O, and as long as it can for `burying`.
 #pragma once
 
 #include <atomic>
@@ -15,9 +16,9 @@ namespace sluice {
 class Claim {
  public:
   // The worker's side.
-  void take() noexcept { state_.store(WorkerState::taking); }  // before it looks for events, so nothing is missed
-  // Each of these: true, and the batch is still the worker's; or false, it was kept, and is none of its business any
-  // more.
+  // Called before it takes events, so that the stopping thread misses none.
+  void take() noexcept { state_.store(WorkerState::taking); }
+  // True: the batch still belongs to the worker. False: it was kept, and the worker must not touch its outcome.
   [[nodiscard]] bool enter_sink() noexcept { return go(WorkerState::taking, WorkerState::in_sink); }
   [[nodiscard]] bool bury() noexcept { return go(WorkerState::in_sink, WorkerState::burying); }
   [[nodiscard]] bool answer() noexcept {
@@ -25,9 +26,9 @@ class Claim {
   }
   void rest() noexcept { state_.store(WorkerState::idle); }
 
-  // The coordinator's side, once the queue is closed: settles the matter; from here a worker that is not idle books
-  // nothing. True if it had a batch, which is the coordinator's now. Of dead letters that are not written by `until`
-  // the events are kept, although the letters may be there.
+  // The stopping thread's side, once the queue is closed. Afterwards a worker that is not idle books nothing. True if
+  // the worker had a batch, which belongs to the stopping thread now. If dead letters are not written by `until`, their
+  // events are kept, although the letters may be in the file.
   [[nodiscard]] bool keep(std::chrono::steady_clock::time_point until) noexcept {
     for (;;) {
       const WorkerState now = state_.load();

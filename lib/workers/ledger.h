@@ -1,6 +1,6 @@
-// What has become of accepted events, as counters that workers add to, a batch at a time, and anybody may read, a
-// signal handler too. `accepted` is the queue's count. Finished events are counted before their ticket goes back:
-// whoever has waited for the last ticket sees them all.
+// Counts the outcomes of accepted events. Workers add to it, a batch at a time; any thread may read, as may a signal
+// handler. `accepted` is the queue's count. Events are counted as finished before their tickets go back, so a thread
+// that waited for the last ticket sees all of them.
 #pragma once
 
 #include <atomic>
@@ -16,7 +16,7 @@ class Ledger {
   void add_dead(std::uint64_t n) noexcept { dead_.fetch_add(n); }
   void add_lost(std::uint64_t n) noexcept { lost_.fetch_add(n); }
 
-  // What is accepted by way of the disk: before a worker can see it.
+  // Events accepted through the disk; called before a worker can see them.
   void add_accepted(std::uint64_t n) noexcept { accepted_.fetch_add(n); }
   void add_replayed(std::uint64_t n) noexcept {
     replayed_.fetch_add(n);
@@ -26,7 +26,7 @@ class Ledger {
   [[nodiscard]] std::uint64_t replayed() const noexcept { return replayed_.load(); }
   [[nodiscard]] std::uint64_t delivered() const noexcept { return delivered_.load(); }
 
-  // `accepted` must be read after this: what is finished was accepted before.
+  // Read `accepted` after this: each finished event was accepted before.
   struct Finished {
     std::uint64_t delivered, dead, lost;
     [[nodiscard]] std::uint64_t all() const noexcept { return delivered + dead + lost; }
@@ -34,7 +34,7 @@ class Ledger {
   };
   [[nodiscard]] Finished finished() const noexcept { return {delivered_.load(), dead_.load(), lost_.load()}; }
 
-  // The rest is kept, whatever it is: the books balance by construction, and tests hold `kept` against the tickets out.
+  // `kept` is the rest, so the books balance by construction; tests compare it with the tickets out.
   [[nodiscard]] static Books books(Finished finished, std::uint64_t accepted, std::uint64_t replayed) noexcept {
     return {.accepted = accepted,
             .delivered = finished.delivered,

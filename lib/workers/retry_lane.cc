@@ -18,7 +18,7 @@ void release(std::span<const Slice> runs) noexcept {
   for (const Slice& run : runs) run.block->release(run.count);
 }
 
-// The first `events` of the runs, and the rest.
+// Splits the runs after the first `events` events.
 std::pair<std::vector<Slice>, std::vector<Slice>> cut(std::span<const Slice> runs, std::size_t events) {
   std::pair<std::vector<Slice>, std::vector<Slice>> parts;
   for (const Slice& run : runs) {
@@ -37,9 +37,9 @@ RetryLane::~RetryLane() {
   release(kept_);
 }
 
-RetryLane::Entry RetryLane::entry_of(std::span<const Slice> runs, const Past& past) {
+RetryLane::Entry RetryLane::entry_of(std::span<const Slice> runs, const History& history) {
   Entry entry;
-  entry.past = past;
+  entry.history = history;
   entry.count = static_cast<std::uint32_t>(runs.size());
   for (const Slice& run : runs) entry.events += run.count;
   if (runs.size() == 1) {
@@ -51,16 +51,17 @@ RetryLane::Entry RetryLane::entry_of(std::span<const Slice> runs, const Past& pa
   return entry;
 }
 
-void RetryLane::put(std::span<const Slice> runs, const Past& past, std::chrono::nanoseconds wait, bool in_halves) {
+void RetryLane::put(std::span<const Slice> runs, const History& history, std::chrono::nanoseconds wait,
+                    bool in_halves) {
   std::size_t events = 0;
   for (const Slice& run : runs) events += run.count;
   std::vector<Entry> entries;
   if (in_halves && events > 1) {
     const auto [first, second] = cut(runs, (events + 1) / 2);
-    entries.push_back(entry_of(first, past));
-    entries.push_back(entry_of(second, past));
+    entries.push_back(entry_of(first, history));
+    entries.push_back(entry_of(second, history));
   } else {
-    entries.push_back(entry_of(runs, past));
+    entries.push_back(entry_of(runs, history));
   }
   const std::lock_guard lock(mutex_);
   if (entries_.capacity() < entries_.size() + entries.size()) {
@@ -72,17 +73,17 @@ void RetryLane::put(std::span<const Slice> runs, const Past& past, std::chrono::
     insert(std::move(entry));
   }
   events_.fetch_add(events);
-  note_first();
+  publish_first();
 }
 
-// Under mutex_; there is room.
+// mutex_ is held, and capacity is reserved.
 void RetryLane::insert(Entry entry) noexcept {
   entries_.push_back(std::move(entry));
   std::ranges::push_heap(entries_, kLater);
 }
 
-// Under mutex_.
-void RetryLane::note_first() noexcept {
+// mutex_ is held.
+void RetryLane::publish_first() noexcept {
   const auto due = entries_.empty() ? Clock::time_point::max() : entries_.front().due;
   next_due_.store(due.time_since_epoch().count());
   batches_.store(entries_.size());
@@ -93,11 +94,11 @@ bool RetryLane::try_take(Clock::time_point by, Batch& to) {
   SLUICE_INSTANT(lane_looked);
   const std::lock_guard lock(mutex_);
   if (entries_.empty() || entries_.front().due > by) return false;
-  to.add_again(entries_.front().runs(), entries_.front().past);
+  to.add_again(entries_.front().runs(), entries_.front().history);
   std::ranges::pop_heap(entries_, kLater);
   events_.fetch_sub(entries_.back().events);
   entries_.pop_back();
-  note_first();
+  publish_first();
   return true;
 }
 
@@ -106,11 +107,12 @@ void RetryLane::hurry(Clock::time_point now, Clock::time_point deadline, std::ui
   deadline_ = std::min(deadline_, deadline);
   const auto cut = backoff::after(now, std::chrono::nanoseconds::max(), deadline_);
   for (Entry& entry : entries_) {
-    const bool sink_works = entry.past.suspect || entry.past.passed_over > 0 || delivered > entry.past.delivered_then;
+    const bool sink_works =
+        entry.history.suspect || entry.history.passed_over > 0 || delivered > entry.history.delivered_then;
     entry.due = std::min(entry.due, sink_works ? now : cut);
   }
   std::ranges::make_heap(entries_, kLater);
-  note_first();
+  publish_first();
 }
 
 void RetryLane::keep(std::vector<Slice>& runs) noexcept {

@@ -10,13 +10,13 @@ namespace sluice {
 
 namespace {
 
-// A sink that works again is found out within this.
-constexpr std::chrono::nanoseconds kLongest = std::chrono::seconds{1};
+// The longest interval: a sink that works again is noticed within it.
+constexpr std::chrono::nanoseconds kMaxInterval = std::chrono::seconds{1};
 
 }  // namespace
 
 SinkHealth::SinkHealth(std::chrono::nanoseconds retry_min, std::chrono::nanoseconds retry_max) noexcept
-    : least_(retry_min), most_(std::max(retry_min, std::min(retry_max, kLongest))) {}
+    : min_interval_(retry_min), max_interval_(std::max(retry_min, std::min(retry_max, kMaxInterval))) {}
 
 bool SinkHealth::failing() const {
   const std::lock_guard lock(mutex_);
@@ -24,7 +24,7 @@ bool SinkHealth::failing() const {
 }
 
 SinkHealth::Clock::time_point SinkHealth::after_interval(Clock::time_point now) {
-  const auto interval = backoff::doubled(least_, most_, probes_ / 2);
+  const auto interval = backoff::doubled(min_interval_, max_interval_, probes_ / 2);
   return backoff::after(now, backoff::jittered(interval / 2, interval, random_), deadline_);
 }
 
@@ -37,7 +37,7 @@ SinkHealth::Turn SinkHealth::try_probe(Clock::time_point now, bool has_fresh, bo
     } else if (turn_ == Probe::fresh) {
       owes_fresh_ = true;
     }
-    next_ = next_owed_ = backoff::after(now, std::max(most_, kLongest), Clock::time_point::max());
+    next_ = next_owed_ = backoff::after(now, std::max(max_interval_, kMaxInterval), Clock::time_point::max());
     return Turn{.probe = probe, .until = now, .on_events = false};
   };
   const bool is_due = now >= next_;
@@ -77,13 +77,13 @@ bool SinkHealth::failed(Clock::time_point now, Probe probe, bool known, std::str
     turn_ = Probe::fresh;
     owes_fresh_ = known;
     next_owed_ = now;
-  } else if (probe == Probe::none) {  // a call that was under way when the trouble began says nothing new
+  } else if (probe == Probe::none) {  // a call that began before the trouble did adds nothing
     certain_ = certain_ || !known;
     return false;
   } else {
     ++probes_;
     turn_ = probe == Probe::fresh ? Probe::old : Probe::fresh;
-    next_owed_ = backoff::after(now, least_, deadline_);
+    next_owed_ = backoff::after(now, min_interval_, deadline_);
   }
   certain_ = certain_ || !known;
   next_ = after_interval(now);

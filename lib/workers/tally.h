@@ -1,6 +1,5 @@
-// Statistics of a thread that does the work, for others to look at: how often something was how large (Tally), and for
-// how long it has been busy (BusyTime). One thread writes, without a locked instruction; any may read. They never
-// decide anything.
+// Statistics of one thread for the metrics: a histogram (Tally) and the time it has been busy (BusyTime). One thread
+// writes, without a locked instruction; any thread may read. They never decide anything.
 #pragma once
 
 #include <algorithm>
@@ -15,8 +14,8 @@
 
 namespace sluice {
 
-// Upper ends of buckets in whole units (events, nanoseconds), ascending; and how many units are one of what is shown
-// (events, seconds).
+// The upper bounds of the buckets in whole units (events, nanoseconds), ascending, and the number of units in one of
+// the shown unit (event, second).
 struct Buckets {
   std::span<const std::uint64_t> bounds;
   double unit;
@@ -24,7 +23,7 @@ struct Buckets {
 
 inline constexpr std::array<std::uint64_t, 17> kEventBounds{1,   2,    4,    8,    16,   32,    64,    128,  256,
                                                             512, 1024, 2048, 4096, 8192, 16384, 32768, 65536};
-// From a fast disk's sync to a sink that hangs: three steps a decade.
+// From the sync of a fast disk to a sink that hangs, three steps a decade.
 inline constexpr std::array<std::uint64_t, 18> kTimeBounds{
     100'000,       250'000,       500'000,       1'000'000,      2'500'000,      5'000'000,
     10'000'000,    25'000'000,    50'000'000,    100'000'000,    250'000'000,    500'000'000,
@@ -46,7 +45,7 @@ class Tally {
     add(static_cast<std::uint64_t>(std::max<std::int64_t>(0, value.count())));
   }
 
-  // Adds what there is by now to `to`, which is empty or of the same buckets.
+  // Adds the counts to `to`, which is empty or has the same buckets.
   void show(Histogram& to) const {
     if (to.counts.empty()) {
       for (const std::uint64_t bound : buckets_.bounds) to.bounds.push_back(static_cast<double>(bound) / buckets_.unit);
@@ -57,7 +56,7 @@ class Tally {
   }
 
  private:
-  // Relaxed: statistics, each number for itself; a look may find one observation in the counts and not yet in the sum.
+  // Relaxed: statistics; a reader may find an observation in the counts and not yet in the sum.
   static void bump(std::atomic<std::uint64_t>& number, std::uint64_t by) noexcept {
     number.store(number.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);
   }
@@ -67,7 +66,7 @@ class Tally {
   std::atomic<std::uint64_t> sum_{0};
 };
 
-// The time between its begins and ends, and at any moment that since a begin: a sink that hangs is seen to be busy.
+// The sum of the times from begin() to end(), including one that has not ended: a sink that hangs shows as busy.
 class BusyTime {
  public:
   using Clock = std::chrono::steady_clock;
@@ -76,12 +75,12 @@ class BusyTime {
   void begin(Clock::time_point now) noexcept { value_.store(value_.load() - now.time_since_epoch().count()); }
   void end(Clock::time_point now) noexcept { value_.store(value_.load() + now.time_since_epoch().count()); }
 
-  // Never less than it was before, whoever looked.
+  // Never less than an earlier result, on any thread.
   [[nodiscard]] std::chrono::nanoseconds so_far() const noexcept {
     const Clock::rep now = Clock::now().time_since_epoch().count();
     const Clock::rep value = value_.load();
     const Clock::rep found = value < 0 ? value + now : value;
-    // The writer may have read its clock and not come to its store: we have seen too much by then, and stay there.
+    // The writer may be between reading its clock and storing; then an earlier result was too large, and stands.
     Clock::rep shown = shown_.load();
     while (found > shown && !shown_.compare_exchange_weak(shown, found)) {
     }
@@ -89,8 +88,8 @@ class BusyTime {
   }
 
  private:
-  // Idle: the time so far, >= 0. Busy: that less the instant of begin(), < 0 since no more time can have passed since
-  // the process began than since the clock did. So one number says all, and there is nothing to be read in two halves.
+  // Idle: the time so far, >= 0. Busy: that minus the instant of begin(), < 0 because the process is younger than the
+  // clock. One number holds both, so no reader sees half of an update.
   std::atomic<Clock::rep> value_{0};
   mutable std::atomic<Clock::rep> shown_{0};
 };

@@ -68,7 +68,7 @@ class JournalLife final : public Life {
       const std::uint64_t cost = Journal::cost(block->body().size(), block->count());
       if (journal_.failed() || journal_.try_reserve(cost) != Journal::Room::reserved) continue;
       reserved += cost;
-      block->number(run_, sequence_);
+      block->assign_ids(run_, sequence_);
       sequence_ += block->count();
       blocks.push_back(std::move(block));
       whose.push_back(i);
@@ -88,7 +88,7 @@ class JournalLife final : public Life {
     for (std::size_t i = 0; i < blocks.size(); ++i) {
       Block& block = *blocks[i];
       answers[whose[i]] = {Answer::acknowledged, {run_, block.first_sequence()}};
-      block.settle_in(place.segment);
+      block.set_segment(place.segment);
       if (!synced_) {
         block.hold();
         unsynced_.push_back(&block);

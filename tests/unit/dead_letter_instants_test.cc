@@ -21,13 +21,16 @@ std::function<void()> at_instant;
 #define SLUICE_INSTANT(name) (at_instant ? at_instant() : void())
 #define sluice sluice_with_dead_letter_instants
 #include "event.cc"
+#include "sinks/chunk_writer.cc"
 #include "sinks/content.cc"
 #include "sinks/dead_letter_entry.cc"
 #include "sinks/dead_letter_file.cc"
+#include "sinks/dead_letter_log.cc"
+#include "sinks/descriptor.cc"
 #include "sinks/json_line.cc"
 #include "sinks/line_file.cc"
+#include "sinks/line_reader.cc"
 #include "sinks/line_tail.cc"
-#include "sinks/pieces.cc"
 #include "text/base64.cc"
 #include "text/json_check.cc"
 #include "text/json_string.cc"
@@ -95,7 +98,7 @@ TEST_CASE(
   CHECK_FALSE(std::filesystem::exists(state / "dead-letter.ndjson.draft"));
 }
 
-TEST_CASE("dead letters: what comes faster than it is copied is copied whole, in its order, in the end") {
+TEST_CASE("dead letters: letters that come faster than they are copied are all copied in the end, in order") {
   const test::TempDir state;
   DeadLetterFile file(state.path());
   fill(file);
@@ -109,7 +112,7 @@ TEST_CASE("dead letters: what comes faster than it is copied is copied whole, in
   CHECK(ids_in(state) == Ids{"3", "4", "5", "6", "7", "8", "9"});
 }
 
-TEST_CASE("dead letters: a file that became another one during the copy is not replaced, and no draft is left") {
+TEST_CASE("dead letters: a file that was replaced during the copy is not replaced again, and no draft is left") {
   const test::TempDir state;
   DeadLetterFile file(state.path());
   fill(file);

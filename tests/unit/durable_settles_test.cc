@@ -201,7 +201,7 @@ TEST_SUITE("durable settles") {
     }
   }
 
-  TEST_CASE("durable settles: a worker with nothing to do wakes to sync what it delivered") {
+  TEST_CASE("durable settles: an idle worker wakes to sync what it delivered") {
     MemoryDisk disk(1);
     House house(disk, Ack::written, pace(20ms));
     house.take("a");
@@ -234,7 +234,7 @@ TEST_SUITE("durable settles") {
     CHECK(house.tracker->shutdown(10s).reason == Reason::drained);
   }
 
-  TEST_CASE("durable settles: an event that its sink never takes does not hold up the sync of others") {
+  TEST_CASE("durable settles: an event that its sink never takes does not delay the sync of others") {
     MemoryDisk disk(1);
     const auto sinks = std::make_shared<Sinks>();
     sinks->verdict = [](const Delivery& event) {
@@ -259,7 +259,7 @@ TEST_SUITE("durable settles") {
     CHECK(left_by(disk).empty());
   }
 
-  TEST_CASE("durable settles: what a sync that failed was for comes again in the next life, and nothing else does") {
+  TEST_CASE("durable settles: events of a failed sync come again in the next run, and no others") {
     MemoryDisk disk(1);
     House house(disk, Ack::written, pace(1ms));
     house.sinks->fail_syncs(2);
@@ -293,7 +293,7 @@ TEST_SUITE("durable settles") {
     house.sinks->release_syncs();
   }
 
-  TEST_CASE("durable settles: what a worker delivered before it was left behind is synced all the same") {
+  TEST_CASE("durable settles: events that a worker delivered before it was left behind are synced all the same") {
     MemoryDisk disk(1);
     const auto sinks = std::make_shared<Sinks>();
     const auto gate = std::make_shared<HeldVerdict>();
@@ -326,7 +326,7 @@ TEST_SUITE("durable settles") {
     house.sinks->release_syncs();
   }
 
-  TEST_CASE("queue: a worker that has waited until its time leaves no ring behind") {
+  TEST_CASE("queue: a worker whose wait timed out leaves no wake-up behind") {
     BlockMemory memory{std::size_t{1} << 20U};
     Admission door(1024, std::size_t{1} << 20U);
     EventQueue queue({}, 1, 1);

@@ -64,7 +64,7 @@ TEST_CASE("durable sinks: under synced SQLite has the batch before it is deliver
   }
 }
 
-TEST_CASE("durable sinks: a tracker's ack level reaches its sinks, whoever made their factory") {
+TEST_CASE("durable sinks: a tracker's ack level reaches its sinks, whatever factory made them") {
   // There is nothing else to be told: a factory takes a URL, and its sinks what the tracker says.
   static_assert(std::is_same_v<decltype(sluice::sinks_for), sluice::SinkFactory(std::string_view)>);
   for (const Ack ack : {Ack::queued, Ack::written, Ack::synced}) {
@@ -104,7 +104,7 @@ TEST_CASE(
   CHECK(spy.take().empty());
 }
 
-TEST_CASE("durable sinks: one sync of a file is for all workers who wrote before it, and one that fails as well") {
+TEST_CASE("durable sinks: one sync of a file covers all workers that wrote before it, also if it fails") {
   const TempDir dir;
   const auto sinks = sluice::sinks_for("file:" + dir / "out.ndjson");
   const auto one = sink_of(sinks, Ack::written);
@@ -129,7 +129,7 @@ TEST_CASE("durable sinks: one sync of a file is for all workers who wrote before
   CHECK_FALSE(sync_fails(*other));
 }
 
-TEST_CASE("durable sinks: what was written to a file that was renamed since is synced there, and a failure is told") {
+TEST_CASE("durable sinks: bytes written to a file that was renamed since are synced there, and a failure is reported") {
   const TempDir dir;
   const auto sink = sink_of(sluice::sinks_for("file:" + dir / "out.ndjson"), Ack::written);
   SyncSpy spy;
@@ -149,7 +149,7 @@ TEST_CASE("durable sinks: what was written to a file that was renamed since is s
   CHECK_FALSE(sync_fails(*sink));
 }
 
-TEST_CASE("durable sinks: under written SQLite's log is synced when it is asked for, also beside a reader") {
+TEST_CASE("durable sinks: under written sync() syncs SQLite's log, also while another process reads") {
   const TempDir dir;
   const auto sink = sink_of(sluice::sqlite::sinks_for("sqlite:" + dir / "events.db"), Ack::written);
   REQUIRE(delivered(*sink, 1));
@@ -174,7 +174,7 @@ TEST_CASE("durable sinks: under written SQLite's log is synced when it is asked 
   CHECK(sqlite3_close(reader) == SQLITE_OK);
 }
 
-TEST_CASE("durable sinks: one sync of SQLite's log is for all workers who committed before it") {
+TEST_CASE("durable sinks: one sync of SQLite's log covers all workers that committed before it") {
   const TempDir dir;
   const auto sinks = sluice::sqlite::sinks_for("sqlite:" + dir / "events.db");
   const auto one = sink_of(sinks, Ack::written);

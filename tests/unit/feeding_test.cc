@@ -76,7 +76,7 @@ struct Station {
     while (queue.try_pop({&slice, 1}) == 1) {
       for (std::uint32_t i = slice.first; i < slice.first + slice.count; ++i) all.push_back(slice.block->sequence(i));
       const bool watched = slice.block->watched();
-      if (watched && slice.block->home() == 0) {
+      if (watched && slice.block->segment() == 0) {
         static_cast<void>(unrecorded.finish(*slice.block, slice.first, slice.count));
       }
       slice.block->release(slice.count);

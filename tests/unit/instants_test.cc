@@ -254,7 +254,7 @@ TEST_SUITE("lifecycle") {
 }
 
 TEST_SUITE("queue") {
-  TEST_CASE("instants: a queue that is closed has no push half way, so what is counted then is final") {
+  TEST_CASE("instants: a closed queue has no half-done push, so its count is final") {
     for (const bool numbered : {false, true}) {
       CAPTURE(numbered);
       House house;
@@ -266,7 +266,7 @@ TEST_SUITE("queue") {
       });
       Block::Owner block = house.block(3);
       EventId first;
-      CHECK((numbered ? house.queue.push_numbered(block) : house.queue.push(block, first)) == EventQueue::Push::done);
+      CHECK((numbered ? house.queue.push_with_ids(block) : house.queue.push(block, first)) == EventQueue::Push::done);
       CHECK(closer->ends());
       CHECK(house.queue.accepted() == (numbered ? 0 : 3));
       CHECK(house.push() == EventQueue::Push::closed);
@@ -288,7 +288,7 @@ TEST_SUITE("queue") {
     CHECK(house.queue.size_approx() == 0);
   }
 
-  TEST_CASE("instants: what is pushed while a worker goes to sleep wakes it, or keeps it awake") {
+  TEST_CASE("instants: a push while a worker goes to sleep wakes it, or keeps it awake") {
     House house;
     std::atomic<std::size_t> got{0};
     instants::at("parking", [&] { CHECK(house.push() == EventQueue::Push::done); });
@@ -301,7 +301,7 @@ TEST_SUITE("queue") {
     CHECK(got == 1);
   }
 
-  TEST_CASE("instants: a push wakes a worker that sleeps, once: it does not come back to an empty queue") {
+  TEST_CASE("instants: a push wakes a sleeping worker once, so that it does not come back to an empty queue") {
     House house;
     Sleepers sleepers;
     std::atomic<int> empty_handed{0}, got{0}, woken{0}, may_take{0};
@@ -334,7 +334,7 @@ TEST_SUITE("queue") {
     CHECK(worker.ends());
   }
 
-  TEST_CASE("instants: a worker that takes and leaves something wakes the next one, and close wakes all") {
+  TEST_CASE("instants: a worker that pops and leaves events wakes the next one, and close wakes all") {
     House house;
     Sleepers sleepers;
     std::array<std::size_t, 2> got{};
@@ -357,7 +357,7 @@ TEST_SUITE("queue") {
     CHECK(got == std::array<std::size_t, 2>{1, 1});
   }
 
-  TEST_CASE("instants: what is put back wakes a worker that is parked, not only one that looks again by itself") {
+  TEST_CASE("instants: slices put back wake a parked worker, not only one that polls") {
     House house;
     REQUIRE(house.push() == EventQueue::Push::done);
     std::array<Slice, 1> slice{};
@@ -391,7 +391,7 @@ TEST_SUITE("queue") {
     CHECK(house.push() == EventQueue::Push::closed);
   }
 
-  TEST_CASE("instants: a batch whose time has come goes to one worker, and the next one to none before its own") {
+  TEST_CASE("instants: a due batch goes to one worker, and the next batch to none before it is due") {
     House house;
     sluice::RetryLane lane;
     const auto put = [&](std::chrono::nanoseconds wait) {

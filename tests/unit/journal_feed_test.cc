@@ -32,16 +32,16 @@ TEST_SUITE("journal") {
     Journal journal(disk, {.run = {}, .limit_bytes = kLimit, .log = {}});
     const Block::Owner synced = hall.block();
     const Journal::Place first = put_on_disk(journal, synced, 1);
-    synced->settle_in(first.segment);
+    synced->set_segment(first.segment);
     journal.show(first);
     const Block::Owner written = hall.block();
-    written->number({}, 2);
+    written->assign_ids({}, 2);
     Block* const raw = written.get();
     const std::uint64_t cost = Journal::cost(written->body().size(), 1);
     REQUIRE(journal.try_reserve(cost) == Journal::Room::reserved);
     Journal::Place second;
     REQUIRE_FALSE(commit_blocks(journal, {&raw, 1}, cost, false, second));
-    written->settle_in(second.segment);
+    written->set_segment(second.segment);
     journal.show(second);
     disk.remove_directory();
     REQUIRE(journal.sync());
@@ -126,7 +126,7 @@ TEST_SUITE("journal") {
     }
     const auto next = killed(disk);
     Journal journal(*next, {.run = {}, .limit_bytes = kLimit, .log = {}});
-    EventQueue queue{{}, 1, Slice::kMost};
+    EventQueue queue{{}, 1, Slice::kMaxEvents};
     Feeder feeder(journal, queue, hall.door, hall.memory, {}, {.lost = [](std::uint64_t) {}, .log = {}});
     feeder.run(nullptr);
     feeder.wake();
@@ -153,7 +153,7 @@ TEST_SUITE("journal") {
     REQUIRE(all_of_it > fits);
     Admission door{16, all_of_it - 1};
     Hall hall;
-    EventQueue queue{{}, 1, Slice::kMost};
+    EventQueue queue{{}, 1, Slice::kMaxEvents};
     MemoryDisk disk(1);
     Journal journal(disk, {.run = {}, .limit_bytes = kLimit, .log = {}});
     Feeder feeder(journal, queue, door, hall.memory, {}, {.lost = [](std::uint64_t) {}, .log = {}});
@@ -176,7 +176,7 @@ TEST_SUITE("journal") {
     constexpr std::size_t kEvents = 400;  // more than are read at once
     Admission door{2 * kEvents, 8 * kMiB};
     BlockMemory memory{4 * kMiB};
-    EventQueue queue{{}, 1, Slice::kMost};
+    EventQueue queue{{}, 1, Slice::kMaxEvents};
     MemoryDisk disk(1);
     Journal journal(disk, {.run = {}, .limit_bytes = 16 * kMiB, .log = {}});
     Feeder feeder(journal, queue, door, memory, {}, {.lost = [](std::uint64_t) {}, .log = {}});

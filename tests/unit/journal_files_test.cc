@@ -18,14 +18,14 @@ TEST_SUITE("journal") {
     {
       Journal journal(disk, {.run = {}, .limit_bytes = kLimit, .log = {}});
       const Block::Owner block = hall.block(2);
-      block->number({}, 1);
+      block->assign_ids({}, 1);
       Block* const unsynced = block.get();
       const std::uint64_t cost = Journal::cost(block->body().size(), 2);
       REQUIRE(journal.try_reserve(cost) == Journal::Room::reserved);
       Journal::Place place;
       REQUIRE(!commit_blocks(journal, {&unsynced, 1}, cost, false, place));
       journal.show(place);
-      block->settle_in(place.segment);
+      block->set_segment(place.segment);
       original = segment_name(place.segment);
       copies = segment_name(place.segment + 1);
       REQUIRE(rest_of(journal, hall.memory) == Sequences{1, 2});

@@ -48,7 +48,7 @@ class JournalHand {
       const sluice::Block::Layout layout{.frame = sluice::journal::kEventFrame};
       auto ticket = door_.try_admit(events.size(), sluice::Block::bytes_for(events, layout));
       blocks.push_back(sluice::Block::make(memory_, events, std::get<sluice::Ticket>(std::move(ticket)), layout));
-      blocks.back()->number(run_, sequence_);
+      blocks.back()->assign_ids(run_, sequence_);
       sequence_ += events.size();
       cost += sluice::journal::Journal::cost(blocks.back()->body().size(), events.size());
       raw.push_back(blocks.back().get());

@@ -43,7 +43,7 @@ Block::Owner large(Hall& hall, std::size_t bytes) {
 
 // A block that is committed and not synced.
 Journal::Place write_only(Journal& journal, const Block::Owner& block, std::uint64_t first) {
-  block->number({}, first);
+  block->assign_ids({}, first);
   Block* const raw = block.get();
   const std::uint64_t cost = Journal::cost(block->body().size(), block->count());
   REQUIRE(journal.try_reserve(cost) == Journal::Room::reserved);
@@ -259,7 +259,7 @@ TEST_SUITE("journal") {
     put_on_disk(journal, hall.block(), 1);
     const Block::Owner unsynced = hall.block();
     const Journal::Place place = write_only(journal, unsynced, 2);
-    unsynced->settle_in(place.segment);
+    unsynced->set_segment(place.segment);
     Block* const raw = unsynced.get();
     disk.remove_directory();
     REQUIRE(journal.sync());
@@ -353,7 +353,7 @@ TEST_SUITE("journal") {
         Journal journal(*disk, {.run = {}, .limit_bytes = kLimit, .log = {}});
         const Block::Owner block = hall.block(3);
         const Journal::Place place = write_only(journal, block, 1);
-        block->settle_in(place.segment);
+        block->set_segment(place.segment);
         journal.show(place);
         journal.settle(place.segment, 2, 1);
         disk->fail({.call = Call::write, .where = is_segment});

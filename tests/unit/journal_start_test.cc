@@ -63,7 +63,7 @@ std::unique_ptr<MemoryDisk> with_a_tail(std::uint64_t seed, bool failed_sync) {
   for (std::uint64_t sequence = 1; sequence <= 9; sequence += 2) {
     const std::vector<Event> two(2, Event(payload));
     const Block::Owner block = block_of(hall.memory, hall.door, two, {.frame = kEventFrame});
-    block->number({}, sequence);
+    block->assign_ids({}, sequence);
     Block* const raw = block.get();
     const std::uint64_t cost = Journal::cost(block->body().size(), 2);
     REQUIRE(journal.try_reserve(cost) == Journal::Room::reserved);
@@ -407,14 +407,14 @@ TEST_SUITE("journal") {
     while (!error && sequence < 2000) {
       const std::vector<Event> some(16, Event("x"));
       blocks.push_back(block_of(hall.memory, hall.door, some, {.frame = kEventFrame}));
-      blocks.back()->number({}, sequence);
+      blocks.back()->assign_ids({}, sequence);
       Block* const raw = blocks.back().get();
       const std::uint64_t cost = Journal::cost(raw->body().size(), 16);
       REQUIRE(journal.try_reserve(cost) == Journal::Room::reserved);
       Journal::Place place;
       error = commit_blocks(journal, {&raw, 1}, cost, false, place);
       if (error) break;
-      raw->settle_in(place.segment);
+      raw->set_segment(place.segment);
       journal.show(place);
       sequence += 16;
     }

@@ -75,7 +75,7 @@ inline std::error_code commit(Journal& journal, std::span<const Block::Owner> bl
     const std::uint64_t cost = Journal::cost(block->body().size(), block->count());
     REQUIRE(journal.try_reserve(cost) == Journal::Room::reserved);
     reserved += cost;
-    block->number({}, first);
+    block->assign_ids({}, first);
     first += block->count();
     raw.push_back(block.get());
   }

@@ -90,8 +90,8 @@ struct Rig : std::enable_shared_from_this<Rig> {
 
   void start(const sluice::SinkFactory& factory,
              std::function<void(sluice::Block&, std::uint64_t, std::uint32_t)> settle = {},
-             std::function<std::error_code(std::span<const sluice::DeadEvent>)> bury = {}) {
-    if (!bury) bury = [](std::span<const sluice::DeadEvent>) { return std::error_code(); };
+             std::function<std::error_code(std::span<const sluice::DeadLetter>)> bury = {}) {
+    if (!bury) bury = [](std::span<const sluice::DeadLetter>) { return std::error_code(); };
     decltype(sluice::Flow::settle) settled;
     if (settle) {
       settled = [settle = std::move(settle)](std::size_t, sluice::Block& block, std::uint64_t first,

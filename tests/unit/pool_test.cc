@@ -53,7 +53,7 @@ class Refusing final : public Sink {
 }  // namespace
 
 TEST_SUITE("pool") {
-  TEST_CASE("queue: what is put back is popped first, in order, and by any worker") {
+  TEST_CASE("queue: slices put back are popped first, in order, by any worker") {
     const auto rig = std::make_shared<Rig>(quiet(2));
     for (const char* text : {"a", "b", "c", "d"}) rig->track(text);
     std::array<Slice, 3> first{};
@@ -72,7 +72,7 @@ TEST_SUITE("pool") {
     CHECK(rig->door.bytes_out() == 0);
   }
 
-  TEST_CASE("queue: what was put back when it closes is given back with the rest") {
+  TEST_CASE("queue: slices put back before it closes are released with the rest") {
     const auto rig = std::make_shared<Rig>(quiet());
     rig->track("a");
     std::array<Slice, 1> slice{};
@@ -87,7 +87,7 @@ TEST_SUITE("pool") {
     CHECK(rig->door.bytes_out() == 0);
   }
 
-  TEST_CASE("queue: a nudge ends both waits, one from before they began too, and the time does") {
+  TEST_CASE("queue: a nudge ends both waits, also a nudge from before they began, and so does the timeout") {
     EventQueue queue({}, 1, 1);
     const std::uint64_t seen = queue.nudges();
     {
@@ -107,7 +107,7 @@ TEST_SUITE("pool") {
     CHECK(Clock::now() >= until);
   }
 
-  TEST_CASE("queue: a worker that leaves by the clock is not counted as parked, and the next push wakes another") {
+  TEST_CASE("queue: a worker whose wait timed out does not count as parked, and the next push wakes another") {
     const auto rig = std::make_shared<Rig>(quiet());
     for (int i = 0; i < 3; ++i) rig->queue.wait(rig->queue.nudges(), Clock::now() + 15ms);
     std::array<Slice, 1> slice{};
@@ -122,7 +122,7 @@ TEST_SUITE("pool") {
     }
   }
 
-  TEST_CASE("pool: with one worker hung, the others deliver all that is not in its batch, however large events are") {
+  TEST_CASE("pool: with one worker hung, the others deliver everything outside its batch, however large the events") {
     const auto latch = std::make_shared<Latch>();
     std::atomic<std::size_t> batch_of_hung{0};
     std::atomic<bool> hangs{false};
@@ -149,7 +149,7 @@ TEST_SUITE("pool") {
     CHECK(tracker.shutdown(10s).books.delivered == 512);
   }
 
-  TEST_CASE("pool: events that fail are shown to any worker again, not only to the one that has failed on them") {
+  TEST_CASE("pool: failed events are retried by any worker, not only by the one that failed") {
     // One worker hangs on the next batch; the other has to see the first one's retry.
     const auto latch = std::make_shared<Latch>();
     Options options = quiet(2);
@@ -168,7 +168,7 @@ TEST_SUITE("pool") {
     CHECK(tracker.shutdown(10s).drained());
   }
 
-  TEST_CASE("pool: a retry that is due is seen by a worker that sleeps, whichever has put it there") {
+  TEST_CASE("pool: a due retry wakes a sleeping worker, whichever worker put it into the lane") {
     constexpr int kWorkers = 8;
     for (int round = 0; round < 4; ++round) {
       const auto latch = std::make_shared<Latch>();
@@ -191,7 +191,7 @@ TEST_SUITE("pool") {
     }
   }
 
-  TEST_CASE("pool: an answer at the very deadline is counted before it or not at all") {
+  TEST_CASE("pool: an answer exactly at the deadline is counted before it or not at all") {
     std::minstd_rand random(7);
     int in_time = 0;
     int rounds = 0;
@@ -229,7 +229,7 @@ TEST_SUITE("pool") {
     rig->start(sinks([](auto, std::span<Verdict> verdicts, auto) {
                  verdicts[0] = {Verdict::refused, "no"};
                }),
-               {}, [writing](std::span<const DeadEvent>) {
+               {}, [writing](std::span<const DeadLetter>) {
                  writing->pass();
                  return std::error_code();
                });
@@ -249,7 +249,7 @@ TEST_SUITE("pool") {
     rig->pool.reset();
   }
 
-  TEST_CASE("pool: a batch that was taken away before its dead letters were written is kept, and no dead letter") {
+  TEST_CASE("pool: a batch taken away before its dead letters were written is kept, and is no dead letter") {
     // While the sink has it, or when its verdicts are being looked at.
     for (const bool behind_the_answer : {false, true}) {
       CAPTURE(behind_the_answer);
@@ -257,7 +257,7 @@ TEST_SUITE("pool") {
       const auto rig = std::make_shared<Rig>(quiet());
       std::atomic<int> buried{0};
       rig->start([&](const SinkContext&) { return std::make_unique<Refusing>(latch, behind_the_answer); }, {},
-                 [&](std::span<const DeadEvent>) {
+                 [&](std::span<const DeadLetter>) {
                    ++buried;
                    return std::error_code();
                  });
@@ -281,7 +281,7 @@ TEST_SUITE("pool") {
     rig->start(sinks([](auto, std::span<Verdict> verdicts, auto) {
                  verdicts[0] = {Verdict::refused, "no"};
                }),
-               {}, [writing](std::span<const DeadEvent>) {
+               {}, [writing](std::span<const DeadLetter>) {
                  writing->pass();
                  return std::error_code();
                });
@@ -296,7 +296,7 @@ TEST_SUITE("pool") {
     rig->pool.reset();
   }
 
-  TEST_CASE("pool: memory that is out outside a sink ends no worker, and no event is lost by it") {
+  TEST_CASE("pool: a failed allocation outside a sink ends no worker and loses no event") {
     const auto rig = std::make_shared<Rig>([] {
       Options options = quiet();
       options.retry_min = options.retry_max = 1ms;
@@ -314,7 +314,7 @@ TEST_SUITE("pool") {
         [&](Block&, std::uint64_t, std::uint32_t) {
           if (++settled == 1) throw std::bad_alloc();
         },
-        [&](std::span<const DeadEvent>) -> std::error_code {
+        [&](std::span<const DeadLetter>) -> std::error_code {
           if (++buried <= 2) throw std::bad_alloc();
           return {};
         });
@@ -373,7 +373,7 @@ TEST_SUITE("pool") {
     CHECK(world->late == 0);
   }
 
-  TEST_CASE("tracker: what a stop has called lost counts once in the books of an exit after it, beside what is kept") {
+  TEST_CASE("tracker: events that a stop reported lost count once in the books at exit, beside the kept ones") {
     model::MemoryDisk disk(1);
     std::atomic<bool> asked{false};
     Options options = quiet();

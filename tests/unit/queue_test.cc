@@ -27,7 +27,7 @@ constexpr std::size_t kBytes = std::size_t{1} << 20U;
 
 // A queue with its door. `lot`: more than any test pushes.
 struct House {
-  explicit House(std::size_t slice_events = Slice::kMost) : queue({}, 1000, slice_events) {}
+  explicit House(std::size_t slice_events = Slice::kMaxEvents) : queue({}, 1000, slice_events) {}
 
   Block::Owner block(const std::vector<Event>& events, Block::Layout layout = {}) {
     auto ticket = door.try_admit(events.size(), Block::bytes_for(events, layout));
@@ -61,7 +61,7 @@ struct House {
 }  // namespace
 
 TEST_SUITE("queue") {
-  TEST_CASE("queue: a block is cut into slices that are all of it, each event once and in order") {
+  TEST_CASE("queue: the slices of a block contain each of its events once and in order") {
     House house;
     CHECK(house.push(130).sequence == 1);
     CHECK(house.push(1).sequence == 131);
@@ -82,20 +82,20 @@ TEST_SUITE("queue") {
     CHECK(house.door.bytes_out() == 0);
   }
 
-  TEST_CASE("queue: ids that are taken ahead are nobody else's, and what has its ids is not counted again") {
+  TEST_CASE("queue: reserved ids are given to no other event, and a push with ids is not counted again") {
     House house;
     CHECK(house.push(2).sequence == 1);
-    CHECK(house.queue.take_numbers(5) == 3);
+    CHECK(house.queue.reserve_ids(5) == 3);
     CHECK(house.push(1).sequence == 8);
     Block::Owner numbered = house.block(5);
-    numbered->number({}, 3);
-    CHECK(house.queue.push_numbered(numbered) == EventQueue::Push::done);
+    numbered->assign_ids({}, 3);
+    CHECK(house.queue.push_with_ids(numbered) == EventQueue::Push::done);
     CHECK(numbered == nullptr);
     CHECK(house.queue.accepted() == 3);
     CHECK(house.queue.size_approx() == 8);
   }
 
-  TEST_CASE("queue: a closed queue gives nothing, takes nothing, and leaves the block to its owner") {
+  TEST_CASE("queue: a closed queue pops nothing, takes nothing, and leaves the block to its owner") {
     House house;
     CHECK(house.push(2).sequence == 1);
     house.queue.close();
@@ -104,13 +104,13 @@ TEST_SUITE("queue") {
     EventId first;
     CHECK(house.queue.push(late, first) == EventQueue::Push::closed);
     REQUIRE(late);
-    CHECK(house.queue.push_numbered(late) == EventQueue::Push::closed);
+    CHECK(house.queue.push_with_ids(late) == EventQueue::Push::closed);
     REQUIRE(late);
     CHECK(house.queue.accepted() == 2);
     CHECK(house.queue.size_approx() == 2);
   }
 
-  TEST_CASE("queue: what is left in it when it goes gives its bytes back") {
+  TEST_CASE("queue: its destructor gives back the bytes of the blocks left in it") {
     Admission door{1000, kBytes};
     BlockMemory memory{kBytes};
     {
@@ -130,7 +130,7 @@ TEST_SUITE("queue") {
     }
   }
 
-  TEST_CASE("queue: who lingers goes on with what comes, and goes at once when there is hurry, also the next time") {
+  TEST_CASE("queue: a lingering worker goes on with new events, and returns at once when hurried, also the next time") {
     House house;
     bool goes_on = false;
     {
@@ -151,18 +151,18 @@ TEST_SUITE("queue") {
 }
 
 TEST_SUITE("block") {
-  TEST_CASE("block: its bytes come back with its last event, not before and not twice") {
+  TEST_CASE("block: its bytes are given back with its last event, not before and not twice") {
     House house;
     Block* const block = house.block(5).release();
     const std::size_t bytes = house.door.bytes_out();
     REQUIRE(bytes > 0);
     block->release(1);
-    CHECK(block->pointing() == 4);
+    CHECK(block->references() == 4);
     block->hold();
     block->release(3);
     block->release(1);
     CHECK(house.door.bytes_out() == bytes);
-    CHECK(block->pointing() == 1);
+    CHECK(block->references() == 1);
     Ticket freed;
     block->release(1, freed);
     CHECK(freed.bytes() == bytes);
@@ -172,12 +172,12 @@ TEST_SUITE("block") {
     CHECK(house.memory.idle() >= bytes / 2);  // and its memory lies idle
   }
 
-  TEST_CASE("block: a watched block is found by its watcher until it goes, and cannot be held from then") {
+  TEST_CASE("block: its watcher can hold it until its last event is released, and not after") {
     struct Watcher final : BlockWatcher {
       void forget(Block& block) noexcept override {
         ++forgotten;
         held = block.try_hold();
-        pointing = block.pointing();
+        pointing = block.references();
       }
       int forgotten = 0;
       bool held = true;
@@ -203,7 +203,7 @@ TEST_SUITE("block") {
       CAPTURE(layout.frame);
       House house;
       Block::Owner block = house.block(events, layout);
-      block->number({}, 7);
+      block->assign_ids({}, 7);
       for (std::uint32_t i = 0; i < block->count(); ++i) {
         if (layout.own_marks) block->mark(i, 100 + 2 * i, {});
         const Delivery seen = block->delivery(i);
@@ -218,14 +218,14 @@ TEST_SUITE("block") {
     }
   }
 
-  TEST_CASE("block: what is charged is at least what it takes, and what it cannot address is never admitted") {
+  TEST_CASE("block: the charge covers its allocation, and what it cannot address is never admitted") {
     const std::string long_type(256, 't');
     CHECK(Block::bytes_for(std::vector<Event>{Event("x", long_type)}, {}) == SIZE_MAX);
     CHECK(Block::bytes_for(std::vector<Event>{Event("x", long_type.substr(1))}, {}) < 2048);
     const std::string payload(1000, 'x');
     for (const std::size_t n : {1, 64, 65, 1000}) {
       const std::vector<Event> events(n, Event(payload, "a/b"));
-      const std::size_t slices = (n + Slice::kMost - 1) / Slice::kMost;
+      const std::size_t slices = (n + Slice::kMaxEvents - 1) / Slice::kMaxEvents;
       CHECK(Block::bytes_for(events, {}) >= sizeof(Block) + n * (16 + 1000) + 3 + slices * sizeof(Slice));
       CHECK(Block::bytes_for(events, {.frame = 64}) >= sizeof(Block) + n * (16 + 64 + 1003) + slices * sizeof(Slice));
       CHECK(Block::bytes_for_adopted(300'000, n, {.own_marks = true}) >=
@@ -233,10 +233,10 @@ TEST_SUITE("block") {
     }
   }
 
-  TEST_CASE("block: one that adopts a piece shows what lies there, and gives the piece back with itself") {
+  TEST_CASE("block: its events are those of the buffer it adopts, and the buffer is freed with the block") {
     House house;
     constexpr std::size_t kSize = 4096;
-    BlockMemory::Lent piece = BlockMemory::lend(&house.memory, kSize);
+    BlockMemory::Buffer piece = BlockMemory::allocate_buffer(&house.memory, kSize);
     const std::byte* const place = piece.get();
     const std::string text = "payload" + std::string("text/plain");
     std::memcpy(piece.get() + 100, text.data(), text.size());
@@ -252,7 +252,7 @@ TEST_SUITE("block") {
     CHECK(block->delivery(0).content_type == "text/plain");
     CHECK(house.door.bytes_out() == bytes);
     block.reset();
-    CHECK(BlockMemory::lend(&house.memory, kSize).get() == place);
+    CHECK(BlockMemory::allocate_buffer(&house.memory, kSize).get() == place);
     CHECK(house.door.bytes_out() == 0);
   }
 }

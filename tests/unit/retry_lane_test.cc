@@ -47,7 +47,7 @@ struct Blocks {
     auto answer = door.try_admit(events, Block::bytes_for(texts, {}));
     Block* const block = Block::make(memory, texts, std::move(std::get<Ticket>(answer)), {}).release();
     block->ticket().give_back_events();
-    block->number({}, next);
+    block->assign_ids({}, next);
     next += events;
     return {block, 0, static_cast<std::uint32_t>(events)};
   }
@@ -120,7 +120,7 @@ TEST_SUITE("retry") {
     CHECK(backoff::after(now, 5s, Deadline::max()) == now + 5s);
   }
 
-  TEST_CASE("backoff: callers that failed together do not come back together") {
+  TEST_CASE("backoff: callers that failed together do not retry together") {
     std::minstd_rand random(1);
     std::set<std::int64_t> tenths;
     for (int i = 0; i < 1000; ++i) {
@@ -132,7 +132,7 @@ TEST_SUITE("retry") {
     CHECK(tenths.size() >= 10);
   }
 
-  TEST_CASE("retry lane: a batch comes out as it went in, not before it is due, and what is due first comes first") {
+  TEST_CASE("retry lane: a batch comes out unchanged, not before it is due, and in order of due times") {
     Blocks blocks;
     {
       RetryLane lane;
@@ -154,16 +154,16 @@ TEST_SUITE("retry") {
       Batch other(512);
       REQUIRE(lane.try_take(now + 3h, other));
       CHECK(sequences(other) == std::vector<std::uint64_t>{1, 2, 3});
-      CHECK(other.past().attempt == 2);
-      CHECK(other.past().passed_over == 1);
-      CHECK(other.past().delivered_then == 7);
-      CHECK(other.past().suspect);
+      CHECK(other.history().attempt == 2);
+      CHECK(other.history().passed_over == 1);
+      CHECK(other.history().delivered_then == 7);
+      CHECK(other.history().suspect);
       CHECK(lane.next_due() == Deadline::max());
     }
     CHECK(blocks.door.bytes_out() == 0);
   }
 
-  TEST_CASE("retry lane: what is left in it, and what was put aside, is given back when it goes") {
+  TEST_CASE("retry lane: its destructor releases the batches left in it and the ones put aside") {
     Blocks blocks;
     {
       RetryLane lane;
@@ -181,7 +181,7 @@ TEST_SUITE("retry") {
       "retry lane: a stop cuts each wait to a tenth of its time, those that come later too, and some to nothing") {
     Blocks blocks;
     RetryLane lane;
-    const auto put = [&](const Past& past) {
+    const auto put = [&](const History& past) {
       const std::vector<Slice> runs{blocks.make(1)};
       lane.put(runs, past, 1h);
     };
@@ -207,7 +207,7 @@ TEST_SUITE("retry") {
     CHECK(lane.try_take(Clock::now() + 10s, last));
   }
 
-  TEST_CASE("retry lane: in halves, no event is twice in it or missing") {
+  TEST_CASE("retry lane: the halves of a batch contain each event once") {
     Blocks blocks;
     RetryLane lane;
     const std::vector<Slice> runs{blocks.make(2), blocks.make(5), blocks.make(2)};
@@ -224,7 +224,9 @@ TEST_SUITE("retry") {
     CHECK(halves[1] == std::vector<std::uint64_t>{6, 7, 8, 9});
   }
 
-  TEST_CASE("sink health: a failing sink is tried by one at a time, not before half its interval, at all after it") {
+  TEST_CASE(
+      "sink health: a failing sink is probed by one worker at a time, never before half the interval, always after "
+      "it") {
     SinkHealth health(100ms, 30s);
     const auto start = Clock::now();
     CHECK_FALSE(health.troubled());
@@ -269,7 +271,7 @@ TEST_SUITE("retry") {
     CHECK(*waits.rbegin() <= 100ms);
   }
 
-  TEST_CASE("sink health: a probe that hangs keeps others from it for a second, not for ever") {
+  TEST_CASE("sink health: a probe that hangs excludes others for a second, not for ever") {
     SinkHealth health(100ms, 30s);
     const auto start = Clock::now();
     static_cast<void>(health.failed(start, Probe::none, false, "dead"));
@@ -278,7 +280,7 @@ TEST_SUITE("retry") {
     CHECK(health.try_probe(start + 1100ms, true, false).probe == Probe::fresh);
   }
 
-  TEST_CASE("sink health: retry_min is never undercut, and a call from before the trouble changes nothing") {
+  TEST_CASE("sink health: no probe comes before retry_min, and a call from before the trouble changes nothing") {
     SinkHealth health(1h, 1h);
     const auto start = Clock::now();
     static_cast<void>(health.failed(start, Probe::none, false, "dead"));
@@ -289,7 +291,7 @@ TEST_SUITE("retry") {
     CHECK(health.try_probe(start + 31s, true, true).probe == Probe::fresh);
   }
 
-  TEST_CASE("sink health: a failure of what is known to fail is no failing sink: fresh events are tried at once") {
+  TEST_CASE("sink health: a failure of events known to fail is no failing sink: fresh events are tried at once") {
     SinkHealth health(100ms, 30s);
     const auto start = Clock::now();
     REQUIRE(health.failed(start, Probe::none, true, "poison"));
@@ -304,7 +306,7 @@ TEST_SUITE("retry") {
     CHECK(health.failing());
   }
 
-  TEST_CASE("sink health: fresh events that come while there were none do not wait for the interval to end") {
+  TEST_CASE("sink health: the first fresh events do not wait for the interval to end") {
     SinkHealth health(100ms, 30s);
     auto now = Clock::now();
     static_cast<void>(health.failed(now, Probe::none, false, "dead"));
@@ -318,7 +320,7 @@ TEST_SUITE("retry") {
     CHECK(health.try_probe(now + 100ms, true, true).probe == Probe::fresh);
   }
 
-  TEST_CASE("retry: as many poisoned events as workers do not keep 100 others from being delivered") {
+  TEST_CASE("retry: as many poisoned events as workers do not prevent the delivery of 100 others") {
     for (const Says how : {Says::suspect, Says::nothing, Says::throws}) {
       CAPTURE(static_cast<int>(how));
       std::atomic<std::size_t> delivered{0}, failed{0};
@@ -374,7 +376,8 @@ TEST_SUITE("retry") {
     CHECK(failed >= 5 * kThousands * 1000);
   }
 
-  TEST_CASE("retry: a suspect is dead after five failures while others were delivered, with its reason, not before") {
+  TEST_CASE(
+      "retry: a suspect becomes dead after five failures while others were delivered, with its reason, not before") {
     std::atomic<std::size_t> attempts{0};
     Log log;
     Options options = quiet();
@@ -444,7 +447,7 @@ TEST_SUITE("retry") {
     CHECK(tracker.shutdown(10s).drained());
   }
 
-  TEST_CASE("retry: some batches of poison before them, and others are delivered past a sink that cannot tell") {
+  TEST_CASE("retry: events after some poisoned batches are delivered by a sink that cannot tell them apart") {
     std::atomic<std::size_t> delivered{0}, failed{0};
     Options options = quiet(2);
     options.batch_events = 16;
@@ -460,7 +463,7 @@ TEST_SUITE("retry") {
     CHECK(tracker.shutdown(1min).reason == Reason::sink);
   }
 
-  TEST_CASE("retry: one poisoned event does not hold its neighbours where a sink fails whole batches") {
+  TEST_CASE("retry: one poisoned event does not delay its neighbours for ever if the sink fails whole batches") {
     std::atomic<std::size_t> delivered{0}, failed{0};
     Options options = quiet();
     options.batch_events = 64;
@@ -486,7 +489,7 @@ TEST_SUITE("retry") {
     CHECK(report.books.delivered == 63 + sent);
   }
 
-  TEST_CASE("retry: suspects that fill the whole window become dead, and let in the others that they kept out") {
+  TEST_CASE("retry: suspects that fill the whole window become dead, and other events are admitted again") {
     std::atomic<std::size_t> delivered{0}, failed{0};
     Options options = quiet(2);
     options.queue_events = 100;
@@ -501,7 +504,7 @@ TEST_SUITE("retry") {
     CHECK(eventually([&] { return tracker.books().delivered == 50; }));
   }
 
-  TEST_CASE("retry: a poisoned event that came with others and then nothing more does not hold them for ever") {
+  TEST_CASE("retry: a poisoned event does not delay its neighbours for ever if no other events come") {
     std::atomic<std::size_t> delivered{0}, failed{0};
     Options options = quiet();
     options.batch_events = 64;
@@ -515,7 +518,9 @@ TEST_SUITE("retry") {
     CHECK(tracker.shutdown(10s).reason == Reason::sink);
   }
 
-  TEST_CASE("retry: a stop takes no longer for what the sink does not take, names it, and the next start has it") {
+  TEST_CASE(
+      "retry: a stop does not wait for events that the sink does not take; it names them, and the next start has "
+      "them") {
     for (const Says how : {Says::suspect, Says::nothing}) {
       for (const Ack ack : {Ack::queued, Ack::synced}) {
         CAPTURE(static_cast<int>(how));
@@ -554,7 +559,7 @@ TEST_SUITE("retry") {
     }
   }
 
-  TEST_CASE("retry: a stop tries a sink that fails everything up to the deadline, and takes what it delivers then") {
+  TEST_CASE("retry: a stop retries a sink that fails everything until the deadline, and counts what it delivers then") {
     std::atomic<std::size_t> calls{0};
     Options options = quiet(2);
     options.retry_min = options.retry_max = 1h;
@@ -604,7 +609,7 @@ TEST_SUITE("retry") {
     }
   }
 
-  TEST_CASE("retry: a dead sink and a poisoned batch do not make the books forget anything at a deadline") {
+  TEST_CASE("retry: with a dead sink and a poisoned batch the books still balance at a deadline") {
     std::atomic<std::size_t> calls{0};
     Options options = quiet(4);
     options.batch_events = 7;

@@ -68,19 +68,19 @@ std::string drain(int descriptor) {
   return text;
 }
 
-TEST_CASE("line: JSON goes in as it came, on one line") {
+TEST_CASE("line: JSON is copied unchanged, on one line") {
   CHECK(encoded("{\"a\":\r\n [1,\n2]}", "application/json") ==
         R"(,"datacontenttype":"application/json","data":{"a":   [1, 2]})");
   CHECK(encoded("1e999", "Application/Vnd.Thing+JSON; charset=utf-8") ==
         R"(,"datacontenttype":"Application/Vnd.Thing+JSON; charset=utf-8","data":1e999)");
 }
 
-TEST_CASE("line: text is a string, escaped so that it comes back as it was") {
+TEST_CASE("line: text becomes a string that decodes to the same text") {
   CHECK(encoded("a\"b\\c\n\t\r\x01\x1f/\u00e9\U0001F600\x7f", "text/plain") ==
         ",\"datacontenttype\":\"text/plain\",\"data\":\"a\\\"b\\\\c\\n\\t\\r\\u0001\\u001f/\u00e9\U0001F600\x7f\"");
 }
 
-TEST_CASE("line: all else is base64, also what only claims to be JSON or text") {
+TEST_CASE("line: other payloads are base64, also one that is not the JSON or text that its type claims") {
   CHECK(encoded("", "") == R"(,"data_base64":"")");
   CHECK(encoded("f", "") == R"(,"data_base64":"Zg==")");
   CHECK(encoded("fo", "") == R"(,"data_base64":"Zm8=")");
@@ -101,7 +101,7 @@ TEST_CASE("line: a CloudEvent is a line by itself") {
   CHECK(content(dir / "out") == "{\"id\":\"x\", \"source\":\"y\"}\n");
 }
 
-TEST_CASE("content: JSON is told from what is nearly JSON, as it is at the intake") {
+TEST_CASE("content: the check of JSON is the one of the intake") {
   for (const test::JsonText& good : test::json_texts()) {
     INFO(good.what);
     CHECK(sluice::is_json(good.text));
@@ -133,7 +133,7 @@ TEST_CASE("file: raw is the payload and a line feed") {
   CHECK(content(dir / "out") == "a\nb\n\n");
 }
 
-TEST_CASE("file: an event that is longer than the buffer arrives whole") {
+TEST_CASE("file: an event longer than the buffer is written whole") {
   const TempDir dir;
   for (const std::size_t size : {65536UL - 120, 65536UL, 65537UL, 200000UL, 1000000UL}) {
     const std::string path = dir / std::to_string(size);
@@ -179,7 +179,7 @@ void check_tails(const std::vector<Tail>& tails, const std::string& parameters =
   }
 }
 
-TEST_CASE("file: a torn last line of ours is cut off at the start, and told") {
+TEST_CASE("file: a torn last line of ours is cut off at the start, and logged") {
   const std::string zeros(20000, '\0');
   const std::string ours = json_line(7, "\"x\"");
   const std::string torn = ours.substr(0, ours.size() - 1);
@@ -206,7 +206,7 @@ TEST_CASE("file: a torn last line of ours is cut off at the start, and told") {
   });
 }
 
-TEST_CASE("file: what somebody else has left without a line feed gets one, and not a byte of it is cut") {
+TEST_CASE("file: another program's last line without a line feed gets one, and not a byte of it is cut") {
   const std::string ours = json_line(7, "1");
   const std::string chunk(16384, 'x');  // as much as is read at once
   std::vector<Tail> tails;
@@ -220,7 +220,7 @@ TEST_CASE("file: what somebody else has left without a line feed gets one, and n
   check_tails(tails);
 }
 
-TEST_CASE("file: what somebody else appends behind a torn batch is not cut off with it") {
+TEST_CASE("file: bytes that another process appends after a torn batch are not cut off with it") {
   const TempDir dir;
   sluice::LineFile file(dir / "out", sluice::LineFile::Kind::events);
   const std::stop_token never;
@@ -236,7 +236,7 @@ TEST_CASE("file: what somebody else appends behind a torn batch is not cut off w
   CHECK(content(dir / "out") == "{\"tornhis\nours\n");
 }
 
-TEST_CASE("file: where lines are raw nothing is cut, and what has no line feed gets one") {
+TEST_CASE("file: with raw lines nothing is cut off, and a last line without a line feed gets one") {
   const std::string zeros(100, '\0');
   check_tails({{"", "", ""},
                {"a\nb\n", "a\nb\n", ""},
@@ -246,7 +246,7 @@ TEST_CASE("file: where lines are raw nothing is cut, and what has no line feed g
               "?format=raw");
 }
 
-TEST_CASE("file: what is no text of lines is refused, and stays as it was") {
+TEST_CASE("file: a file that is not lines of text is refused and left unchanged") {
   const TempDir dir;
   {
     test::Database database(dir / "db");
@@ -266,7 +266,7 @@ TEST_CASE("file: what is no text of lines is refused, and stays as it was") {
   CHECK(refusal_of("file:" + (dir / "db") + "?format=raw").kind == sluice::StartError::Kind::unusable);
 }
 
-TEST_CASE("file: one that becomes a database while it is in use is not appended to") {
+TEST_CASE("file: a file that becomes a database while in use is not appended to") {
   const TempDir dir;
   const auto sink = file_sink(dir / "out");
   deliver(*sink, Batch(1).add("1"));
@@ -285,7 +285,7 @@ void append_to(const std::string& path, std::string_view text) {
   std::ofstream(path, std::ios::binary | std::ios::app) << text;
 }
 
-TEST_CASE("file: a line that somebody else leaves unfinished beside us does not swallow ours") {
+TEST_CASE("file: an unfinished line of another process does not swallow ours") {
   const TempDir dir;
   const auto sink = file_sink(dir / "out");
   deliver(*sink, Batch(1).add("1"));
@@ -296,7 +296,7 @@ TEST_CASE("file: a line that somebody else leaves unfinished beside us does not 
   CHECK(content(dir / "out") == json_line(1, "1") + "his\n" + json_line(2, "2") + "whole\n" + json_line(3, "3"));
 }
 
-TEST_CASE("file: zero bytes are no damage where lines are raw") {
+TEST_CASE("file: with raw lines zero bytes are not damage") {
   const TempDir dir;
   const std::string before("a\n\0\n", 4);
   write_file(dir / "out", before);
@@ -304,7 +304,7 @@ TEST_CASE("file: zero bytes are no damage where lines are raw") {
   CHECK(content(dir / "out") == before);
 }
 
-TEST_CASE("file: one that was renamed or deleted is opened anew before the next batch") {
+TEST_CASE("file: a renamed or deleted file is reopened before the next batch") {
   const TempDir dir;
   std::vector<std::string> news;
   sluice::SinkContext context;
@@ -336,7 +336,7 @@ TEST_CASE("file: while its directory is gone nothing is lost, and it works again
   CHECK(content(dir / "sub/out") == json_line(2, "2") + json_line(3, "3"));
 }
 
-TEST_CASE("file: one that somebody else has cut is appended to where it ends") {
+TEST_CASE("file: a file that another process cut short is appended to at its new end") {
   const TempDir dir;
   const auto sink = file_sink(dir / "out");
   deliver(*sink, Batch(1).add("1"));
@@ -345,7 +345,7 @@ TEST_CASE("file: one that somebody else has cut is appended to where it ends") {
   CHECK(content(dir / "out") == json_line(2, "2"));
 }
 
-TEST_CASE("file: what cannot be opened refuses the start with the system's reason") {
+TEST_CASE("file: a file that cannot be opened refuses the start with the system's reason") {
   const TempDir dir;
   const Refusal missing = refusal_of("file:" + (dir / "no/out"));
   CHECK(missing.kind == sluice::StartError::Kind::io);
@@ -406,7 +406,7 @@ TEST_CASE("file: sinks of several threads and factories share one file and keep 
   CHECK(count == kThreads * kBatches * 3);
 }
 
-TEST_CASE("file: a batch that the disk takes in part is cut back, and whole when sent again") {
+TEST_CASE("file: a partly written batch is cut off, and whole when sent again") {
   const TempDir dir;
   const auto sink = file_sink(dir / "out");
   const auto other = file_sink(dir / "out");
@@ -431,7 +431,7 @@ TEST_CASE("file: a batch that the disk takes in part is cut back, and whole when
   CHECK(content(dir / "out").starts_with(json_line(1, "1") + json_line(50, "50") + line_start(2)));
 }
 
-TEST_CASE("file: nothing is appended to a torn batch while it cannot be cut back") {
+TEST_CASE("file: nothing is appended to a torn batch while it cannot be cut off") {
   // A memory file that may not shrink: writing fails at the limit, and cutting fails always.
   const int memory = ::memfd_create("sluice-test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
   REQUIRE(memory >= 0);
@@ -456,14 +456,14 @@ TEST_CASE("file: nothing is appended to a torn batch while it cannot be cut back
   ::close(memory);
 }
 
-TEST_CASE("file: a full device is tried again, with the system's reason") {
+TEST_CASE("file: on a full device the verdict is try_again, with the system's reason") {
   const auto sink = file_sink("/dev/full");
   const auto verdicts = deliver(*sink, Batch().add("1").add("2"));
   CHECK(all(verdicts, Verdict::try_again));
   CHECK(verdicts[1].reason() == "write /dev/full: No space left on device");
 }
 
-TEST_CASE("pipe: a reader that does not read holds nobody beyond the stop, and the torn line is ended first") {
+TEST_CASE("pipe: a reader that does not read blocks no worker after the stop, and the torn line is ended first") {
   const IgnoreBrokenPipe ignore;
   const TempDir dir;
   REQUIRE(::mkfifo((dir / "fifo").c_str(), 0600) == 0);
@@ -545,7 +545,7 @@ class StandardOutput {
   int saved_;
 };
 
-TEST_CASE("stdout: once its reader is gone the sink says so, whichever worker's it is, and not before") {
+TEST_CASE("stdout: once its reader is gone every worker's sink is gone, and not before") {
   const IgnoreBrokenPipe ignore;
   std::array<int, 2> pipe{};
   REQUIRE(::pipe(pipe.data()) == 0);
@@ -570,7 +570,7 @@ TEST_CASE("stdout: once its reader is gone the sink says so, whichever worker's 
   CHECK(others);
 }
 
-TEST_CASE("stdout: a regular file is appended to, and cut back like any other") {
+TEST_CASE("stdout: a regular file is appended to, and a torn batch is cut off it") {
   const TempDir dir;
   write_file(dir / "out", "before\nhis");
   const int saved = ::dup(STDOUT_FILENO);
@@ -598,7 +598,7 @@ TEST_CASE("stdout: a regular file is appended to, and cut back like any other") 
   CHECK(content(dir / "out") == "before\nhis\n" + json_line(1, "1"));
 }
 
-TEST_CASE("dead letters: a line holds the event, why it was refused and how often it was tried") {
+TEST_CASE("dead letters: a line contains the event, the reason and the number of attempts") {
   const TempDir dir;
   write_file(dir / "dead-letter.ndjson", "{}\n" + line_start(1).substr(0, 60));
   Batch batch;
@@ -621,7 +621,7 @@ TEST_CASE("dead letters: a line holds the event, why it was refused and how ofte
             R"(,"reason":"","attempts":1,"datacontenttype":"application/cloudevents+json","data":{"id":"x"}})" + "\n");
 }
 
-TEST_CASE("dead letters: what the disk did not take whole does not stand there, and the error is the disk's") {
+TEST_CASE("dead letters: a letter that was not written whole is not in the file, and the error is the disk's") {
   const TempDir dir;
   sluice::DeadLetterFile file(dir.path());
   const std::string payload = '"' + std::string(150000, 'x') + '"';
@@ -642,7 +642,7 @@ TEST_CASE("dead letters: what the disk did not take whole does not stand there, 
   CHECK(content(dir / "dead-letter.ndjson").starts_with(before + before));
 }
 
-TEST_CASE("dead letters: a file that cannot be made at the start is made with the first letter") {
+TEST_CASE("dead letters: a file that cannot be created at the start is created with the first letter") {
   const TempDir dir;
   sluice::DeadLetterFile file(dir / "no");
   Batch batch;

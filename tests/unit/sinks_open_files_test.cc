@@ -29,7 +29,7 @@ std::unique_ptr<Thing> make_thing() {
   return std::make_unique<Thing>([] {});
 }
 
-TEST_CASE("open files: whoever asks while the last user destroys the thing waits until it is gone") {
+TEST_CASE("open files: open() waits while the last user destroys the object") {
   const TempDir dir;
   Files files;
   std::mutex mutex;
@@ -62,7 +62,7 @@ TEST_CASE("open files: whoever asks while the last user destroys the thing waits
   CHECK(next != nullptr);
 }
 
-TEST_CASE("open files: a thing that could not be made keeps nobody waiting") {
+TEST_CASE("open files: an object that could not be created makes nobody wait") {
   const TempDir dir;
   Files files;
   const auto fail = []() -> std::unique_ptr<Thing> { throw std::runtime_error("no"); };
@@ -70,7 +70,7 @@ TEST_CASE("open files: a thing that could not be made keeps nobody waiting") {
   CHECK(files.open(dir / "x", make_thing) != nullptr);
 }
 
-TEST_CASE("open files: two names of one file are one thing, two files of one name are not") {
+TEST_CASE("open files: two names of one file share an object, two files of one name do not") {
   const TempDir dir;
   Files files;
   write_file(dir / "x", "");
@@ -86,7 +86,7 @@ TEST_CASE("open files: two names of one file are one thing, two files of one nam
   CHECK(files.open(dir / "x", make_thing) == x);
 }
 
-TEST_CASE("file: threads that make and drop sinks on one file do not meet their own lock") {
+TEST_CASE("file: threads that create and destroy sinks on one file never find it locked by this process") {
   const TempDir dir;
   std::atomic<std::size_t> refused{0};
   {
@@ -100,7 +100,7 @@ TEST_CASE("file: threads that make and drop sinks on one file do not meet their 
   CHECK(refused == 0);
 }
 
-TEST_CASE("file: a hard link and the name itself are one sink, and no line of either is torn or refused") {
+TEST_CASE("file: a hard link and the name itself share one file, and no line of either is torn or refused") {
   const TempDir dir;
   write_file(dir / "out", "");
   std::filesystem::create_hard_link(dir / "out", dir / "link");

@@ -45,7 +45,7 @@ TEST_CASE("sqlite: a row has the event's id, time, type and payload, JSON and te
   CHECK(reader.ask("PRAGMA journal_mode") == "wal");
 }
 
-TEST_CASE("sqlite: an event that is there already is delivered and stands there once") {
+TEST_CASE("sqlite: an event that is already in the table counts as delivered, and is there once") {
   const TempDir dir;
   const auto sink = sqlite_sink(dir / "db");
   deliver(*sink, Batch().add("1").add("2"));
@@ -64,7 +64,7 @@ TEST_CASE("sqlite: every ack level delivers, and a second start adds to the firs
   CHECK(Reader(dir / "db").ask("SELECT count(*) FROM events") == "3");
 }
 
-TEST_CASE("sqlite: the refused event is named, and its neighbours are delivered in the same call") {
+TEST_CASE("sqlite: the refused event has the verdict, and its neighbours are delivered in the same call") {
   const TempDir dir;
   Reader(dir / "db")
       .run(
@@ -81,7 +81,7 @@ TEST_CASE("sqlite: the refused event is named, and its neighbours are delivered 
   CHECK(payloads(dir / "db") == "1,3,5");
 }
 
-TEST_CASE("sqlite: a trigger that rolls the whole transaction back takes nobody along") {
+TEST_CASE("sqlite: a trigger that rolls back the whole transaction loses no other event") {
   const TempDir dir;
   CHECK(all(deliver(*sqlite_sink(dir / "db"), Batch(1).add("0")), Verdict::delivered));
   Reader(dir / "db")
@@ -101,7 +101,7 @@ void make_trigger(const std::string& path, const std::string& condition, const s
   Reader(path).run("CREATE TRIGGER t BEFORE INSERT ON events WHEN " + condition + " BEGIN " + statements + "; END");
 }
 
-TEST_CASE("sqlite: an event that the database only fails on is under suspicion, and its neighbours are delivered") {
+TEST_CASE("sqlite: an event on which the database fails is a suspect, and its neighbours are delivered") {
   const TempDir dir;
   make_trigger(dir / "db", "true", "SELECT json(new.payload)");
   const auto sink = sqlite_sink(dir / "db");
@@ -115,7 +115,7 @@ TEST_CASE("sqlite: an event that the database only fails on is under suspicion, 
   CHECK(payloads(dir / "db") == "1,3,1,3");
 }
 
-TEST_CASE("sqlite: a value that the table's types do not take puts its event under suspicion") {
+TEST_CASE("sqlite: an event whose value does not fit the table's types is a suspect") {
   const TempDir dir;
   Reader(dir / "db").run("CREATE TABLE events(id TEXT UNIQUE, received_at, content_type, payload INTEGER PRIMARY KEY)");
   const auto verdicts = deliver(*sqlite_sink(dir / "db"), Batch().add("1").add("\"two\"").add("3"));
@@ -125,7 +125,7 @@ TEST_CASE("sqlite: a value that the table's types do not take puts its event und
   CHECK(verdicts[2].kind() == Verdict::delivered);
 }
 
-TEST_CASE("sqlite: a database that fails on every event puts none of them under suspicion") {
+TEST_CASE("sqlite: if the database fails on every event, none is a suspect") {
   const TempDir dir;
   const auto sink = sqlite_sink(dir / "db");
   make_trigger(dir / "db", "true", "INSERT INTO nowhere VALUES(new.payload)");
@@ -136,7 +136,7 @@ TEST_CASE("sqlite: a database that fails on every event puts none of them under 
   CHECK(all(deliver(*sink, Batch().add("1").add("2")), Verdict::delivered));
 }
 
-TEST_CASE("sqlite: an event that is taken out leaves nothing behind, whatever its trigger has done before") {
+TEST_CASE("sqlite: an excluded event leaves no changes, whatever its trigger did before it failed") {
   for (const char* how : {"ABORT", "FAIL", "ROLLBACK"}) {
     CAPTURE(how);
     const TempDir dir;
@@ -156,7 +156,7 @@ TEST_CASE("sqlite: an event that is taken out leaves nothing behind, whatever it
   }
 }
 
-TEST_CASE("sqlite: an event finds those before it in its batch there, also behind one that is taken out") {
+TEST_CASE("sqlite: an event sees the earlier events of its batch in the table, also after an excluded one") {
   for (const char* how : {"ABORT", "FAIL", "ROLLBACK"}) {
     CAPTURE(how);
     const TempDir dir;
@@ -198,7 +198,7 @@ class InsertCount {
   }
 };
 
-TEST_CASE("sqlite: a batch of which every other event is poisoned is not inserted anew for each of them") {
+TEST_CASE("sqlite: a batch in which every other event is poisoned is not inserted again for each of them") {
   constexpr int kPairs = 2048;
   const InsertCount inserts;
   for (const char* poison : {"RAISE(ABORT, 'no')", "RAISE(ROLLBACK, 'no')", "json('{')"}) {
@@ -219,7 +219,7 @@ TEST_CASE("sqlite: a batch of which every other event is poisoned is not inserte
   }
 }
 
-TEST_CASE("sqlite: a locked database holds nobody beyond the stop, and all is to be tried again") {
+TEST_CASE("sqlite: a locked database blocks no worker after the stop, and all events are to be tried again") {
   const TempDir dir;
   const auto sink = sqlite_sink(dir / "db");
   Reader other(dir / "db");
@@ -277,7 +277,7 @@ TEST_CASE("sqlite: many connections open one new database at once, and write to 
   CHECK(Reader(dir / "db").ask("SELECT count(*) FROM events") == std::to_string(kThreads * kBatches * 10));
 }
 
-TEST_CASE("sqlite: a batch for which there is no room is tried again whole") {
+TEST_CASE("sqlite: a batch that does not fit on the disk is tried again whole") {
   const TempDir dir;
   const auto sink = sqlite_sink(dir / "db");
   deliver(*sink, Batch(1).add("1"));
@@ -295,7 +295,7 @@ TEST_CASE("sqlite: a batch for which there is no room is tried again whole") {
   CHECK(Reader(dir / "db").ask("SELECT count(*) FROM events") == "101");
 }
 
-TEST_CASE("sqlite: a database that was renamed keeps what was delivered into it, and a new one is made") {
+TEST_CASE("sqlite: a renamed database keeps the events delivered to it, and a new one is created") {
   const TempDir dir;
   const auto factory = sluice::sqlite::sinks_for(url_of(dir / "db"));
   auto one = factory({});
@@ -313,7 +313,7 @@ TEST_CASE("sqlite: a database that was renamed keeps what was delivered into it,
   CHECK(payloads(dir / "db") == "3,4,5,6");
 }
 
-TEST_CASE("sqlite: a database that was deleted is made anew, and an idle connection to the old one does no harm") {
+TEST_CASE("sqlite: a deleted database is created again, and an idle connection to the old one does no harm") {
   const TempDir dir;
   const auto factory = sluice::sqlite::sinks_for(url_of(dir / "db"));
   const auto one = factory({});
@@ -328,7 +328,7 @@ TEST_CASE("sqlite: a database that was deleted is made anew, and an idle connect
   CHECK(Reader(dir / "db").ask("PRAGMA integrity_check") == "ok");
 }
 
-TEST_CASE("sqlite: a table that somebody dropped is made anew") {
+TEST_CASE("sqlite: a dropped table is created again") {
   const TempDir dir;
   const auto sink = sqlite_sink(dir / "db");
   deliver(*sink, Batch(1).add("1"));
@@ -353,7 +353,7 @@ TEST_CASE("sqlite: while its directory is gone nothing is lost, and it works aga
   CHECK(payloads(dir / "sub/db") == "1");
 }
 
-TEST_CASE("sqlite: what cannot be opened, or is no database of ours, refuses the start with the reason") {
+TEST_CASE("sqlite: a file that cannot be opened or has another table refuses the start with the reason") {
   const TempDir dir;
   const Refusal missing = refusal_of(url_of(dir / "no/db"));
   CHECK(missing.kind == sluice::StartError::Kind::io);
@@ -389,7 +389,7 @@ struct Told {
   }
 };
 
-TEST_CASE("sqlite: a database that is locked at the start delays no start, and is delivered to once it is free") {
+TEST_CASE("sqlite: a database that is locked at the start does not delay it, and gets its events once it is free") {
   const TempDir dir;
   Reader other(dir / "db");
   other.run("BEGIN EXCLUSIVE");
@@ -419,7 +419,7 @@ TEST_CASE("sqlite: a database that is locked at the start delays no start, and i
   CHECK(told.lines[1] == "the sink works: opened " + (dir / "db"));
 }
 
-TEST_CASE("sqlite: all sinks of a database have one patience with whoever locks it") {
+TEST_CASE("sqlite: all sinks of a database share one wait for its lock") {
   const TempDir dir;
   const auto factory = sluice::sqlite::sinks_for(url_of(dir / "db"));
   std::vector<std::unique_ptr<sluice::Sink>> sinks(8);
@@ -466,7 +466,7 @@ std::string after_kill(const TempDir& dir) {
   return left.ask("SELECT payload FROM events ORDER BY rowid");
 }
 
-TEST_CASE("sqlite: what was delivered before and after its log or index was removed survives a kill") {
+TEST_CASE("sqlite: events delivered before and after the log or index was removed survive a kill") {
   struct Removed {
     bool log, index, replaced;
   };
@@ -499,7 +499,7 @@ TEST_CASE("sqlite: what was delivered before and after its log or index was remo
   }
 }
 
-TEST_CASE("sqlite: a log that is removed while a batch is written takes none of it along") {
+TEST_CASE("sqlite: a log that is removed while a batch is written loses none of it") {
   const TempDir dir;
   sluice::SinkContext context;
   bool removed = false;
@@ -517,7 +517,7 @@ TEST_CASE("sqlite: a log that is removed while a batch is written takes none of 
   removed = false;
 }
 
-TEST_CASE("sqlite: a removed log that a reader still needs is kept, and what it holds is not given up") {
+TEST_CASE("sqlite: a removed log that a reader still needs is kept, and its events are not lost") {
   const TempDir dir;
   const auto sink = sqlite_sink(dir / "db");
   Reader reader(dir / "db");
@@ -534,7 +534,7 @@ TEST_CASE("sqlite: a removed log that a reader still needs is kept, and what it 
   CHECK(after_kill(dir) == "1,2,3");
 }
 
-TEST_CASE("sqlite: what an idle sink has delivered is saved from its removed log before anything else comes") {
+TEST_CASE("sqlite: an idle sink saves its events from a removed log before other events come") {
   const TempDir dir;
   Told told;
   const auto sink = sqlite_sink(dir / "db", told.context);

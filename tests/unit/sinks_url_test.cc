@@ -29,7 +29,7 @@ sluice::NullBehaviour null_of(std::string_view url) {
   return std::get<sluice::NullBehaviour>(parsed);
 }
 
-TEST_CASE("sink url: what sluiced-sinks(7) allows is taken") {
+TEST_CASE("sink url: every form in sluiced-sinks(7) is accepted") {
   for (const char* url :
        {"null:", "null:?delay=0&fail=0.5&refuse=1&hang=false&spin=false", "stdout:", "stdout:?format=raw",
         "stdout:?format=json", "file:a", "file:/a/b?format=raw", "file:///a/b", "sqlite:/a/b.db"}) {
@@ -38,7 +38,7 @@ TEST_CASE("sink url: what sluiced-sinks(7) allows is taken") {
   }
 }
 
-TEST_CASE("sink url: every wrong one is told in one line that names it and what is allowed") {
+TEST_CASE("sink url: the error for a wrong one is one line that names it and what is allowed") {
   struct Wrong {
     const char* url;
     const char* says;
@@ -88,7 +88,7 @@ TEST_CASE("sink url: durations have their units") {
   CHECK(null_of("null:?spin=true").spin);
 }
 
-TEST_CASE("null sink: delivers, fails and refuses as it is told") {
+TEST_CASE("null sink: delivers, fails and refuses as configured") {
   Batch batch;
   for (int i = 0; i < 100; ++i) batch.add("{}");
   const auto answers = [&](const char* url) { return deliver(*sluice::sinks_for(url)({}), batch); };
@@ -103,7 +103,7 @@ TEST_CASE("null sink: delivers, fails and refuses as it is told") {
   CHECK(refused < 90);
 }
 
-TEST_CASE("null sink: a stop cuts its delay short, and the events are to be tried again") {
+TEST_CASE("null sink: a stop ends its delay early, and the events are to be tried again") {
   const auto sink = sluice::sinks_for("null:?delay=1h")({});
   std::stop_source stop;
   std::vector<Verdict> verdicts;
@@ -224,7 +224,7 @@ TEST_CASE("sink url: a URL that is refused is named without its secrets") {
   }
 }
 
-TEST_CASE("sink url: a sink that calls itself by its URL shows no secret in the status or the log") {
+TEST_CASE("sink url: a sink whose name is its URL shows no secret in the status or the log") {
   class Named final : public sluice::Sink {
    public:
     void deliver(std::span<const sluice::Delivery>, std::span<Verdict> verdicts, std::stop_token) override {

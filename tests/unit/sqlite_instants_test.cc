@@ -23,7 +23,9 @@ std::function<void()> at_instant;
 #define sluice sluice_with_sqlite_instants
 #include "event.cc"
 #include "sinks/content.cc"
+#include "sinks/descriptor.cc"
 #include "sinks/sqlite_connection.cc"
+#include "sinks/sqlite_files.cc"
 #include "text/media_type.cc"
 #include "text/rfc3339.cc"
 #include "text/utf8.cc"
@@ -92,12 +94,12 @@ class OtherProcess {
 
 constexpr const char* kHisTable = "CREATE TABLE his(x); INSERT INTO his VALUES(7)";
 
-TEST_CASE("sqlite: nobody can write between our look at a new log and the checkpoint of the removed one") {
+TEST_CASE("sqlite: nobody can write between the check of a new log and the checkpoint of the removed one") {
   for (const bool index_too : {false, true}) {
     CAPTURE(index_too);
     const TempDir dir;
     const OtherProcess other(dir / "db");
-    auto connection = std::make_unique<SqliteConnection>(dir / "db", SqliteConnection::Patience{50ms, {}});
+    auto connection = std::make_unique<SqliteConnection>(dir / "db", SqliteConnection::LockWait{50ms, {}});
     write(*connection, 1);
     // Else he could not write by our index.
     REQUIRE(Database(dir / "db").ask("PRAGMA wal_checkpoint").starts_with("0,"));
@@ -126,10 +128,10 @@ TEST_CASE("sqlite: nobody can write between our look at a new log and the checkp
   }
 }
 
-TEST_CASE("sqlite: a removed log goes aside, not into a database that others have open by an index of theirs") {
+TEST_CASE("sqlite: a removed log is copied aside, not into a database that others have open with another index") {
   const TempDir dir;
   const OtherProcess other(dir / "db");
-  auto connection = std::make_unique<SqliteConnection>(dir / "db", SqliteConnection::Patience{50ms, {}});
+  auto connection = std::make_unique<SqliteConnection>(dir / "db", SqliteConnection::LockWait{50ms, {}});
   write(*connection, 1);
   std::filesystem::remove(dir / "db-wal");
   std::filesystem::remove(dir / "db-shm");
@@ -145,10 +147,10 @@ TEST_CASE("sqlite: a removed log goes aside, not into a database that others hav
   CHECK(Database(dir / "db").ask("PRAGMA integrity_check") == "ok");
 }
 
-TEST_CASE("sqlite: a removed log goes aside where somebody wrote another one and went") {
+TEST_CASE("sqlite: a removed log is copied aside if another process wrote a new one and ended") {
   const TempDir dir;
   auto other = std::make_unique<OtherProcess>(dir / "db");
-  auto connection = std::make_unique<SqliteConnection>(dir / "db", SqliteConnection::Patience{50ms, {}});
+  auto connection = std::make_unique<SqliteConnection>(dir / "db", SqliteConnection::LockWait{50ms, {}});
   write(*connection, 1);
   REQUIRE(Database(dir / "db").ask("PRAGMA wal_checkpoint").starts_with("0,"));
   write(*connection, 1000);
@@ -165,7 +167,7 @@ TEST_CASE("sqlite: a removed log goes aside where somebody wrote another one and
   CHECK(reader.ask("PRAGMA integrity_check") == "ok");
 }
 
-TEST_CASE("sqlite: a removed log waits for whoever writes by our index, and stays until it is saved") {
+TEST_CASE("sqlite: a removed log waits for a process that writes with our index, and stays until it is saved") {
   const TempDir dir;
   SqliteConnection connection(dir / "db", {50ms, {}});
   write(connection, 1);

@@ -10,8 +10,15 @@
 #include <system_error>
 
 #include "sluice/api.h"
+#include "sluice/event.h"
 
 namespace sluice {
+
+// An event that a sink refused for good, and why. Its views are valid as long as those of the event.
+struct DeadLetter {
+  Delivery event;
+  std::string_view reason;
+};
 
 // A line of STATE/dead-letter.ndjson, taken apart.
 struct DeadLetterEntry {

@@ -1,5 +1,5 @@
 // See the header.
-#include "sinks/pieces.h"
+#include "sinks/chunk_writer.h"
 
 #include <algorithm>
 
@@ -8,9 +8,9 @@
 
 namespace sluice {
 
-void Pieces::put(std::string_view text) {
+void ChunkWriter::put(std::string_view text) {
   while (!text.empty()) {
-    const std::span<char> to = room();
+    const std::span<char> to = free_part();
     const std::size_t n = std::min(to.size(), text.size());
     std::copy_n(text.data(), n, to.data());
     used_ += n;
@@ -18,9 +18,9 @@ void Pieces::put(std::string_view text) {
   }
 }
 
-void Pieces::put_on_one_line(std::string_view text) {
+void ChunkWriter::put_on_one_line(std::string_view text) {
   while (!text.empty()) {
-    const std::span<char> to = room();
+    const std::span<char> to = free_part();
     const std::size_t n = std::min(to.size(), text.size());
     std::transform(text.data(), text.data() + n, to.data(), [](char c) { return c == '\n' || c == '\r' ? ' ' : c; });
     used_ += n;
@@ -28,22 +28,22 @@ void Pieces::put_on_one_line(std::string_view text) {
   }
 }
 
-void Pieces::put_json_string(std::string_view text) {
-  sluice::put_json_string(text, [this](std::string_view piece) { put(piece); });
+void ChunkWriter::put_json_string(std::string_view text) {
+  sluice::put_json_string(text, [this](std::string_view part) { put(part); });
 }
 
-void Pieces::put_base64(std::span<const std::byte> bytes) {
-  sluice::put_base64(bytes, [this](std::string_view piece) { put(piece); });
+void ChunkWriter::put_base64(std::span<const std::byte> bytes) {
+  sluice::put_base64(bytes, [this](std::string_view part) { put(part); });
 }
 
-bool Pieces::flush() {
+bool ChunkWriter::flush() {
   if (!failed_ && used_ > 0) failed_ = !write_({buffer_.data(), used_});
   used_ = 0;
   return !failed_;
 }
 
-std::span<char> Pieces::room() {
-  // A failure is remembered, and the caller hears of it at the end.
+std::span<char> ChunkWriter::free_part() {
+  // A failure is stored; the last flush() reports it.
   if (used_ == buffer_.size()) static_cast<void>(flush());
   return std::span(buffer_).subspan(used_);
 }
