@@ -37,9 +37,6 @@ lib/queue/block.h - to be cut
 lib/sinks/sqlite_connection.h - to be cut
 lib/tracker/engine.h - to be cut
 lib/workers/pool.h - to be cut
-daemon/http/budget.h - to be cut
-daemon/http/server.h - to be cut
-daemon/http/slots.h - to be cut
 END
 }
 

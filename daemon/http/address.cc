@@ -1,5 +1,7 @@
-// Reads a listen address as it stands on the command line. Pure; any thread. It refuses, naming what is allowed, what
-// could not be meant as an address; whether one can be bound here is the listener's question.
+// Parses an address of the command line. Pure; any thread. It refuses text that is no address, and names the allowed
+// forms; whether the address can be bound here is checked by the listener.
+#include "http/address.h"
+
 #include <arpa/inet.h>
 #include <fmt/format.h>
 #include <sys/un.h>
@@ -7,7 +9,6 @@
 #include <charconv>
 #include <string>
 
-#include "http/server.h"
 #include "sluice/error.h"
 
 namespace sluiced::http {
