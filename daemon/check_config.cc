@@ -1,5 +1,5 @@
-// See the header. The rights to files are asked for by faccessat, which counts read-only file systems in; root has them
-// all. What it cannot see: a disk that is full, and a lock that is gone a moment later.
+// Rights are checked by faccessat(2), which includes read-only file systems; root has all of them. It cannot see that a
+// disk is full, or that a lock is released a moment later.
 #include "check_config.h"
 
 #include <fcntl.h>
@@ -20,6 +20,7 @@
 
 #include "host/file_systems.h"
 #include "http/listener.h"
+#include "settings.h"
 #include "sluice/error.h"
 #include "sluice/sinks.h"
 
@@ -36,7 +37,7 @@ using sluice::StartError;
                    fmt::format("{}: {}{}", subject, where, std::generic_category().message(error)));
 }
 
-// The kind of file that is there; nothing if none is. Throws if that cannot be seen.
+// The kind of the file; nothing if none exists. Throws if that cannot be determined.
 std::optional<mode_t> kind_of(const std::string& subject, const fs::path& path) {
   struct stat file {};
   if (::stat(path.c_str(), &file) == 0) return file.st_mode & S_IFMT;
@@ -57,7 +58,7 @@ void want_directory(const std::string& subject, const fs::path& path, int rights
 
 fs::path directory_of(const fs::path& path) { return path.has_parent_path() ? path.parent_path() : fs::path("."); }
 
-// By /proc/locks, since trying the lock would take it from a daemon that starts at this moment.
+// Reads /proc/locks: trying the lock would take it from a daemon that starts at this moment.
 bool is_locked(const fs::path& path) {
   struct stat file {};
   if (::stat(path.c_str(), &file) != 0) return false;
@@ -72,7 +73,7 @@ bool is_locked(const fs::path& path) {
 std::vector<std::string> check_state_dir(const fs::path& state_dir) {
   const std::string subject = fmt::format("state directory {}", state_dir.string());
   const fs::path trimmed = state_dir.has_filename() ? state_dir : state_dir.parent_path();
-  fs::path there = trimmed;  // the nearest that exists: what is missing below it would be made
+  fs::path there = trimmed;  // the nearest directory that exists; a start would create the ones below
   while (!kind_of(subject, there)) there = directory_of(there);
   const bool exists = there == trimmed;
   want_directory(subject, there, exists ? R_OK | W_OK | X_OK : W_OK | X_OK);
@@ -93,22 +94,29 @@ void check_sink(const options::Options& options) {
     return want_rights(subject, path, W_OK);
   }
   const fs::path directory = directory_of(path);
-  // The state directory would be made before the sink is opened.
+  // A start creates the state directory before it opens the sink.
   if (options.state_dir && directory == *options.state_dir && !kind_of(subject, directory)) return;
   want_directory(subject, directory, W_OK | X_OK);
 }
 
 }  // namespace
 
-std::vector<std::string> check_config(const options::Options& options, const std::vector<FlagAddress>& addresses) {
+std::vector<std::string> check_config(const options::Options& options) {
   std::vector<std::string> remarks;
-  for (const FlagAddress& listen : addresses) {
+  const auto check_address = [&](std::string_view flag, const http::Address& address) {
     try {
-      const std::string remark = http::try_address(listen.address);
-      if (!remark.empty()) remarks.push_back(fmt::format("{}: {}", listen.flag, remark));
+      const std::string remark = http::try_address(address);
+      if (!remark.empty()) remarks.push_back(fmt::format("{}: {}", flag, remark));
     } catch (const StartError& error) {
-      throw StartError(error.kind(), fmt::format("{}: {}", listen.flag, error.what()));
+      throw StartError(error.kind(), fmt::format("{}: {}", flag, error.what()));
     }
+  };
+  // The grammar of all addresses first, as a start does.
+  const std::vector<http::Address> intake = intake_addresses(options);
+  const std::vector<http::Address> admin = admin_addresses(options);
+  for (const http::Address& address : intake) check_address("--listen", address);
+  for (const http::Address& address : admin) {
+    if (!address.optional) check_address("--admin", address);
   }
   if (options.state_dir) {
     for (std::string& remark : check_state_dir(*options.state_dir)) remarks.push_back(std::move(remark));

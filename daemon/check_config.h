@@ -1,28 +1,20 @@
-// --check-config: whether a start would fail, without one. Reads options, names, files and addresses; makes no file,
-// takes no lock and serves nothing, so that it may run beside the daemon that it is about. One thread.
+// --check-config: would a start fail? Reads options, names, files and addresses; creates no file, takes no lock and
+// serves nothing, so it may run beside the daemon that it checks. One thread.
 #pragma once
 
 #include <string>
 #include <vector>
 
-#include "http/server.h"
 #include "options/options.h"
 
 namespace sluiced {
 
-// A listen address with the flag that named it.
-struct FlagAddress {
-  std::string flag;
-  http::Address address;
-};
+// Throws sluice::StartError with the line for the operator: an unknown name, an address that this host does not have, a
+// state directory or sink file that cannot be created or written. Returns remarks, one line each: a resource in use is
+// no fault, because a running sluiced may hold it.
+[[nodiscard]] std::vector<std::string> check_config(const options::Options& options);
 
-// Throws sluice::StartError with the line that the operator shall see: for a name that is not known, an address that
-// cannot be had here, a state directory or a sink's file that cannot be made or written. What is only in use now is no
-// fault, since a running sluiced may be the reason: that is remarked, a line each.
-[[nodiscard]] std::vector<std::string> check_config(const options::Options& options,
-                                                    const std::vector<FlagAddress>& addresses);
-
-// What is to be said, at a start too, of the file systems that the daemon's own files are on; one line, mostly empty.
+// The remark, also for a start, on network file systems that hold the daemon's own files; one line, mostly empty.
 [[nodiscard]] std::string remark_on_files(const options::Options& options);
 
 }  // namespace sluiced

@@ -1,56 +1,31 @@
-// The stop of sluiced, as one list. Runs on the main thread; knows the rooms that main has put together.
+// The stop of sluiced. The stop list stands here, once; README, ARCHITECTURE and the code quote it by number and words
+// (tests/house.sh compares them):
+//
+//   1. Announce: readiness turns red and systemd learns how long the stop may take; --unready-delay passes while
+//      requests are still served.
+//   2. Close the intake: no new connections; requests in hand get a fifth of the time, new requests are answered 503.
+//   3. Close the door: no event is admitted any more.
+//   4. Drain: workers deliver the admitted events until none is left or the deadline passes.
+//   5. Close the queue: the workers end and their sinks sync; past the deadline, unfinished batches are taken from
+//   them.
+//   6. Checkpoint the journal: delivered events are settled, all others are kept for the next start.
+//   7. Count: the books are balanced; an event that no disk holds is lost.
+//   8. Report: exit code, STATE/last-exit.json, and the last line on stderr.
+//
+// Steps 3 to 7 are Tracker::shutdown(). The main thread runs the list; it refuses nothing and is over by the deadline,
+// or the backstop (host/stop_signals.h) ends the process.
 #pragma once
 
-#include <atomic>
-#include <chrono>
-#include <filesystem>
-#include <functional>
-#include <optional>
-
-#include "host/service_manager.h"
-#include "host/stop_signals.h"
-#include "http/server.h"
-#include "log/log.h"
-#include "sluice/phase.h"
-#include "sluice/tracker.h"
+#include "parts.h"
 
 namespace sluiced {
 
-// The process's phase: changed in on() and nowhere else, by the main thread; read by anybody.
-class Life {
- public:
-  [[nodiscard]] sluice::Phase phase() const noexcept { return phase_.load(); }
-  sluice::Response on(sluice::Happening what) noexcept {
-    const sluice::Step now = sluice::step(phase_.load(), what);
-    phase_.store(now.next);
-    return now.response;
-  }
-
- private:
-  std::atomic<sluice::Phase> phase_{sluice::Phase::starting};
-};
-
-// What is running, and has to be stopped. Refers to main's objects, which outlive the stop.
-struct Running {
-  Life& life;
-  host::StopSignals& signals;
-  host::ServiceManager& manager;
-  log::Log& log;
-  sluice::Tracker& tracker;
-  http::Server& intake;
-  std::optional<std::filesystem::path> last_exit;
-  std::function<void()> reopen;       // what a HUP asks for
-  std::size_t reopens_heard = 0;      // those that were answered before the stop
-  std::function<void()> name_strays;  // logs signals that came and mean nothing
-  std::chrono::nanoseconds unready_delay{0};
-};
-
 struct Stopped {
-  int code = 0;              // of the process: how it went
-  bool left_behind = false;  // a worker is stuck: the process has to exit under it
+  int code = 0;              // exit code
+  bool left_behind = false;  // a thread is stuck: the process must exit without destroying the parts
 };
 
-// To be called once a signal has asked for it. Gone by the deadline, or the backstop ends the process.
-[[nodiscard]] Stopped stop(Running& running);
+// Call once, after the first stop signal.
+[[nodiscard]] Stopped stop(Parts& parts);
 
 }  // namespace sluiced

@@ -28,9 +28,9 @@ daemon/options/options.cc table one row for each flag, in the order of --help
 lib/journal/copies.cc Journal::write_closed to be cut
 lib/journal/journal.cc Journal::commit to be cut
 lib/journal/feeding.cc Journal::read_backlog to be cut
-daemon/main.cc serve to be cut
+lib/include/sluice/tracker.h - to be cut: what only hosts need goes to sluice/host.h
 lib/admission/admission.h - to be cut
-lib/journal/committer.h - to be cut
+lib/backlog/committer.h - to be cut
 lib/journal/format.h - the page of the file format stands in it, beside the constants that it explains
 lib/journal/journal.h - to be cut
 lib/queue/block.h - to be cut
@@ -76,14 +76,14 @@ own_rooms() {
     lib/sinks/*) echo sinks ;;
     lib/queue/*) echo queue admission ;;
     lib/workers/*) echo workers queue admission ;;
-    lib/journal/*) echo journal queue admission ;;
+    lib/journal/*) echo journal ;;
+    lib/backlog/*) echo backlog journal queue admission ;;
     lib/tracker/*) rooms_in lib ;;
     lib/*/*) echo 'no rule for this room' ;;
     lib/*) ;;
-    daemon/main.cc | daemon/check_config.* | daemon/stop.*) rooms_in daemon ;;
     daemon/sluicectl.cc | daemon/ctl/*) echo ctl host ;;
     daemon/*/*) expr "$1" : 'daemon/\([^/]*\)/' ;;
-    daemon/*) ;;
+    daemon/*) rooms_in daemon ;;
   esac
 }
 
@@ -153,6 +153,38 @@ check_include() {
         complain "$where" "\"$header\": this room may include its own headers${allowed:+ (of: $allowed)} and sluice/ only"
       ;;
   esac
+}
+
+# The stop list of daemon/stop.h, a step a line.
+stop_list() {
+  awk '/^\/\/   [1-9]\. / { if (step) print step; step = substr($0, 6); next }
+       /^\/\/      [^ ]/ { if (step) step = step " " substr($0, 9); next }
+       { if (step) print step; step = "" }' daemon/stop.h
+}
+
+# The pages quote the list word for word; the code quotes each step, and no other.
+check_stop_list() {
+  local steps step page text file title quoted=0 code
+  mapfile -t steps < <(stop_list)
+  for page in README.md ARCHITECTURE.md; do
+    [[ -f $page ]] || continue
+    text=$(tr -d '`*' < "$page" | tr -s ' \n' ' ')
+    [[ $text == *' 1. Announce:'* ]] || continue
+    quoted=1
+    for step in "${steps[@]}"; do
+      [[ $text == *" $step "* ]] || complain "$page" "its stop list is not that of daemon/stop.h: $step"
+    done
+  done
+  ((quoted)) || complain README.md 'neither it nor ARCHITECTURE.md has the stop list of daemon/stop.h'
+  for file in daemon/stop.cc lib/tracker/draining.cc; do
+    while read -r title; do
+      printf '%s\n' "${steps[@]}" | grep -qF "$title" || complain "$file" "a step that is not in daemon/stop.h: $title"
+    done < <(sed -nE 's,^ *// ([1-9]\. [^:]*:).*,\1,p' "$file")
+  done
+  code=$(cat daemon/stop.cc lib/tracker/draining.cc)
+  for step in "${steps[@]}"; do
+    [[ $code == *"// ${step%%:*}:"* ]] || complain daemon/stop.h "no function has this step: $step"
+  done
 }
 
 # includes FILE…: the #include lines of those of our sources that are among the files, as FILE:LINE:HEADER.
@@ -270,6 +302,7 @@ check() {
     violations=$((violations + 1))
   done < <(includes "${all[@]}" | arrows 0)
   check_lengths "${all[@]}"
+  check_stop_list
   ((violations == 0))
 }
 
@@ -333,6 +366,10 @@ self_test() {
   plant lib/queue/planted.cc '#include "workers/planted.h"' 'this room may include'
   plant lib/workers/planted.cc '#include "sinks/planted.h"' 'this room may include'
   plant lib/journal/planted.cc '#include "tracker/planted.h"' 'this room may include'
+  plant lib/journal/planted.cc '#include "queue/planted.h"' 'this room may include'
+  plant lib/journal/planted.cc '#include "admission/planted.h"' 'this room may include'
+  plant lib/journal/planted.cc '#include "backlog/planted.h"' 'this room may include'
+  plant lib/backlog/planted.cc '#include "tracker/planted.h"' 'this room may include'
   plant lib/report.cc '#include "queue/planted.h"' 'this room may include'
   plant lib/event.cc '#include "admission/planted.h"' 'this room may include'
   plant lib/event.cc '#include "tracker/planted.h"' 'this room may include'
@@ -346,6 +383,7 @@ self_test() {
   plant daemon/http/planted.cc '#include "host/planted.h"' 'this room may include'
   plant daemon/admin/planted.cc '#include "admission/planted.h"' 'this room may include'
   plant daemon/options/planted.cc '#include "stop.h"' 'this room may include'
+  plant daemon/stop.cc '// 5. Close the shop: everybody goes home.' 'not in daemon/stop.h'
 
   plant lib/admission/planted.cc '#include "queue/planted.h"' 'an arrow upward, from lib/admission to lib/queue'
   plant daemon/host/planted.cc '#include "http/planted.h"' 'an arrow upward, from daemon/host to daemon/http'

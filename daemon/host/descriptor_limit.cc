@@ -1,4 +1,4 @@
-// See the header.
+// getrlimit(2) and setrlimit(2).
 #include "host/descriptor_limit.h"
 
 #include <sys/resource.h>
@@ -12,7 +12,7 @@ std::size_t raise_descriptor_limit() noexcept {
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return std::numeric_limits<std::size_t>::max();
   const rlim_t before = limit.rlim_cur;
   limit.rlim_cur = limit.rlim_max;
-  // Where even that is forbidden, what we have will do.
+  // If raising it is forbidden, the old limit stays.
   return ::setrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : before;
 }
 

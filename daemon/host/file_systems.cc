@@ -1,4 +1,4 @@
-// See the header. The numbers are those of statfs(2) and of the kernel's sources; linux/magic.h lacks some.
+// The numbers are from statfs(2) and from the kernel's sources; linux/magic.h lacks some.
 #include "host/file_systems.h"
 
 #include <fmt/format.h>
@@ -11,7 +11,7 @@
 namespace sluiced::host {
 
 std::string_view network_file_system(std::uint32_t type) noexcept {
-  // FUSE may be local; what people mount by it for a daemon's files (sshfs, GlusterFS, a bucket) is not.
+  // FUSE may be local, but the usual FUSE mounts for a daemon's files (sshfs, GlusterFS, a bucket) are not.
   constexpr std::array<std::pair<std::uint32_t, std::string_view>, 15> kNetworks{{{0x6969, "nfs"},
                                                                                   {0xFF534D42, "cifs"},
                                                                                   {0xFE534D42, "smb2"},
@@ -34,7 +34,7 @@ std::string_view network_file_system(std::uint32_t type) noexcept {
 std::optional<std::uint32_t> type_of_file_system(const std::filesystem::path& path) {
   struct statfs there {};
   if (::statfs(path.c_str(), &there) != 0) return std::nullopt;
-  return static_cast<std::uint32_t>(there.f_type);  // numbers of 32 bits, signed on some machines
+  return static_cast<std::uint32_t>(there.f_type);  // 32-bit numbers, signed on some machines
 }
 
 std::string remark_on_network(const std::vector<OwnFile>& files, const AskType& ask) {
@@ -53,7 +53,7 @@ std::string remark_on_network(const std::vector<OwnFile>& files, const AskType& 
   if (all.empty()) return all;
   return all +
          "; locks, removed files and power cuts are as that server has them: use a local disk, or see \"Network "
-         "file systems\" in the README";
+         "file systems\" in sluiced(8)";
 }
 
 }  // namespace sluiced::host

@@ -1,6 +1,6 @@
-// Whether files of ours are on another machine's disk: there a removed file keeps a name, a lock may hold on this
-// machine alone, and a sync is as good as the server. It is said at the start, and refused nowhere. Asks the system
-// once a path, at the start (it may wait as long as that disk lets it, as opening the file did); one thread.
+// Detects network file systems under the daemon's own files: there a removed file keeps a name, a lock may hold on this
+// machine alone, and a sync is as good as the server. The start logs it and refuses nothing. Asks the system once per
+// path, at the start (the call may wait for the disk, as opening the file did); one thread.
 #pragma once
 
 #include <cstdint>
@@ -13,10 +13,10 @@
 
 namespace sluiced::host {
 
-// The name of a network's file system, by its number in statfs(2); empty for any other.
+// The name of a network file system, by its number in statfs(2); empty for any other number.
 [[nodiscard]] std::string_view network_file_system(std::uint32_t type) noexcept;
 
-// What statfs(2) says of this path; nothing if it says nothing.
+// The number that statfs(2) returns for this path; nothing if it fails.
 using AskType = std::function<std::optional<std::uint32_t>(const std::filesystem::path&)>;
 [[nodiscard]] std::optional<std::uint32_t> type_of_file_system(const std::filesystem::path& path);
 
@@ -24,8 +24,8 @@ struct OwnFile {
   std::string_view what;  // "the state directory"
   std::filesystem::path path;
 };
-// One line for all of them that are on a network's file system, with what to do; empty if none is. What is not there
-// yet is where its next directory above is.
+// One line that names all files on network file systems, with advice; empty if there are none. For a path that does not
+// exist, the nearest directory above it counts.
 [[nodiscard]] std::string remark_on_network(const std::vector<OwnFile>& files,
                                             const AskType& ask = type_of_file_system);
 

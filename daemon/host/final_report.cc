@@ -1,4 +1,4 @@
-// Signal safe throughout: poll, open, write, rename.
+// Async-signal-safe throughout: poll, open, write, rename.
 #include "host/final_report.h"
 
 #include <fcntl.h>
@@ -15,7 +15,7 @@ namespace sluiced::host {
 
 namespace {
 
-constexpr std::size_t kRoom = 512;  // less than PIPE_BUF: where poll() says yes, a write of it does not block
+constexpr std::size_t kMaxReport = 512;  // less than PIPE_BUF: after poll(), a write of it does not block
 
 int replace_file(const char* path, const char* draft, std::string_view text) noexcept {
   const int fd = ::open(draft, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
@@ -44,7 +44,7 @@ int exit_code(const sluice::Books& books, bool disk_failed, bool timed_out) noex
 
 bool write_last_line(sluice::Reason reason, const sluice::Books& books, std::chrono::nanoseconds elapsed,
                      std::chrono::milliseconds at_most) noexcept {
-  std::array<char, kRoom> line{};
+  std::array<char, kMaxReport> line{};
   std::size_t size = sluice::write_report(line.data(), line.size() - 1, reason, books, elapsed);
   line[size++] = '\n';
   pollfd out{STDERR_FILENO, POLLOUT, 0};
@@ -58,7 +58,7 @@ bool write_last_line(sluice::Reason reason, const sluice::Books& books, std::chr
 
 int write_last_exit(const char* path, const char* draft, sluice::Reason reason, const sluice::Books& books,
                     std::chrono::nanoseconds elapsed) noexcept {
-  std::array<char, kRoom> text{};
+  std::array<char, kMaxReport> text{};
   std::size_t size = sluice::write_report_json(text.data(), text.size() - 1, reason, books, elapsed);
   text[size++] = '\n';
   return replace_file(path, draft, {text.data(), size});

@@ -1,4 +1,4 @@
-// See the header.
+// One flag, set by the handler.
 #include "host/interrupt.h"
 
 #include <csignal>

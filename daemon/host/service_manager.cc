@@ -20,17 +20,17 @@ namespace sluiced::host {
 
 namespace {
 
-// Messages that wait while the socket is full. A status is worth nothing once there is a newer one.
+// Messages that wait while the socket is full. Then a new one replaces the last: only the newest status matters.
 constexpr std::size_t kMost = 8;
 
-// FileDescriptorStoreMax= of the unit is as much: more starts than this need not be told apart.
+// As FileDescriptorStoreMax= of the unit. Six failed starts already give the longest pause.
 constexpr std::size_t kMostFailedStarts = 6;
 constexpr const char* kFailedStart = "failed-start";
 
-// A start that is not over after this long hangs, and systemd may end it.
+// A start that takes longer hangs, and systemd may end it.
 constexpr std::chrono::hours kLongestStart{1};
 
-// Counts the descriptors that failed starts have left with systemd, and closes our copies. Those of others stay.
+// Counts the descriptors of failed starts in systemd's store and closes our copies. Other descriptors stay open.
 std::size_t take_failed_starts() {
   char** names = nullptr;
   const int count = ::sd_listen_fds_with_names(0, &names);
@@ -60,7 +60,7 @@ struct ServiceManager::Mailbox {
   bool closed = false;               // guarded by mutex
   bool starting = true;              // guarded by mutex
 
-  // Until there is something to send. False if there will not be.
+  // Waits for a message. False: closed, and none will come.
   bool wait_message(std::unique_lock<std::mutex>& lock, std::chrono::milliseconds beat,
                     std::chrono::steady_clock::time_point longest) {
     const auto something = [this] { return closed || !messages.empty(); };
@@ -91,7 +91,7 @@ struct ServiceManager::Mailbox {
 ServiceManager::ServiceManager(std::chrono::milliseconds beat) : failed_starts_(take_failed_starts()) {
   if (std::getenv("NOTIFY_SOCKET") == nullptr) return;
   mailbox_ = std::make_shared<Mailbox>();
-  // Let go from the start, with the mailbox its own: nobody can join a thread that the socket holds.
+  // Detached, and co-owner of the mailbox: a thread blocked by the socket could not be joined.
   std::thread([mailbox = mailbox_, beat] {
     ::pthread_setname_np(::pthread_self(), "notify");
     mailbox->run(beat);
@@ -130,7 +130,7 @@ std::chrono::seconds ServiceManager::start_failed(const std::string& why) {
   using std::chrono::seconds;
   if (!mailbox_) return seconds{0};
   if (failed_starts_ < kMostFailedStarts) {
-    // A file, since systemd keeps no two descriptors of one inode.
+    // A new file each time: systemd stores one descriptor per inode.
     const int token = ::memfd_create(kFailedStart, MFD_CLOEXEC);
     if (token >= 0) {
       const std::string message = fmt::format("FDSTORE=1\nFDNAME={}", kFailedStart);

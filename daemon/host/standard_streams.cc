@@ -1,4 +1,4 @@
-// Plain descriptors and calls: fmt::print throws where it cannot write, stdio keeps what it could not. See the header.
+// System calls on plain descriptors: fmt::print throws if it cannot write, and stdio keeps what it could not write.
 #include "host/standard_streams.h"
 
 #include <fcntl.h>
@@ -17,8 +17,8 @@ namespace sluiced::host {
 
 namespace {
 
-// A write to a pipe without a reader raises SIGPIPE, which ends a process that has no handler for it yet. Blocked while
-// one of these lives; the one that we have caused, and no other, is taken back.
+// A write to a pipe without a reader raises SIGPIPE, which ends a process that has no handler yet. Blocks SIGPIPE while
+// it lives and then removes the one that was raised meanwhile, but not one that was pending before.
 class NoSigpipe {
  public:
   NoSigpipe() noexcept {
@@ -45,14 +45,14 @@ class NoSigpipe {
   bool was_pending_ = false;
 };
 
-// `wait`: milliseconds for room, for each write; -1: for ever.
+// `wait`: milliseconds that each write may wait; -1: for ever.
 bool write_all(int fd, std::string_view text, int wait) noexcept {
   const NoSigpipe guard;
   while (!text.empty()) {
     pollfd room{fd, POLLOUT, 0};
     const int ready = ::poll(&room, 1, wait);
     if (ready == 0) return false;
-    // A pipe that has room has it for PIPE_BUF bytes: more could wait inside write(2).
+    // A pipe that poll() reports as writable takes PIPE_BUF bytes; more could block in write(2).
     const ssize_t n = ::write(fd, text.data(), std::min<std::size_t>(text.size(), PIPE_BUF));
     if (n > 0) text.remove_prefix(static_cast<std::size_t>(n));
     if (n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN)) return false;
@@ -65,10 +65,10 @@ bool write_all(int fd, std::string_view text, int wait) noexcept {
 void open_standard_streams() noexcept {
   for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
     if (::fcntl(fd, F_GETFD) >= 0) continue;
-    // All lower numbers are taken, so this is the one that open() gives.
+    // All lower numbers are in use, so open() returns this one.
     const int flags = fd == STDIN_FILENO ? O_WRONLY : O_RDONLY;
     if (::open("/dev/null", flags) < 0)
-      static_cast<void>(::open("/", O_PATH));  // no /dev here: it only takes the number
+      static_cast<void>(::open("/", O_PATH));  // without /dev: only occupies the number
   }
 }
 

@@ -7,16 +7,16 @@
 
 namespace sluiced::host {
 
-// First thing in main: descriptors 0, 1 and 2 that are closed are opened onto /dev/null, or later files of ours would
-// get their numbers and the log would land in them. Opened the wrong way round, so that reading or writing them still
-// fails.
+// Opens those of the descriptors 0, 1 and 2 that are closed, on /dev/null: else a file opened later would get the
+// number, and the log would be written into it. Opens them in the opposite direction, so that reading stdin or writing
+// stdout and stderr still fails. The first call in main.
 void open_standard_streams() noexcept;
 
-// Writes the parts to stderr as one line, with a line feed. Never throws, raises no SIGPIPE, and does not wait longer
-// than a second for a reader. What stderr does not take is dropped.
+// Writes the parts to stderr as one line, with a line feed. Never throws, raises no SIGPIPE, and waits at most a second
+// for a reader; then the rest is dropped.
 void complain(std::initializer_list<std::string_view> parts) noexcept;
 
-// Writes the text to stdout and waits for its reader. False if it could not be written, all of it.
+// Writes the text to stdout and waits for its reader. False: not all of it could be written.
 [[nodiscard]] bool print(std::string_view text) noexcept;
 
 }  // namespace sluiced::host

@@ -1,4 +1,4 @@
-// All that handlers touch is here: lock-free atomics, and calls that POSIX allows in a handler (signal-safety(7)).
+// Handlers use only the lock-free atomics of this file and async-signal-safe calls (signal-safety(7)).
 #include "host/stop_signals.h"
 
 #include <fcntl.h>
@@ -29,32 +29,32 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::nanoseconds;
 
-// Behind the deadline the main loop has this long to count and report before the backstop does; then the backstop's own
-// writing has the second time. Together less than the 100 ms that a stop may be late.
+// After the deadline the main loop has kBackstopMargin to count and report before the backstop does; the backstop then
+// has kLastMargin to write. Together less than the 100 ms that a stop may be late.
 constexpr nanoseconds kBackstopMargin = milliseconds{60};
 constexpr nanoseconds kLastMargin = milliseconds{20};
-// What a stop gets while there is no tracker to ask; see Tracker::least_drain().
+// The shortest stop without a tracker; otherwise least_drain().
 constexpr nanoseconds kLeastDrain = milliseconds{100};
 
 std::atomic<int> wake_fd{-1};
 StopTimes times;
 std::atomic<std::size_t> reopens{0};
-std::atomic<std::uint64_t> strays{0};       // a bit a signal: number 1 is bit 0
-std::atomic<std::uint64_t> strays_told{0};  // of those
+std::atomic<std::uint64_t> strays{0};       // received; one bit per signal: number 1 is bit 0
+std::atomic<std::uint64_t> strays_told{0};  // returned by take_strays()
 std::atomic<std::int64_t> drain_timeout_ns{0};
 std::atomic<const sluice::Tracker*> tracker{nullptr};
 std::atomic<bool> report_owed{false};
 std::atomic<bool> report_claimed{false};
 std::atomic<int> decided_code{-1};
 std::atomic<bool> backstop_ran{false};
-timer_t backstop_timer{};                      // constant once made, before the handlers are
+timer_t backstop_timer{};                      // constant before the handlers are installed
 std::array<char, PATH_MAX> last_exit_path{};   // constant once report_owed
-std::array<char, PATH_MAX> last_exit_draft{};  // likewise
+std::array<char, PATH_MAX> last_exit_draft{};  // constant once report_owed
 
 static_assert(std::atomic<std::uint64_t>::is_always_lock_free &&
               std::atomic<const sluice::Tracker*>::is_always_lock_free);
 
-// Signals that mean nothing here and whose default ends the process; so do the real-time ones.
+// Signals that have no meaning here but would end the process by default, as would the real-time ones.
 constexpr std::array kStrays{SIGUSR1, SIGUSR2, SIGALRM, SIGPWR, SIGIO, SIGVTALRM, SIGPROF, SIGSTKFLT, SIGXCPU};
 
 nanoseconds now() noexcept {
@@ -103,10 +103,10 @@ void on_stray(int signal) {
   errno = saved;
 }
 
-// For signals that report an error of a call, which the call itself returns as well.
+// For signals that report the error of a system call, which returns it as well.
 void on_known_error(int /*signal*/) {}
 
-// The report by hand: the main loop has not come to it in time.
+// The backstop's report: the main loop is too late for its own.
 void report_from_handler() noexcept {
   sluice::Books books;
   bool disk_failed = false;
@@ -118,7 +118,7 @@ void report_from_handler() noexcept {
   if (!report_owed.load()) return;
   const nanoseconds elapsed = now() - times.first().time_since_epoch();
   static_cast<void>(write_last_line(sluice::Reason::backstop, books, elapsed, milliseconds{0}));
-  // The disk last: it may be what holds everything up.
+  // The file last: the disk may be the cause of the delay.
   if (last_exit_path[0] != '\0') {
     static_cast<void>(
         write_last_exit(last_exit_path.data(), last_exit_draft.data(), sluice::Reason::backstop, books, elapsed));
@@ -126,8 +126,8 @@ void report_from_handler() noexcept {
 }
 
 void on_backstop(int signal, siginfo_t* info, void* /*context*/) {
-  if (info->si_code != SI_TIMER) return on_stray(signal);  // somebody's kill, not our timer
-  // The second time its own writing was too slow: nothing is left to do.
+  if (info->si_code != SI_TIMER) return on_stray(signal);  // sent by kill(), not by the timer
+  // A second call means that writing the report took too long: exit without it.
   if (!backstop_ran.exchange(true)) {
     arm(now() + kLastMargin);
     if (claim_report()) report_from_handler();
@@ -174,7 +174,7 @@ StopSignals::StopSignals(nanoseconds drain_timeout) : wake_fd_(::eventfd(0, EFD_
   sigemptyset(&ours);
   struct sigaction backstop {};
   backstop.sa_sigaction = on_backstop;
-  // It may interrupt itself: its second signal is what ends a first that hangs.
+  // SA_NODEFER: the handler may interrupt itself, so that a second signal ends one that hangs.
   backstop.sa_flags = SA_RESTART | SA_NODEFER | SA_SIGINFO;
   handle(SIGRTMIN, backstop, ours);
   for (const int signal : {SIGTERM, SIGINT, SIGQUIT}) handle(signal, on_stop, ours);
@@ -182,11 +182,11 @@ StopSignals::StopSignals(nanoseconds drain_timeout) : wake_fd_(::eventfd(0, EFD_
   for (const int signal : {SIGPIPE, SIGXFSZ}) handle(signal, on_known_error, ours);
   for (const int signal : kStrays) handle(signal, on_stray, ours);
   for (int signal = SIGRTMIN + 1; signal <= SIGRTMAX; ++signal) handle(signal, on_stray, ours);
-  ::pthread_sigmask(SIG_UNBLOCK, &ours, nullptr);  // whatever mask we were started with
+  ::pthread_sigmask(SIG_UNBLOCK, &ours, nullptr);  // the mask is inherited from the parent process
 }
 
 StopSignals::~StopSignals() {
-  // The handlers stay: a late signal finds nothing to do, and an armed backstop still guards what is left of the exit.
+  // The handlers stay installed: a late signal does nothing, and an armed backstop still guards the rest of the exit.
   watch(nullptr);
   wake_fd.store(-1);
   ::close(wake_fd_);

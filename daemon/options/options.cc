@@ -164,7 +164,7 @@ Flag listen() {
 Flag socket_mode() {
   return {.name = "socket-mode",
           .argument = "OCTAL",
-          .meaning = "of unix:PATH: 0666 is all users, 0660 the group",
+          .meaning = "of unix:PATH: 0666 all users, 0660 the group",
           .fallback = "0666, or 0660",
           .set = [](Options& options, std::string_view text) {
             const bool octal = std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '7'; });
@@ -365,8 +365,9 @@ std::string help_text(const std::vector<Group>& groups) {
     text += fmt::format("\n{}\n", group.title);
     for (const Flag& flag : group.flags) {
       const std::string letter = flag.letter != 0 ? fmt::format("-{},", flag.letter) : std::string{};
-      const std::string name = fmt::format("{} {}", flag.name, flag.argument);
-      const std::string line = fmt::format("  {:3} --{:23}{:47}{}", letter, name, flag.meaning, flag.fallback);
+      const std::string name = fmt::format("  {:3} --{} {} ", letter, flag.name, flag.argument);
+      const std::string meaning = fmt::format("{:31}{} ", name, flag.meaning);
+      const std::string line = fmt::format("{:78}{}", meaning, flag.fallback);
       text += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
     }
   }

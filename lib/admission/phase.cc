@@ -1,6 +1,5 @@
-// The table of phases: a column a phase, a row for each thing that can happen, "ignore" written out; the compiler
-// counts both.
-#include "sluice/phase.h"
+// The table has a row for each signal and a column for each phase; a cell is the phase that follows.
+#include "admission/phase.h"
 
 #include <array>
 #include <cstddef>
@@ -9,54 +8,28 @@ namespace sluice {
 
 namespace {
 
-using Row = std::array<Response, static_cast<std::size_t>(Phase::stopped) + 1>;
-using Table = std::array<Row, static_cast<std::size_t>(Happening::reported) + 1>;
+constexpr std::size_t kPhases = static_cast<std::size_t>(Phase::stopped) + 1;
+constexpr std::size_t kSignals = static_cast<std::size_t>(Signal::reported) + 1;
+using Row = std::array<Phase, kPhases>;
 
 // clang-format off
-constexpr Table kTable = [] {
-  using enum Response;
-  return Table{
-      //   starting      running       closing     draining     expired  stopped
-      Row{{serve,        ignore,       ignore,     ignore,      ignore,  ignore}},  // ready
-      Row{{close_intake, close_intake, hasten,     hasten,      ignore,  ignore}},  // term
-      Row{{close_intake, close_intake, hasten,     hasten,      ignore,  ignore}},  // second_term
-      Row{{reopen,       reopen,       reopen,     reopen,      reopen,  ignore}},  // hup
-      Row{{ignore,       ignore,       close_door, ignore,      ignore,  ignore}},  // door_closed
-      Row{{ignore,       ignore,       ignore,     close_queue, ignore,  ignore}},  // drained
-      Row{{ignore,       ignore,       count_kept, count_kept,  ignore,  ignore}},  // deadline
-      Row{{count_kept,   close_intake, count_kept, count_kept,  ignore,  ignore}},  // fault
-      Row{{ignore,       ignore,       ignore,     ignore,      leave,   leave}},   // reported
+constexpr std::array<Row, kSignals> kNext = [] {
+  using enum Phase;
+  return std::array<Row, kSignals>{
+      //   starting  running  closing   draining  expired  stopped
+      Row{{running,  running, closing,  draining, expired, stopped}},  // ready
+      Row{{closing,  closing, closing,  draining, expired, stopped}},  // stop
+      Row{{starting, running, draining, draining, expired, stopped}},  // door_closed
+      Row{{starting, running, closing,  expired,  expired, stopped}},  // deadline
+      Row{{starting, running, closing,  stopped,  stopped, stopped}},  // reported
   };
 }();
 // clang-format on
 
-// Where a response leads; those that change nothing about the phase lead where it is.
-constexpr Phase after(Phase now, Response response) noexcept {
-  switch (response) {
-    case Response::serve:
-      return Phase::running;
-    case Response::close_intake:
-      return Phase::closing;
-    case Response::close_door:
-      return Phase::draining;
-    case Response::count_kept:
-      return Phase::expired;
-    case Response::close_queue:
-    case Response::leave:
-      return Phase::stopped;
-    case Response::ignore:
-    case Response::hasten:
-    case Response::reopen:
-      break;
-  }
-  return now;
-}
-
 }  // namespace
 
-Step step(Phase now, Happening what) noexcept {
-  const Response response = kTable[static_cast<std::size_t>(what)][static_cast<std::size_t>(now)];
-  return {after(now, response), response};
+Phase next_phase(Phase now, Signal signal) noexcept {
+  return kNext[static_cast<std::size_t>(signal)][static_cast<std::size_t>(now)];
 }
 
 std::string_view to_string(Phase phase) noexcept {

@@ -1,4 +1,4 @@
-// The coordinator: one mutex, one condition, one phase.
+// One mutex guards all of it; the phase is an atomic besides, for readers that must not wait.
 #include "admission/shutdown.h"
 
 #include <algorithm>
@@ -8,23 +8,20 @@
 
 namespace sluice {
 
-Response ShutdownCoordinator::on(Happening what) {
+void ShutdownCoordinator::advance(Signal signal) {
   const std::lock_guard lock(mutex_);
-  const Step now = step(phase_.load(), what);
-  phase_.store(now.next);
-  changed_.notify_all();
-  return now.response;
+  phase_.store(next_phase(phase_.load(), signal));
 }
 
 bool ShutdownCoordinator::begin(Clock::time_point deadline, Clock::time_point least) {
+  advance(Signal::stop);
   const std::lock_guard lock(mutex_);
-  changed_.notify_all();
-  if (asked_) {
+  if (begun_) {
     deadline_ = std::min(deadline_, deadline);
     return false;
   }
-  asked_ = true;
-  if (deadline < deadline_) hastened_ = false;  // what was remembered is later than what is asked for
+  begun_ = true;
+  if (deadline < deadline_) hastened_ = false;  // the remembered deadline is later than the requested one
   deadline_ = std::max(std::min(deadline_, deadline), least);
   began_ = Clock::now();
   return true;
@@ -35,9 +32,8 @@ bool ShutdownCoordinator::hasten(Clock::time_point deadline) {
   if (deadline < deadline_) {
     deadline_ = deadline;
     hastened_ = true;
-    changed_.notify_all();
   }
-  return asked_;
+  return begun_;
 }
 
 bool ShutdownCoordinator::hastened() const {
@@ -52,18 +48,18 @@ ShutdownCoordinator::Clock::time_point ShutdownCoordinator::deadline() const {
 
 std::chrono::nanoseconds ShutdownCoordinator::elapsed() const {
   const std::lock_guard lock(mutex_);
-  return asked_ ? Clock::now() - began_ : std::chrono::nanoseconds{0};
+  return begun_ ? Clock::now() - began_ : std::chrono::nanoseconds{0};
 }
 
 void ShutdownCoordinator::finish(Report report) {
   const std::lock_guard lock(mutex_);
   report_ = std::move(report);
-  changed_.notify_all();
+  reported_.notify_all();
 }
 
 Report ShutdownCoordinator::wait_report() {
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [this] { return report_.has_value(); });
+  reported_.wait(lock, [this] { return report_.has_value(); });
   return *report_;
 }
 

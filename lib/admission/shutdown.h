@@ -1,6 +1,6 @@
-// The shutdown coordinator: the phase, the deadline and the one report. It knows when and how far; what is done at each
-// step is its owner's list (tracker/draining.cc). Any thread may ask for a stop; the first runs the list, the others
-// wait for its report. It refuses to go back: phases only go forward, deadlines only come nearer.
+// The shutdown coordinator: owns the phase, the deadline and the one report of a tracker. It knows when and how far;
+// its owner runs the steps (tracker/draining.cc). Any thread may request a stop; the first one runs the steps, the
+// others wait for its report. It refuses to go back: phases only go forward, deadlines only come nearer.
 #pragma once
 
 #include <atomic>
@@ -9,7 +9,7 @@
 #include <mutex>
 #include <optional>
 
-#include "sluice/phase.h"
+#include "admission/phase.h"
 #include "sluice/report.h"
 
 namespace sluice {
@@ -20,19 +20,20 @@ class ShutdownCoordinator {
 
   [[nodiscard]] Phase phase() const noexcept { return phase_.load(); }
 
-  // Something happened: the phase changes here and nowhere else. What to do about it is the answer.
-  Response on(Happening what);
+  // The one place where the phase changes.
+  void advance(Signal signal);
 
-  // The first caller gets true and has to run the list, up to finish(). For all, the deadline is now at most this one.
-  // Only the first caller's `least` counts: a remembered deadline that is nearer is moved there.
+  // Requests a stop. The first caller gets true: it runs the steps and then calls finish(). For all callers the
+  // deadline is now at most this one. Only the first caller's `least` counts: a remembered deadline that is nearer
+  // moves there.
   [[nodiscard]] bool begin(Clock::time_point deadline, Clock::time_point least = Clock::time_point::min());
 
-  // The deadline comes nearer, and the stop is in a hurry (its report says so). False: there is no stop yet, and the
-  // deadline is remembered for it.
+  // Moves the deadline nearer; the report then names a hurried stop. False: no stop has begun, and the deadline is
+  // remembered for it.
   bool hasten(Clock::time_point deadline);
   [[nodiscard]] bool hastened() const;
 
-  [[nodiscard]] Clock::time_point deadline() const;        // time_point::max() if nobody has asked yet
+  [[nodiscard]] Clock::time_point deadline() const;        // time_point::max() before any request
   [[nodiscard]] std::chrono::nanoseconds elapsed() const;  // since begin(); 0 before it
 
   void finish(Report report);
@@ -42,10 +43,10 @@ class ShutdownCoordinator {
   std::atomic<Phase> phase_{Phase::starting};  // written under mutex_
 
   mutable std::mutex mutex_;
-  std::condition_variable changed_;
+  std::condition_variable reported_;
   Clock::time_point began_{};                              // guarded by mutex_
-  Clock::time_point deadline_ = Clock::time_point::max();  // guarded by mutex_; once asked_, only comes nearer
-  bool asked_ = false;                                     // guarded by mutex_; begin() was called
+  Clock::time_point deadline_ = Clock::time_point::max();  // guarded by mutex_; after begin() it only comes nearer
+  bool begun_ = false;                                     // guarded by mutex_; never returns to false
   bool hastened_ = false;                                  // guarded by mutex_
   std::optional<Report> report_;                           // guarded by mutex_; set once
 };

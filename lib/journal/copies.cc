@@ -36,7 +36,7 @@ std::uint64_t Journal::room_of_copies(const Extent& most) {
 std::error_code Journal::write_closed(SegmentKind kind, const RunId& run, std::uint64_t ordinal, const Extent& most,
                                       const Source& source, SegmentPtr& made) {
   std::error_code error;
-  std::optional<Loose> event = source(error);
+  std::optional<Record> event = source(error);
   if (error || !event) return error;
   // One such name at a time, or a disk that stays bad would leave more and more of them.
   if (kind == SegmentKind::copies) error = remove_unmade();
@@ -156,12 +156,12 @@ void Journal::copy_of(Segment& from, const IntervalSet& events, const SegmentPtr
   if (from.is_home) redirects_[from.number].push_back({events, copies->number});
 }
 
-std::error_code Journal::spill(std::span<const Loose> events, std::uint64_t& number) {
+std::error_code Journal::spill(std::span<const Record> events, std::uint64_t& number) {
   number = 0;
   if (!taken_over_) return std::make_error_code(std::errc::io_error);  // who knows what it would come to stand beside
   if (const auto error = disk_.hold()) return error;  // where nothing is ever committed nobody has seen it removed
   Extent most;
-  for (const Loose& event : events) most.add(record_bytes(event));
+  for (const Record& event : events) most.add(record_bytes(event));
   SegmentPtr segment;
   const Source source = [&, next = events.begin()](std::error_code&) mutable {
     return next == events.end() ? std::nullopt : std::optional(*next++);
@@ -263,7 +263,7 @@ std::error_code Journal::copy_forward(bool& copied) {
   const auto unfinished = [&](std::uint64_t sequence, std::uint64_t) {
     return !held[at].segment->finished.contains(sequence) && !held[at].segment->absent.contains(sequence);
   };
-  const Source source = [&](std::error_code& error) -> std::optional<Loose> {
+  const Source source = [&](std::error_code& error) -> std::optional<Record> {
     for (; at < held.size(); ++at, reading.reset()) {
       const Segment& segment = *held[at].segment;
       if (!reading) reading.emplace(segment, kFirstCommit, segment.acknowledged_end);

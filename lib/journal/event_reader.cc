@@ -3,7 +3,7 @@
 
 namespace sluice::journal {
 
-std::uint64_t record_bytes(const Journal::Loose& event) {
+std::uint64_t record_bytes(const Record& event) {
   return aligned(kEventFrame + event.content_type.size() + event.payload.size());
 }
 
@@ -13,7 +13,7 @@ EventReader::EventReader(const Segment& segment, std::uint64_t from, std::uint64
   if (segment.unreadable) reader_.read_around();
 }
 
-std::optional<EventView> EventReader::next_event() {
+std::optional<Record> EventReader::next_event() {
   for (auto item = reader_.next(); item.what != RecordReader::What::end; item = reader_.next()) {
     if (item.what == RecordReader::What::error) {
       error_ = reader_.error();
@@ -33,9 +33,9 @@ RequestReader::RequestReader(const Segment& segment, std::uint64_t from, std::ui
   if (segment.unreadable) reader_.read_around();
 }
 
-std::optional<Journal::Loose> RequestReader::next() {
+std::optional<Record> RequestReader::next() {
   if (given_ == request_.size() && !read_request()) return std::nullopt;
-  return EventReader::loose(event_in(request_[given_++]));
+  return event_in(request_[given_++]);
 }
 
 bool RequestReader::read_request() {

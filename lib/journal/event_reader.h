@@ -16,7 +16,7 @@
 namespace sluice::journal {
 
 // What a record of this event takes.
-[[nodiscard]] std::uint64_t record_bytes(const Journal::Loose& event);
+[[nodiscard]] std::uint64_t record_bytes(const Record& event);
 
 class EventReader {
  public:
@@ -25,9 +25,9 @@ class EventReader {
   // The next event for which `wants(sequence, offset)` is true. Nothing: there is none, or error(). The view is valid
   // until the next call.
   template <typename Wants>
-  std::optional<Journal::Loose> next(const Wants& wants) {
-    while (const std::optional<EventView> event = next_event()) {
-      if (wants(event->sequence, offset_)) return loose(*event);
+  std::optional<Record> next(const Wants& wants) {
+    while (const std::optional<Record> event = next_event()) {
+      if (wants(event->sequence, offset_)) return event;
     }
     return std::nullopt;
   }
@@ -35,12 +35,8 @@ class EventReader {
   // So far: something between the events was no record.
   [[nodiscard]] bool holes() const { return holes_; }
 
-  [[nodiscard]] static Journal::Loose loose(const EventView& event) {
-    return {event.sequence, event.received, event.content_type, event.payload};
-  }
-
  private:
-  [[nodiscard]] std::optional<EventView> next_event();
+  [[nodiscard]] std::optional<Record> next_event();
 
   RecordReader reader_;
   std::uint64_t offset_ = 0;  // of the last event
@@ -55,7 +51,7 @@ class RequestReader {
  public:
   RequestReader(const Segment& segment, std::uint64_t from, std::uint64_t to, const IntervalSet& wanted);
 
-  [[nodiscard]] std::optional<Journal::Loose> next();
+  [[nodiscard]] std::optional<Record> next();
   [[nodiscard]] std::error_code error() const { return error_; }
 
  private:

@@ -60,7 +60,8 @@ void Journal::fed_from_memory(std::uint64_t offset, std::uint64_t events, std::u
   fed_sequence_ = std::max(fed_sequence_, last_sequence);
 }
 
-void Journal::read_backlog(std::size_t most_events, std::size_t most_bytes, BlockMemory& memory, Backlog& backlog) {
+void Journal::read_backlog(std::size_t most_events, std::size_t most_bytes, const BufferSource& buffers,
+                           Backlog& backlog) {
   backlog.events.clear();
   backlog.bytes = 0;
   backlog.error.clear();
@@ -86,7 +87,7 @@ void Journal::read_backlog(std::size_t most_events, std::size_t most_bytes, Bloc
     }
     if (reading_ != segment) {
       reading_ = segment;
-      reader_ = std::make_unique<RecordReader>(*segment->file, segment->header.seed, from, to, &memory);
+      reader_ = std::make_unique<RecordReader>(*segment->file, segment->header.seed, from, to, buffers);
       reader_->ends_at_footer();
       if (segment->unreadable) reader_->read_around();
       unread_ = {};
@@ -131,7 +132,7 @@ void Journal::read_backlog(std::size_t most_events, std::size_t most_bytes, Bloc
           }
         }
       } else if (item.head.kind == RecordKind::event) {
-        const EventView event = event_in(item.record);
+        const Record event = event_in(item.record);
         if (event.sequence < wanted_from || event.sequence >= wanted_to) {
           const std::lock_guard lock(mutex_);
           wanted_from = event.sequence;
@@ -166,7 +167,7 @@ void Journal::fed_backlog(const Backlog& backlog) {
   // Meanwhile the committer may have moved some: then they count as fed where they stand now, and not here.
   std::uint64_t here = backlog.events.size();
   if (redirects_.contains(backlog.segment)) {
-    for (const EventView& event : backlog.events) {
+    for (const Record& event : backlog.events) {
       const std::uint64_t home = home_of(backlog.segment, event.sequence);
       if (home == backlog.segment) continue;
       --here;

@@ -232,7 +232,7 @@ TailView tail_in(std::span<const std::byte> record) noexcept {
   return {get<std::uint64_t>(record.data(), kHeadSize), record.subspan(kTailFrame)};
 }
 
-EventView event_in(std::span<const std::byte> record) noexcept {
+Record event_in(std::span<const std::byte> record) noexcept {
   const std::byte* const from = record.data();
   const auto type_size = get<std::uint8_t>(from, 3);
   const auto* const type = reinterpret_cast<const char*>(from + kEventFrame);

@@ -236,14 +236,14 @@ struct TailView {
 [[nodiscard]] std::vector<std::byte> encode(const TailView& tail, std::uint64_t seed, std::uint64_t at);
 [[nodiscard]] TailView tail_in(std::span<const std::byte> record) noexcept;
 
-// What is in a record that fits.
-struct EventView {
+// One event: what its record holds, and what a record is made of. Views into the memory of its reader or owner.
+struct Record {
   std::uint64_t sequence = 0;
   std::chrono::system_clock::time_point received;
   std::string_view content_type;
   std::span<const std::byte> payload;
 };
-[[nodiscard]] EventView event_in(std::span<const std::byte> record) noexcept;
+[[nodiscard]] Record event_in(std::span<const std::byte> record) noexcept;
 [[nodiscard]] std::optional<CommitFrame> commit_frame_in(std::span<const std::byte> record) noexcept;
 [[nodiscard]] std::optional<Footer> footer_in(std::span<const std::byte> record) noexcept;
 [[nodiscard]] Range range_in(std::span<const std::byte> record, std::size_t i) noexcept;

@@ -202,7 +202,7 @@ class Cursor {
   const Segment* segment_;
   std::unique_ptr<RecordReader> reader_;
   std::uint64_t next_ = UINT64_MAX;
-  journal::EventView event_;
+  journal::Record event_;
 };
 
 }  // namespace

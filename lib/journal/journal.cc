@@ -345,17 +345,18 @@ std::error_code Journal::write_tail(Segment& segment, std::uint64_t end, std::sp
   return segment.file->write(at, piece);
 }
 
-std::error_code Journal::commit(std::span<Block* const> blocks, std::uint64_t reserved, bool sync_it, Place& place) {
-  assert(!blocks.empty());
+std::error_code Journal::commit(std::span<const CommitRequest> requests, const Framer& frame_request,
+                                std::uint64_t reserved, bool sync_it, Place& place) {
+  assert(!requests.empty());
   assert(!failed() && "a journal that has failed was written to");
   std::uint64_t length = 2 * kCommitFrame;
   std::uint64_t events = 0;
-  for (Block* const block : blocks) {
-    length += block->body().size();
-    events += block->count();
+  for (const CommitRequest& request : requests) {
+    length += request.body.size();
+    events += request.events;
   }
-  const std::uint64_t first = blocks.front()->first_sequence();
-  next_sequence_ = std::max(next_sequence_, blocks.back()->first_sequence() + blocks.back()->count());
+  const std::uint64_t first = requests.front().first_sequence;
+  next_sequence_ = std::max(next_sequence_, requests.back().first_sequence + requests.back().events);
   const std::uint64_t alone = sync_it ? length : UINT64_MAX;  // what may share a block
   const auto fits = [&] {
     const std::uint64_t end = next_place(*active_, alone) + length;
@@ -383,30 +384,21 @@ std::error_code Journal::commit(std::span<Block* const> blocks, std::uint64_t re
   const std::uint64_t seed = segment.header.seed;
   const CommitFrame frame{.first_sequence = first,
                           .events = static_cast<std::uint32_t>(events),
-                          .requests = static_cast<std::uint32_t>(blocks.size()),
+                          .requests = static_cast<std::uint32_t>(requests.size()),
                           .length = length,
                           .synced = segment.synced};
   const CommitFrameBytes begin_bytes = encode(RecordKind::begin, frame, seed, begin);
   const CommitFrameBytes end_bytes = encode(RecordKind::end, frame, seed, begin + length - kCommitFrame);
   std::vector<std::span<const std::byte>> pieces;
-  pieces.reserve(blocks.size() + 2);
+  pieces.reserve(requests.size() + 2);
   pieces.emplace_back(begin_bytes);
   place = {segment.number, begin, begin + length, {}};
-  place.ends.reserve(blocks.size());
+  place.ends.reserve(requests.size());
   std::uint64_t at = begin + kCommitFrame;
-  for (Block* const block : blocks) {
-    const std::span<std::byte> body = block->body();
-    for (std::uint32_t i = 0; i < block->count(); ++i) {
-      const std::size_t frame_at = block->frame_at(i);
-      frame_event(body.data() + frame_at, block->type_size(i), block->payload_size(i),
-                  {.sequence = block->first_sequence() + i,
-                   .received = block->received(),
-                   .begins_request = i == 0,
-                   .ends_request = i + 1 == block->count()},
-                  seed, at + frame_at);
-    }
-    pieces.emplace_back(body);
-    at += body.size();
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    frame_request(i, seed, at);
+    pieces.emplace_back(requests[i].body);
+    at += requests[i].body.size();
     place.ends.push_back(at);
   }
   pieces.emplace_back(end_bytes);

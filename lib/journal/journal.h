@@ -28,8 +28,8 @@
 #include "journal/format.h"
 #include "journal/pace.h"
 #include "journal/record_reader.h"
+#include "journal/record_source.h"
 #include "journal/segment.h"
-#include "queue/block.h"
 #include "sluice/options.h"
 
 namespace sluice::journal {
@@ -82,18 +82,19 @@ class Journal {
     std::uint64_t begin = 0, end = 0;  // of the commit
     std::vector<std::uint64_t> ends;   // behind each request
   };
-  // Appends the blocks, which are framed and numbered (one run, counting up), as one commit, and with `sync` waits for
-  // the disk. `reserved`: what try_reserve() was told for them. On an error nobody knows what is on disk, and the
+  // Appends the requests (sequences of this run, counting up) as one commit, and with `sync` waits for the disk.
+  // `reserved`: what try_reserve() was told for them. On an error nobody knows what is on disk, and the
   // journal has failed.
-  [[nodiscard]] std::error_code commit(std::span<Block* const> blocks, std::uint64_t reserved, bool sync, Place& place);
+  [[nodiscard]] std::error_code commit(std::span<const CommitRequest> requests, const Framer& frame,
+                                       std::uint64_t reserved, bool sync, Place& place);
   // What was committed without it survives a power cut from here.
   [[nodiscard]] std::error_code sync();
 
   [[nodiscard]] bool failed() const noexcept { return failed_.load(); }
-  // Tries to begin a new segment: all that `unsynced` hold and nobody has finished is written there first, under its
+  // Tries to begin a new segment: all that `unsynced` has and nobody has finished is written there first, under its
   // own ids, since the kernel may have thrown away what the failed one had; and what a start could not do is done. On
   // success the journal has not failed.
-  [[nodiscard]] std::error_code recover(std::span<Block* const> unsynced);
+  [[nodiscard]] std::error_code recover(UnsyncedEvents& unsynced);
 
   // These events are finished: known from here, on disk after write_settles(), for good after sync_settles().
   void settle(std::uint64_t segment, std::uint64_t first, std::uint64_t count);
@@ -125,13 +126,7 @@ class Journal {
   [[nodiscard]] std::uint64_t nameless() const;
 
   // Events that have no record yet, of one run, in the order of their ids, as a segment of their own. Which one, or 0.
-  struct Loose {
-    std::uint64_t sequence = 0;
-    std::chrono::system_clock::time_point received;
-    std::string_view content_type;
-    std::span<const std::byte> payload;
-  };
-  [[nodiscard]] std::error_code spill(std::span<const Loose> events, std::uint64_t& segment);
+  [[nodiscard]] std::error_code spill(std::span<const Record> events, std::uint64_t& segment);
 
   // The end of a run: settles are written and synced, the segment is sealed, what is finished is removed.
   [[nodiscard]] std::error_code close();
@@ -149,18 +144,18 @@ class Journal {
   struct Backlog {
     RunId run;
     std::uint64_t segment = 0;
-    std::vector<EventView> events;  // views are valid until the next read_backlog()
-    std::size_t bytes = 0;          // of their records
-    std::uint64_t lost = 0;         // found out on the way: broken on disk
-    std::error_code error;          // the disk would not be read; nothing was skipped
+    std::vector<Record> events;  // views are valid until the next read_backlog()
+    std::size_t bytes = 0;       // of their records
+    std::uint64_t lost = 0;      // found out on the way: broken on disk
+    std::error_code error;       // the disk would not be read; nothing was skipped
   };
-  // Up to so many events from the cursor on, all of one segment; none if it has caught up. The cursor stays. `memory`
-  // outlives the journal.
-  void read_backlog(std::size_t most_events, std::size_t most_bytes, BlockMemory& memory, Backlog& backlog);
+  // Up to so many events from the cursor on, all of one segment; none if it has caught up. The cursor stays. `buffers`
+  // gives what is read its memory.
+  void read_backlog(std::size_t most_events, std::size_t most_bytes, const BufferSource& buffers, Backlog& backlog);
   // So large is the piece of memory in which the events that were read lie, and here it is, for who keeps it: what is
   // read next lies in another.
   [[nodiscard]] std::size_t backlog_memory_bytes() const noexcept { return reader_->buffer_bytes(); }
-  [[nodiscard]] BlockMemory::Lent take_backlog_memory() noexcept { return reader_->take_buffer(); }
+  [[nodiscard]] Buffer take_backlog_memory() noexcept { return reader_->take_buffer(); }
   // The cursor moves behind what was read.
   void fed_backlog(const Backlog& backlog);
 
@@ -213,7 +208,7 @@ class Journal {
   static constexpr std::uint64_t kPieceBytes = std::uint64_t{4} << 20U;  // written at once, but for a larger event
 
   // Events of one run, one by one, and the most that will come.
-  using Source = std::function<std::optional<Loose>(std::error_code& error)>;
+  using Source = std::function<std::optional<Record>(std::error_code& error)>;
   struct Extent {
     std::uint64_t bytes = 0, events = 0;
     void add(std::uint64_t record_bytes) {
@@ -229,7 +224,7 @@ class Journal {
   [[nodiscard]] std::error_code remove_unmade();
   [[nodiscard]] static std::error_code write_own_extent(Segment& segment);
   [[nodiscard]] static std::error_code write_header_copy(DiskFile& settled, const Segment& segment);
-  [[nodiscard]] std::error_code move_unsynced(std::span<Block* const> unsynced, const SegmentPtr& old);
+  [[nodiscard]] std::error_code move_unsynced(UnsyncedEvents& unsynced, const SegmentPtr& old);
   [[nodiscard]] std::error_code rescue(const SegmentPtr& from);
   [[nodiscard]] std::error_code find_removed(std::vector<SegmentPtr>& removed) const;
   static void withhold_tail(Segment& segment, const IntervalSet& tail);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <new>
 #include <utility>
 
 namespace sluice::journal {
@@ -32,13 +33,17 @@ bool follows(const RecordReader::Item& item, std::uint64_t end) noexcept {
   return frame && frame->synced == end;
 }
 
+Buffer allocate(std::size_t bytes) {
+  return {static_cast<std::byte*>(::operator new(bytes)), [](std::byte* piece) { ::operator delete(piece); }};
+}
+
 }  // namespace
 
 RecordReader::RecordReader(DiskFile& file, std::uint64_t seed, std::uint64_t from, std::uint64_t to,
-                           BlockMemory* memory)
-    : file_(file), seed_(seed), at_(from), to_(to), memory_(memory) {}
+                           BufferSource buffers)
+    : file_(file), seed_(seed), at_(from), to_(to), buffers_(std::move(buffers)) {}
 
-BlockMemory::Lent RecordReader::take_buffer() noexcept {
+Buffer RecordReader::take_buffer() noexcept {
   filled_ = 0;
   return std::move(buffer_);
 }
@@ -55,8 +60,11 @@ std::span<const std::byte> RecordReader::view(std::uint64_t offset, std::size_t 
 // At least `size` bytes, as many as the buffer holds.
 void RecordReader::read_from(std::uint64_t offset, std::size_t size) {
   const std::size_t bytes = size > kLongest ? size + kLine : kBuffer;
-  BlockMemory::Lent before;
-  if (!buffer_ || buffer_bytes() != bytes) before = std::exchange(buffer_, BlockMemory::lend(memory_, bytes));
+  Buffer before;
+  if (!buffer_ || buffer_bytes_ != bytes) {
+    before = std::exchange(buffer_, buffers_ ? buffers_(bytes) : allocate(bytes));
+    buffer_bytes_ = bytes;
+  }
   std::byte* const begin = buffer_.get() + (offset - reinterpret_cast<std::uintptr_t>(buffer_.get())) % kLine;
   const auto room = bytes - static_cast<std::size_t>(begin - buffer_.get());
   const auto want = static_cast<std::size_t>(std::min<std::uint64_t>(room, to_ - offset));

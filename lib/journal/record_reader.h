@@ -14,7 +14,7 @@
 
 #include "journal/disk.h"
 #include "journal/format.h"
-#include "queue/block_memory.h"
+#include "journal/record_source.h"
 
 namespace sluice::journal {
 
@@ -33,15 +33,16 @@ class RecordReader {
 
   static constexpr std::size_t kBuffer = std::size_t{256} << 10U;
 
-  // The file outlives it. `to` is not passed, nor the end of the file. With `memory`, the buffer is a piece of that.
-  RecordReader(DiskFile& file, std::uint64_t seed, std::uint64_t from, std::uint64_t to, BlockMemory* memory = nullptr);
+  // The file outlives it. `to` is not passed, nor the end of the file. Without `buffers`, the
+  // buffer comes from the allocator.
+  RecordReader(DiskFile& file, std::uint64_t seed, std::uint64_t from, std::uint64_t to, BufferSource buffers = {});
 
   [[nodiscard]] Item next();
   // The next record if it fits and is in the buffer already, so that what was given before it stays valid.
   [[nodiscard]] bool next_in_buffer(Item& item);
   // The buffer with all that was given from it, for who keeps it: the reader goes on in a new one.
-  [[nodiscard]] BlockMemory::Lent take_buffer() noexcept;
-  [[nodiscard]] std::size_t buffer_bytes() const noexcept { return buffer_.get_deleter().bytes; }
+  [[nodiscard]] Buffer take_buffer() noexcept;
+  [[nodiscard]] std::size_t buffer_bytes() const noexcept { return buffer_bytes_; }
   // From here once more; what could not be read is tried again.
   void seek(std::uint64_t offset) noexcept {
     at_ = offset;
@@ -69,8 +70,9 @@ class RecordReader {
   const std::uint64_t seed_;
   std::uint64_t at_;
   std::uint64_t to_;
-  BlockMemory* const memory_;
-  BlockMemory::Lent buffer_;    // nobody fills it with zeros first: most files are short
+  const BufferSource buffers_;
+  Buffer buffer_;  // not filled with zeros: most files are short
+  std::size_t buffer_bytes_ = 0;
   std::byte* begin_ = nullptr;  // where in it the bytes from buffer_at_ on are
   std::uint64_t buffer_at_ = 0;
   std::size_t filled_ = 0;

@@ -11,7 +11,7 @@
 
 namespace sluice::journal {
 
-std::error_code Journal::recover(std::span<Block* const> unsynced) {
+std::error_code Journal::recover(UnsyncedEvents& unsynced) {
   assert(failed());
   if (const auto error = disk_.hold()) return error;
   // The copies made here leave finished events behind. If their settles were not on disk, these events would come again
@@ -81,21 +81,19 @@ std::uint64_t Journal::nameless() const {
 }
 
 // What was committed and not synced, and is not finished, goes from the segment that failed into one of its own.
-std::error_code Journal::move_unsynced(std::span<Block* const> unsynced, const SegmentPtr& old) {
-  std::vector<Loose> events;
+std::error_code Journal::move_unsynced(UnsyncedEvents& unsynced, const SegmentPtr& old) {
+  std::vector<Record> events;
   Extent most;
   IntervalSet moved;
-  for (Block* const block : unsynced) {
-    if (block->home() != old->number) continue;  // moved by an earlier attempt, or synced with its segment
-    for (std::uint32_t i = 0; i < block->count(); ++i) {
-      if (block->sequence(i) <= old->synced_last || old->finished.contains(block->sequence(i))) continue;
-      const Delivery event = block->delivery(i);
-      events.push_back({event.id.sequence, event.received, event.content_type, event.payload});
-      most.add(record_bytes(events.back()));
-      moved.add(event.id.sequence, 1);
-    }
+  unsynced.add_records(old->number, events);
+  std::erase_if(events, [&](const Record& event) {
+    return event.sequence <= old->synced_last || old->finished.contains(event.sequence);
+  });
+  for (const Record& event : events) {
+    most.add(record_bytes(event));
+    moved.add(event.sequence, 1);
   }
-  std::ranges::sort(events, {}, &Loose::sequence);
+  std::ranges::sort(events, {}, &Record::sequence);
   SegmentPtr copies;
   const Source source = [&, next = events.begin()](std::error_code&) mutable {
     return next == events.end() ? std::nullopt : std::optional(*next++);
@@ -113,9 +111,7 @@ std::error_code Journal::move_unsynced(std::span<Block* const> unsynced, const S
   old->unfed -= std::min(old->unfed, copies->unfed);
   order_.push_back(copies);
   // At once: if what follows fails, the next attempt must not copy them a second time.
-  for (Block* const block : unsynced) {
-    if (block->home() == old->number) block->settle_in(copies->number);
-  }
+  unsynced.moved(old->number, copies->number);
   return {};
 }
 

@@ -29,9 +29,9 @@ std::size_t most_left() {
 }  // namespace
 
 Disked::Disked(const Options& options, const RunId& run, std::shared_ptr<Disk> on, const journal::Pace& pace,
-               EventQueue& queue, Admission& door, BlockMemory& memory, journal::Unrecorded& unrecorded,
-               std::function<void(std::uint64_t events)> taken_over, journal::Feeder::Hooks feeder_hooks,
-               journal::Committer::Hooks committer_hooks)
+               EventQueue& queue, Admission& door, BlockMemory& memory, backlog::Unrecorded& unrecorded,
+               std::function<void(std::uint64_t events)> taken_over, backlog::Feeder::Hooks feeder_hooks,
+               backlog::Committer::Hooks committer_hooks)
     : disk(std::move(on)),
       journal(*disk, {.run = run,
                       .limit_bytes = options.journal_bytes,

@@ -10,13 +10,13 @@
 #include <optional>
 
 #include "admission/admission.h"
-#include "journal/committer.h"
+#include "backlog/committer.h"
+#include "backlog/feeder.h"
+#include "backlog/unrecorded.h"
+#include "backlog/withheld.h"
 #include "journal/disk.h"
-#include "journal/feeder.h"
 #include "journal/journal.h"
 #include "journal/pace.h"
-#include "journal/unrecorded.h"
-#include "journal/withheld.h"
 #include "queue/block_memory.h"
 #include "queue/event_queue.h"
 #include "sluice/event.h"
@@ -28,15 +28,15 @@ struct Disked {
   // Recovers what an earlier run left; what that is, `taken_over` hears (journal.h). Queue, door, memory and unrecorded
   // outlive it.
   Disked(const Options& options, const RunId& run, std::shared_ptr<Disk> on, const journal::Pace& pace,
-         EventQueue& queue, Admission& door, BlockMemory& memory, journal::Unrecorded& unrecorded,
-         std::function<void(std::uint64_t events)> taken_over, journal::Feeder::Hooks feeder_hooks,
-         journal::Committer::Hooks committer_hooks);
+         EventQueue& queue, Admission& door, BlockMemory& memory, backlog::Unrecorded& unrecorded,
+         std::function<void(std::uint64_t events)> taken_over, backlog::Feeder::Hooks feeder_hooks,
+         backlog::Committer::Hooks committer_hooks);
 
   const std::shared_ptr<Disk> disk;  // owners: we, and the test that has made it
   journal::Journal journal;
-  journal::Feeder feeder;
-  journal::Committer committer;
-  std::optional<journal::Withheld> withheld;        // Ack::written
+  backlog::Feeder feeder;
+  backlog::Committer committer;
+  std::optional<backlog::Withheld> withheld;        // Ack::written
   const std::chrono::milliseconds checkpoint_time;  // as the pace has it
 };
 

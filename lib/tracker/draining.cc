@@ -1,5 +1,6 @@
-// The stop: one list that reads aloud, run by the first thread that asks; the others wait for its report. It ends at
-// the deadline, whatever a sink or a disk does. It refuses to end without an account: what it had to leave is in it.
+// Steps 3 to 7 of the stop (the list is in daemon/stop.h), run by the first thread that calls shutdown(); other callers
+// wait for its report. It ends at the deadline, whatever a sink or a disk does, and always reports: events that were
+// left are counted.
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -13,13 +14,13 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::nanoseconds;
 
-// What shutdown(now) still gets, so that what is in hand can be accounted for. The second part is for writing down what
-// is in memory, at the 0.5 GB/s that a disk can be trusted with.
+// The shortest stop, so that batches in workers can be counted. The second part is for writing down the events in
+// memory, at 0.5 GB/s: any disk does that.
 constexpr nanoseconds kLeastDrain = milliseconds{100};
 constexpr nanoseconds kDrainPerMiB = milliseconds{2};
-// Past the deadline a sink that heeds its stop token may come back within this, and be joined instead of let go.
+// Past the deadline, a sink that obeys its stop token returns within this time, and its thread is joined.
 constexpr nanoseconds kGrace = milliseconds{10};
-// A worker that was left behind may be in the log hook when the tracker goes; a hook must not block for longer.
+// A worker that was left behind may be in the log hook when the tracker is destroyed; a hook must not block for longer.
 constexpr nanoseconds kLastLine = milliseconds{1000};
 
 }  // namespace
@@ -39,7 +40,7 @@ Report Tracker::Engine::shutdown(Deadline deadline) {
 
 void Tracker::Engine::hasten(Deadline deadline) {
   const Deadline end = std::max(deadline, deadline_in(least_drain()));
-  if (!stop_.hasten(end)) return;  // shutdown() will know of it
+  if (!stop_.hasten(end)) return;  // shutdown() takes it into account
   door_.hasten(end);
   pool_->hurry(end);
   if (door_.closed()) spill();
@@ -54,66 +55,33 @@ void Tracker::Engine::retire() {
 }
 
 nanoseconds Tracker::Engine::least_drain() const noexcept {
-  if (options_.ack != Ack::queued) return kLeastDrain;  // what is in memory has its record
+  if (options_.ack != Ack::queued) return kLeastDrain;  // every event in memory has its record
   return kLeastDrain + kDrainPerMiB * static_cast<std::int64_t>(door_.bytes_out() >> 20U);
 }
 
-// The stop, as it is read aloud.
+// Steps 3 to 7 of the stop list in daemon/stop.h; a program without an intake of its own begins with them.
 Report Tracker::Engine::drain() {
-  // 1 Close the door: from here nobody gets a ticket, the feeder brings no more, and no worker lingers for a fuller
-  //   batch.
-  static_cast<void>(stop_.on(Happening::term));
+  close_door();
+  const bool drained = wait_drained();
+  Report report;
+  close_queue(drained, report);
+  if (disked_) checkpoint(drained, report);
+  count(drained, report);
+  return report;
+}
+
+// 3. Close the door: no event is admitted any more. The feeder stops, and no worker waits for a fuller batch.
+void Tracker::Engine::close_door() {
   door_.close();
   if (disked_) disked_->feeder.stop();
   queue_.hurry();
   pool_->hurry(stop_.deadline());
-  static_cast<void>(stop_.on(Happening::door_closed));
-
-  // 2 Wait until no ticket is out, or the deadline.
-  const bool drained = wait_drained();
-
-  // 3 Close the queue: the workers go.
-  queue_.close();
-  static_cast<void>(stop_.on(drained ? Happening::drained : Happening::deadline));
-
-  // 4 Before the deadline, have the sinks make durable what they were given. Past it, take what is in sinks away from
-  //   the workers, ask them to stop and wait no longer.
-  const auto grace = [&] {  // what is drained may take its time to go
-    const Deadline soon = std::chrono::steady_clock::now() + kGrace;
-    return drained ? std::max(stop_.deadline(), soon) : soon;
-  };
-  if (drained) {
-    wait_synced();
-  } else {
-    pool_->expire(grace());
-  }
-  Report report;
-  report.held_up_by = pool_->join(grace());
-
-  // 5 Checkpoint the journal: what was delivered is settled, what was not is kept.
-  if (disked_) {
-    const bool fed = disked_->feeder.join(grace());
-    const Deadline end = std::max(stop_.deadline(), std::chrono::steady_clock::now());
-    const bool ended = disked_->committer.stop(later(end, disked_->checkpoint_time));
-    report.disk_stuck = !fed || !ended;
-    report.disk_failed = disked_->journal.failed() || (ended && !disked_->committer.checkpointed());
-    if (!ended) abandoned_.store(true);
-  }
-
-  // 6 The account. What no disk holds is lost.
-  const std::uint64_t left = on_no_disk(books());
-  written_off_.store(left);
-  if (left > 0) log(LogLevel::error, fmt::format("events are lost, the deadline has cut them off events={}", left));
-  report.books = books();
-  report.reason = reason_for(drained, report);
-  report.elapsed = stop_.elapsed();
-  static_cast<void>(stop_.on(Happening::reported));
-  return report;
+  stop_.advance(Signal::door_closed);
 }
 
-// Until no ticket is out, or the deadline, or at once if the sink is gone. Half way, what has no record is written
-// down; a while before the end it is said who holds it up, and what the disk refused is tried again while the workers
-// still have it.
+// 4. Drain: workers deliver the admitted events until none is left or the deadline passes. If the sink is dead, the
+// wait ends at once. At half time, events without a record are written down. At 90 %, the log names the workers that
+// hold up the stop, and writes that failed are repeated while the workers still have the events.
 bool Tracker::Engine::wait_drained() {
   const Deadline begin = std::chrono::steady_clock::now();
   const Deadline end = stop_.deadline();
@@ -131,12 +99,51 @@ bool Tracker::Engine::wait_drained() {
   return drained;
 }
 
-// What is in memory and has no record is written down, as soon as the committer comes to it.
+// Writes down the events in memory that have no record, as soon as the committer can.
 void Tracker::Engine::spill() {
   if (disked_ && options_.ack == Ack::queued) disked_->committer.want_spill();
 }
 
-// Until the workers have gone, or the deadline, which may come nearer meanwhile.
+// How long step 5 and 6 wait for threads. A drained stop has until the deadline.
+Deadline Tracker::Engine::grace(bool drained) const {
+  const Deadline soon = std::chrono::steady_clock::now() + kGrace;
+  return drained ? std::max(stop_.deadline(), soon) : soon;
+}
+
+// 5. Close the queue: the workers end and their sinks sync; past the deadline, unfinished batches are taken from them.
+void Tracker::Engine::close_queue(bool drained, Report& report) {
+  queue_.close();
+  if (drained) {
+    wait_synced();
+  } else {
+    stop_.advance(Signal::deadline);
+    pool_->expire(grace(drained));
+  }
+  report.held_up_by = pool_->join(grace(drained));
+}
+
+// 6. Checkpoint the journal: delivered events are settled, all others are kept for the next start.
+void Tracker::Engine::checkpoint(bool drained, Report& report) {
+  const bool fed = disked_->feeder.join(grace(drained));
+  const Deadline end = std::max(stop_.deadline(), std::chrono::steady_clock::now());
+  const bool ended = disked_->committer.stop(later(end, disked_->checkpoint_time));
+  report.disk_stuck = !fed || !ended;
+  report.disk_failed = disked_->journal.failed() || (ended && !disked_->committer.checkpointed());
+  if (!ended) abandoned_.store(true);
+}
+
+// 7. Count: the books are balanced; an event that no disk holds is lost.
+void Tracker::Engine::count(bool drained, Report& report) {
+  const std::uint64_t left = on_no_disk(books());
+  written_off_.store(left);
+  if (left > 0) log(LogLevel::error, fmt::format("events are lost, the deadline has cut them off events={}", left));
+  report.books = books();
+  report.reason = reason_for(drained, report);
+  report.elapsed = stop_.elapsed();
+  stop_.advance(Signal::reported);
+}
+
+// Until the workers have ended, or the deadline, which may come nearer meanwhile.
 void Tracker::Engine::wait_synced() {
   constexpr nanoseconds kLook = milliseconds{10};
   const Deadline begin = std::chrono::steady_clock::now();

@@ -45,8 +45,8 @@ void Tracker::Engine::begin_journal(std::shared_ptr<Disk> disk, const journal::P
   disked_.emplace(
       options_, run_, std::move(disk), pace, queue_, door_, memory_, unrecorded_,
       [this](std::uint64_t n) { ledger_.add_replayed(n); },
-      journal::Feeder::Hooks{.lost = [this](std::uint64_t n) { ledger_.add_lost(n); }, .log = hook},
-      journal::Committer::Hooks{.accepted = [this](std::uint64_t n) { ledger_.add_accepted(n); },
+      backlog::Feeder::Hooks{.lost = [this](std::uint64_t n) { ledger_.add_lost(n); }, .log = hook},
+      backlog::Committer::Hooks{.accepted = [this](std::uint64_t n) { ledger_.add_accepted(n); },
                                 .took = [this](std::chrono::nanoseconds time) { commit_time_.add(time); },
                                 .turned = [this] { door_.nudge(); },
                                 .log = hook});
@@ -71,7 +71,7 @@ void Tracker::Engine::start(const SinkFactory& sinks, const std::shared_ptr<cons
       throw;
     }
   }
-  static_cast<void>(stop_.on(Happening::ready));
+  stop_.advance(Signal::ready);
 }
 
 // What the workers get to see of it all.
@@ -107,7 +107,7 @@ bool Tracker::Engine::settle(std::size_t worker, Block& block, std::uint64_t fir
     home = unrecorded_.finish(block, static_cast<std::uint32_t>(first_sequence - block.first_sequence()), count);
   }
   if (home == 0) return false;
-  const journal::Settle one{home, first_sequence, count};
+  const backlog::Settle one{home, first_sequence, count};
   if (disked_->withheld) return disked_->withheld->add(worker, one);
   disked_->committer.settle({&one, 1});
   return false;
@@ -115,10 +115,10 @@ bool Tracker::Engine::settle(std::size_t worker, Block& block, std::uint64_t fir
 
 // What that worker's sink had not synced before is settled now, or, if that has failed, comes again in the next run.
 std::uint64_t Tracker::Engine::sink_synced(std::size_t worker, bool durable) {
-  const std::vector<journal::Settle> settles = disked_->withheld->take(worker);
+  const std::vector<backlog::Settle> settles = disked_->withheld->take(worker);
   if (durable) disked_->committer.settle(settles);
   std::uint64_t events = 0;
-  for (const journal::Settle& one : settles) events += one.count;
+  for (const backlog::Settle& one : settles) events += one.count;
   return events;
 }
 

@@ -25,9 +25,9 @@
 
 #include "admission/admission.h"
 #include "admission/shutdown.h"
+#include "backlog/unrecorded.h"
 #include "journal/pace.h"
 #include "journal/state_dir.h"
-#include "journal/unrecorded.h"
 #include "queue/block.h"
 #include "queue/block_memory.h"
 #include "queue/event_queue.h"
@@ -57,6 +57,8 @@ struct SLUICE_INTERNAL Tracker::Engine {
   // ---- the stop: as in the tracker; the caller of shutdown() holds the engine until it returns
   Report shutdown(Deadline deadline);
   void hasten(Deadline deadline);
+  [[nodiscard]] Phase phase() const noexcept { return stop_.phase(); }
+  void announce_stop() { stop_.advance(Signal::stop); }
   [[nodiscard]] std::chrono::nanoseconds least_drain() const noexcept;
   // The tracker goes: shutdown(now). What is left behind calls no hook any more.
   void retire();
@@ -100,7 +102,12 @@ struct SLUICE_INTERNAL Tracker::Engine {
   Admit counted(Admit answer, std::size_t events) noexcept;
 
   [[nodiscard]] Report drain();
+  void close_door();
   [[nodiscard]] bool wait_drained();
+  void close_queue(bool drained, Report& report);
+  void checkpoint(bool drained, Report& report);
+  void count(bool drained, Report& report);
+  [[nodiscard]] Deadline grace(bool drained) const;
   void spill();
   void wait_synced();
   void name_who_holds_it_up();
@@ -122,7 +129,7 @@ struct SLUICE_INTERNAL Tracker::Engine {
   std::optional<DeadLetterFile> dead_letters_;
   Admission door_;
   BlockMemory memory_;
-  journal::Unrecorded unrecorded_;  // the blocks in the queue know it
+  backlog::Unrecorded unrecorded_;  // the blocks in the queue know it
   EventQueue queue_;
   ShutdownCoordinator stop_;
   Ledger ledger_;

@@ -143,13 +143,13 @@ std::optional<Admit> Tracker::Engine::take_straight(Block::Owner& block, const R
   const std::size_t events = block->count();
   EventId first;
   switch (disked_->feeder.try_straight(block, unrecorded_, first)) {
-    case journal::Feeder::Straight::done:
+    case backlog::Feeder::Straight::done:
       return accept(first, events, receipt);
-    case journal::Feeder::Straight::closed:
+    case backlog::Feeder::Straight::closed:
       return Admit::closed;
-    case journal::Feeder::Straight::no_memory:
+    case backlog::Feeder::Straight::no_memory:
       return Admit::full;
-    case journal::Feeder::Straight::behind:
+    case backlog::Feeder::Straight::behind:
       break;
   }
   return std::nullopt;
@@ -167,7 +167,7 @@ Admit Tracker::Engine::commit(Block::Owner block, const Receipt& receipt) {
     return room == journal::Journal::Room::never ? Admit::too_large : Admit::full;
   }
   try {
-    journal::Committer::Told told = [this, receipt, events](bool committed, const EventId& first, const EventId& last) {
+    backlog::Committer::Told told = [this, receipt, events](bool committed, const EventId& first, const EventId& last) {
       if (!committed) unknown_.fetch_add(events);
       if (receipt) receipt({committed ? Admit::accepted : Admit::failed, first, last});
     };

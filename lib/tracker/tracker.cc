@@ -49,6 +49,10 @@ Books Tracker::books_at_exit() const noexcept { return engine_->books_at_exit();
 
 bool Tracker::disk_failed() const noexcept { return engine_->disk_failed(); }
 
+Phase Tracker::phase() const noexcept { return engine_->phase(); }
+
+void Tracker::announce_stop() { engine_->announce_stop(); }
+
 Status Tracker::status() const { return engine_->status(); }
 
 Metrics Tracker::metrics() const { return engine_->metrics(); }

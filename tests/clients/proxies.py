@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # Behind the proxies that people have, Debian's nginx and haproxy, while the daemon is stopped and started again and again
 # under load: what was answered 202 is in the sink once, and what was answered otherwise, or not at all, is not there. Each
-# proxy as the README shows it; nginx also as it comes (HTTP/1.0 to the daemon), and without request buffering, where it
+# proxy as sluiced(8) shows it; nginx also as it comes (HTTP/1.0 to the daemon), and without request buffering, where it
 # passes on a body while it still arrives. Exits with 77 where neither proxy is there.
 #
 #   proxies.py SLUICED PACKAGES [KIND..]     PACKAGES: where scripts/packages were unpacked, a folder each
@@ -64,10 +64,10 @@ def free_port():
         return some.getsockname()[1]
 
 
-def readme_block(beginning):
-    """What the README has between ``` and ``` that begins so, as its reader would copy it."""
-    text = pathlib.Path(__file__).resolve().parents[2].joinpath("README.md").read_text()
-    return re.search(rf"^```\n({beginning}.*?)^```", text, re.S | re.M).group(1)
+def example(name):
+    """An example of the manual pages, as its reader copies it."""
+    command = pathlib.Path(__file__).resolve().parents[1] / "readme" / "example"
+    return subprocess.run([command, name], check=True, capture_output=True, text=True).stdout
 
 
 class Daemon:
@@ -234,14 +234,14 @@ def main():
     sluiced, packages = sys.argv[1], pathlib.Path(sys.argv[2]).resolve()
     nginx, haproxy = packages / "nginx/usr/sbin/nginx", packages / "haproxy/usr/sbin/haproxy"
     nginx_of = lambda servers, more="": NGINX.replace("SERVERS", servers.replace("MORE", more))
-    readme_nginx = readme_block("# nginx").replace("server { location", "server { listen 127.0.0.1:PORT; location")
+    readme_nginx = example("nginx").replace("server { location", "server { listen 127.0.0.1:PORT; location")
     kinds = {
         "nginx-http10": (nginx, nginx_of(PLAIN), 1, False),
         "nginx-http10-unbuffered": (nginx, nginx_of(PLAIN, UNBUFFERED), 1, False),
         "nginx-http11": (nginx, nginx_of(KEPT), 1, False),
         "nginx-http11-unbuffered": (nginx, nginx_of(KEPT, UNBUFFERED), 1, False),
         "nginx-readme": (nginx, nginx_of(readme_nginx), 2, True),
-        "haproxy-readme": (haproxy, HAPROXY + readme_block("# haproxy"), 2, True, ("--unready-delay", "3500ms"),
+        "haproxy-readme": (haproxy, HAPROXY + example("haproxy"), 2, True, ("--unready-delay", "3500ms"),
                            RESTARTS // 10),
     }
     good, seen = True, False

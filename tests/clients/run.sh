@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Clients that people have, against the real daemon: curl, ApacheBench, wrk, Python's http.client, Node's fetch and the
-# CloudEvents SDK, with connections that are used again; what the programs gzip and zstd make; and what the README shows. Of each: every request was answered 202, and what was accepted
+# CloudEvents SDK, with connections that are used again; what the programs gzip and zstd make; and what README and the manual page show. Of each: every request was answered 202, and what was accepted
 # is in the sink, once. Prints a line a check; exits with 1 if one failed. Takes ports of its own.
 #
 #   run.sh SLUICED
@@ -181,7 +181,7 @@ compressed_wrongly() {
   answered=30000
 }
 
-# readme_sends EXAMPLE EVENTS COMMAND..: the README's program, but for the address.
+# readme_sends EXAMPLE EVENTS COMMAND..: the page's program, but for the address.
 readme_sends() {
   local example=$notes/$1 port
   port=${url%/v1/*} port=${port##*:}
@@ -225,9 +225,10 @@ check 'the CloudEvents SDK for JavaScript, in each mode' serve cloud_events_by_s
 check 'gzip and zstd: what they write is taken' serve compressed_by_programs
 check 'gzip and zstd: what is damaged or too large is refused' serve compressed_wrongly
 check "Python's http.client: a thousand by one connection" serve python_posts
-check "the README's way from a shell" serve readme_sends send.sh 2 sh -e
-check "the README's way from Python" serve readme_sends send.py 100 python3
-check "the README's way from Node" serve readme_sends send.mjs 100 node
+check "README's example for a shell" serve readme_sends send.sh 2 sh -e
+check "sluiced(8)'s example for Python" serve readme_sends send.py 100 python3
+check "sluiced(8)'s example for Node" serve readme_sends send.mjs 100 node
+check "sluiced(8)'s example of CloudEvents" serve readme_sends cloud_events.sh 4 sh -e
 flags=(--idle-timeout 2s)
-check "the README's ways survive the idle time-out" serve readme_sends_again
+check "the examples survive the idle time-out" serve readme_sends_again
 ((failed == 0))

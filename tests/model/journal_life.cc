@@ -13,6 +13,7 @@
 #include <variant>
 
 #include "admission/admission.h"
+#include "backlog/block_records.h"
 #include "journal/journal.h"
 #include "model/dice.h"
 #include "queue/block.h"
@@ -76,7 +77,7 @@ class JournalLife final : public Life {
     std::vector<Block*> raw;
     for (const Block::Owner& block : blocks) raw.push_back(block.get());
     Journal::Place place;
-    if (journal_.commit(raw, reserved, synced_, place)) {
+    if (sluice::backlog::commit_blocks(journal_, raw, reserved, synced_, place)) {
       journal_.give_back(reserved);
       for (const std::size_t i : whose) answers[i].kind = Answer::unknown;
       return answers;
@@ -127,7 +128,7 @@ class JournalLife final : public Life {
           }
         }
         reading_ = false;
-        for (const sluice::journal::EventView& event : backlog_.events) {
+        for (const sluice::journal::Record& event : backlog_.events) {
           const sluice::EventId id{backlog_.run, event.sequence};
           taken.push_back({id, text_of(event.payload)});
           look_for_disorder(id);
@@ -225,7 +226,7 @@ class JournalLife final : public Life {
 
   // The feeder's first half: false if there is nothing.
   bool read(std::size_t most) {
-    journal_.read_backlog(most, std::size_t{256} << 10U, memory_, backlog_);
+    journal_.read_backlog(most, std::size_t{256} << 10U, sluice::backlog::buffers_of(memory_), backlog_);
     lost_ += std::exchange(backlog_.lost, 0);
     return !backlog_.error && !backlog_.events.empty();
   }
@@ -237,7 +238,7 @@ class JournalLife final : public Life {
 
   void recover() {
     static_cast<void>(journal_.write_settles());
-    if (journal_.recover(unsynced_)) return;
+    if (sluice::backlog::recover_blocks(journal_, unsynced_)) return;
     let_go_unsynced();
     mended_ = failed_segment_syncs(disk_);
   }

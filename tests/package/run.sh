@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The library as a package: installed, looked at, and built against in the ways that the README names; static from a finished
+# The library as a package: installed, looked at, and built against in the ways that README and libsluice(3) name; static from a finished
 # build, shared from a project that has it within. Prints a line a check; ends with 1 if one failed. No network, no root.
 #
 #   run.sh BUILD VERSION     BUILD: a build directory in which all is built; what this builds is kept there for the next time
@@ -29,13 +29,14 @@ installs_all() {
   cmake --install "$build" --prefix "$static" > /dev/null
   local file missing=0
   for file in bin/sluiced bin/sluicectl lib/libsluice.a lib/pkgconfig/sluice.pc lib/cmake/sluice/sluice-config.cmake \
-    lib/systemd/system/sluiced.service share/sluice/sluiced.default share/doc/sluice/{README.md,CHANGELOG.md,LICENSE} \
+    lib/systemd/system/sluiced.service share/sluice/sluiced.default share/doc/sluice/{README,ARCHITECTURE,CONTRIBUTING,SECURITY,CHANGELOG}.md share/doc/sluice/LICENSE \
+    $(cd "$root/systemd/man" && for page in *; do echo "share/man/man${page##*.}/$page"; done) \
     $(cd "$root/lib" && echo include/sluice/*.h); do
     [[ -f $static/$file ]] || { echo "missing: $file"; missing=1; }
   done
   local extra
   extra=$(cd "$static" && find . -type f -printf '%P\n' |
-    grep -Ev '^(bin/sluice(d|ctl)|include/sluice/[a-z_]+\.h|lib/(libsluice\.a|pkgconfig/|cmake/sluice/|systemd/)|share/(doc/)?sluice/)') || true
+    grep -Ev '^(bin/sluice(d|ctl)|include/sluice/[a-z_]+\.h|lib/(libsluice\.a|pkgconfig/|cmake/sluice/|systemd/)|share/((doc/)?sluice/|man/man[1-8]/))') || true
   want 'what else is installed' "$extra" ''
   ((missing == 0))
 }

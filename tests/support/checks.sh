@@ -37,10 +37,5 @@ eventually() {
   done
 }
 
-# readme_example NAME: the block of code behind `<!-- example: NAME -->`, as a reader would copy it.
-readme_example() {
-  local code
-  code=$(sed -n "/^<!-- example: $1 -->\$/,/^\`\`\`\$/p" "$(dirname "${BASH_SOURCE[0]}")/../../README.md" | sed '1,2d;$d')
-  [[ -n $code ]] || { echo "README.md has no example $1" >&2; return 1; }
-  printf '%s\n' "$code"
-}
+# readme_example NAME: an example of README or of a manual page, as a reader copies it.
+readme_example() { "$(dirname "${BASH_SOURCE[0]}")/../readme/example" "$1"; }

@@ -11,10 +11,10 @@
 #include <utility>
 #include <vector>
 
-#include "journal/committer.h"
-#include "journal/feeder.h"
+#include "backlog/committer.h"
+#include "backlog/feeder.h"
+#include "backlog/unrecorded.h"
 #include "journal/pace.h"
-#include "journal/unrecorded.h"
 #include "journal_support.h"
 #include "queue/event_queue.h"
 

@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "journal/feeder.h"
+#include "backlog/feeder.h"
 #include "journal/record_reader.h"
 #include "journal_support.h"
 
@@ -40,12 +40,12 @@ TEST_SUITE("journal") {
     const std::uint64_t cost = Journal::cost(written->body().size(), 1);
     REQUIRE(journal.try_reserve(cost) == Journal::Room::reserved);
     Journal::Place second;
-    REQUIRE_FALSE(journal.commit({&raw, 1}, cost, false, second));
+    REQUIRE_FALSE(commit_blocks(journal, {&raw, 1}, cost, false, second));
     written->settle_in(second.segment);
     journal.show(second);
     disk.remove_directory();
     REQUIRE(journal.sync());
-    REQUIRE_FALSE(journal.recover({&raw, 1}));
+    REQUIRE_FALSE(recover_blocks(journal, {&raw, 1}));
     CHECK(rest_of(journal, hall.memory) == Sequences{1, 2});
   }
 
@@ -70,7 +70,7 @@ TEST_SUITE("journal") {
     REQUIRE_FALSE(journal.look_for_names());
     CHECK(journal.nameless() == 1);
     Journal::Backlog backlog;
-    journal.read_backlog(1, 4096, hall.memory, backlog);
+    journal.read_backlog(1, 4096, buffers_of(hall.memory), backlog);
     CHECK(backlog.lost == 1);
     CHECK(backlog.events.front().sequence == 1);
     CHECK(journal.nameless() == 0);
@@ -86,7 +86,7 @@ TEST_SUITE("journal") {
     Journal journal(disk, {.run = {}, .limit_bytes = kLimit, .log = {}});
     journal.show(put_on_disk(journal, hall.block(3), 1));
     Journal::Backlog backlog;
-    journal.read_backlog(2, 4096, hall.memory, backlog);
+    journal.read_backlog(2, 4096, buffers_of(hall.memory), backlog);
     REQUIRE(backlog.events.size() == 2);
 
     disk.remove_directory();
@@ -95,7 +95,7 @@ TEST_SUITE("journal") {
     Journal::Place place;
     REQUIRE(commit(journal, one, 4, place));
     at_copying = [&] { journal.fed_backlog(backlog); };
-    REQUIRE(!journal.recover({}));
+    REQUIRE(!recover_blocks(journal, {}));
     REQUIRE(!at_copying);
     CHECK(rest_of(journal, hall.memory) == Sequences{3});
   }
@@ -107,7 +107,7 @@ TEST_SUITE("journal") {
     journal.show(put_on_disk(journal, hall.block(), 1));
     disk.fail({.call = Call::read, .where = is_segment});
     Journal::Backlog backlog;
-    journal.read_backlog(1, 4096, hall.memory, backlog);
+    journal.read_backlog(1, 4096, buffers_of(hall.memory), backlog);
     REQUIRE(backlog.error);
     CHECK(rest_of(journal, hall.memory) == Sequences{1});
   }

@@ -23,7 +23,7 @@ TEST_SUITE("journal") {
       const std::uint64_t cost = Journal::cost(block->body().size(), 2);
       REQUIRE(journal.try_reserve(cost) == Journal::Room::reserved);
       Journal::Place place;
-      REQUIRE(!journal.commit({&unsynced, 1}, cost, false, place));
+      REQUIRE(!commit_blocks(journal, {&unsynced, 1}, cost, false, place));
       journal.show(place);
       block->settle_in(place.segment);
       original = segment_name(place.segment);
@@ -37,15 +37,15 @@ TEST_SUITE("journal") {
       REQUIRE(commit(journal, next, 3, nowhere));
       disk.fail({.call = Call::sync_directory, .nth = 2});  // the first is for the draft
       disk.fail({.call = Call::unlink, .lasts = true, .where = [&](std::string_view name) { return name == copies; }});
-      REQUIRE(journal.recover({&unsynced, 1}));
+      REQUIRE(recover_blocks(journal, {&unsynced, 1}));
       REQUIRE(disk.bytes_if_there(copies));
       const std::uint64_t created = disk.calls(Call::create);
-      for (int i = 0; i < 10; ++i) CHECK(journal.recover({&unsynced, 1}));
+      for (int i = 0; i < 10; ++i) CHECK(recover_blocks(journal, {&unsynced, 1}));
       CHECK(disk.calls(Call::create) == created);  // no further one beside it
 
       journal.settle(place.segment, 1, 1);
       CHECK(journal.sync_settles());
-      REQUIRE(!journal.recover({}));
+      REQUIRE(!recover_blocks(journal, {}));
       journal.settle(place.segment, 2, 1);
       journal.maintain();
       CHECK(disk.bytes_if_there(original));

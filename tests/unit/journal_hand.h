@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "admission/admission.h"
+#include "backlog/block_records.h"
 #include "journal/journal.h"
 #include "queue/block.h"
 
@@ -54,7 +55,7 @@ class JournalHand {
     }
     REQUIRE(journal_.try_reserve(cost) == sluice::journal::Journal::Room::reserved);
     sluice::journal::Journal::Place place;
-    if (journal_.commit(raw, cost, true, place)) {
+    if (sluice::backlog::commit_blocks(journal_, raw, cost, true, place)) {
       journal_.give_back(cost);
     } else {
       journal_.show(place);  // backlog, all of it
@@ -64,7 +65,7 @@ class JournalHand {
 
   // Ids of this run, and payloads, as a segment of their own.
   std::uint64_t spill(std::span<const std::pair<std::uint64_t, std::string>> events) {
-    std::vector<sluice::journal::Journal::Loose> loose;
+    std::vector<sluice::journal::Record> loose;
     for (const auto& [sequence, payload] : events) {
       loose.push_back({sequence, std::chrono::system_clock::now(), kType, std::as_bytes(std::span(payload))});
     }
@@ -83,11 +84,11 @@ class JournalHand {
     std::vector<Taken> taken;
     sluice::journal::Journal::Backlog backlog;
     for (;;) {
-      journal_.read_backlog(3, std::size_t{1} << 16U, memory_, backlog);
+      journal_.read_backlog(3, std::size_t{1} << 16U, sluice::backlog::buffers_of(memory_), backlog);
       REQUIRE_FALSE(backlog.error);
       lost_ += std::exchange(backlog.lost, 0);
       if (backlog.events.empty()) return taken;
-      for (const sluice::journal::EventView& event : backlog.events) {
+      for (const sluice::journal::Record& event : backlog.events) {
         taken.push_back({backlog.segment,
                          {backlog.run, event.sequence},
                          std::string(event.content_type),

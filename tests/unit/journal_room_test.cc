@@ -48,7 +48,7 @@ Journal::Place write_only(Journal& journal, const Block::Owner& block, std::uint
   const std::uint64_t cost = Journal::cost(block->body().size(), block->count());
   REQUIRE(journal.try_reserve(cost) == Journal::Room::reserved);
   Journal::Place place;
-  REQUIRE(!journal.commit({&raw, 1}, cost, false, place));
+  REQUIRE(!commit_blocks(journal, {&raw, 1}, cost, false, place));
   journal.show(place);
   return place;
 }
@@ -163,14 +163,14 @@ TEST_SUITE("journal") {
       CHECK(journal.replayed() == next);
       const Sequences others = rest_of(journal, hall.memory);
       CHECK(others == Sequences{1, 2, 3});
-      CHECK(journal.recover({}));
+      CHECK(recover_blocks(journal, {}));
       for (const std::uint64_t sequence : others) journal.settle(places[sequence - 1].segment, sequence, 1);
       REQUIRE(!journal.write_settles());
     };
     SUBCASE("in this run") {
       Journal journal(*disk, {.run = run_of(1), .limit_bytes = kLimit, .log = {}});
       deliver_others(journal);
-      REQUIRE(!journal.recover({}));
+      REQUIRE(!recover_blocks(journal, {}));
       CHECK(rest_of(journal, hall.memory) == Sequences{next});
       CHECK(over == 0);
       CHECK(bytes_on(*disk) <= kLimit);
@@ -216,7 +216,7 @@ TEST_SUITE("journal") {
       Journal::Place nowhere;
       REQUIRE(commit(journal, fails, next++, nowhere));
       journal.give_back(Journal::cost(fails[0]->body().size(), 1));
-      REQUIRE(!journal.recover({}));
+      REQUIRE(!recover_blocks(journal, {}));
       CHECK(bytes_on(disk) <= kLimit);
       if (!takes(journal)) break;
     }
@@ -242,7 +242,7 @@ TEST_SUITE("journal") {
       Journal::Place nowhere;
       REQUIRE(commit(journal, next, 2, nowhere));
       journal.give_back(Journal::cost(next[0]->body().size(), 1));
-      REQUIRE(!journal.recover({}));
+      REQUIRE(!recover_blocks(journal, {}));
       CHECK(disk->bytes(segment_name(first.segment)).size() == next_block(first.end) + kFooterSize);
     }
     disk = killed(*disk);
@@ -263,7 +263,7 @@ TEST_SUITE("journal") {
     Block* const raw = unsynced.get();
     disk.remove_directory();
     REQUIRE(journal.sync());
-    REQUIRE(!journal.recover({&raw, 1}));
+    REQUIRE(!recover_blocks(journal, {&raw, 1}));
     CHECK(rest_of(journal, hall.memory) == Sequences{1, 2});
   }
 
@@ -318,7 +318,7 @@ TEST_SUITE("journal") {
     std::vector<std::pair<std::uint64_t, std::uint64_t>> taken;
     Journal::Backlog backlog;
     for (;;) {
-      journal.read_backlog(1, 4096, hall.memory, backlog);
+      journal.read_backlog(1, 4096, buffers_of(hall.memory), backlog);
       if (backlog.events.empty()) break;
       taken.emplace_back(backlog.segment, backlog.events.front().sequence);
       journal.fed_backlog(backlog);
@@ -363,7 +363,7 @@ TEST_SUITE("journal") {
         REQUIRE(commit(journal, fails, 4, nowhere));
         disk->end_at(model::End::power_cut, Instant::after_copy);
         Block* const unsynced = block.get();
-        CHECK(journal.recover({&unsynced, 1}));
+        CHECK(recover_blocks(journal, {&unsynced, 1}));
         REQUIRE(disk->ended());
       }
       disk = disk->reboot();

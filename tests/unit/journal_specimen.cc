@@ -102,7 +102,7 @@ class Author {
     disk_.fail({.call = model::Call::stat});
     commit({{"answered 500", "so it may not come"}});
     REQUIRE(hand_->journal().failed());
-    REQUIRE_FALSE(hand_->journal().recover({}));
+    REQUIRE_FALSE(sluice::backlog::recover_blocks(hand_->journal(), {}));
     commit({{"ten", "eleven"}, {"twelve"}});
     settle(2, 11, 1);
     settle(1, 3, 1);

@@ -67,7 +67,7 @@ std::unique_ptr<MemoryDisk> with_a_tail(std::uint64_t seed, bool failed_sync) {
     const std::uint64_t cost = Journal::cost(block->body().size(), 2);
     REQUIRE(journal.try_reserve(cost) == Journal::Room::reserved);
     Journal::Place place;
-    REQUIRE(!journal.commit({&raw, 1}, cost, sequence == 1, place));
+    REQUIRE(!commit_blocks(journal, {&raw, 1}, cost, sequence == 1, place));
   }
   if (failed_sync) {
     disk.fail({.call = Call::sync, .where = is_segment});
@@ -89,7 +89,7 @@ Read read_all(Journal& journal, BlockMemory& memory) {
   Journal::Backlog backlog;
   for (;;) {
     backlog.lost = 0;
-    journal.read_backlog(1, 4096, memory, backlog);
+    journal.read_backlog(1, 4096, buffers_of(memory), backlog);
     read.lost += backlog.lost;
     if (backlog.events.empty()) return read;
     read.sequences.push_back(backlog.events.front().sequence);
@@ -154,12 +154,12 @@ TEST_SUITE("journal") {
     CHECK(journal.cause() == "begin segment-000004: No space left on device");
     CHECK(journal.replayed() == 3);
     CHECK(rest_of(journal, hall.memory) == Sequences{1, 2, 3});
-    CHECK(journal.recover({}));  // nothing is finished yet
+    CHECK(recover_blocks(journal, {}));  // nothing is finished yet
 
     settle_all(journal, 1);
     journal.maintain();
     CHECK(segments_on(*disk) == 0);
-    REQUIRE(!journal.recover({}));
+    REQUIRE(!recover_blocks(journal, {}));
     CHECK_FALSE(journal.failed());
     journal.show(put_on_disk(journal, hall.block(), 1));
     CHECK(rest_of(journal, hall.memory) == Sequences{1});
@@ -198,7 +198,7 @@ TEST_SUITE("journal") {
       journal.settle(3, 3, 1);
       CHECK(journal.write_settles());
       disk->heal();
-      CHECK(!journal.recover({}));
+      CHECK(!recover_blocks(journal, {}));
       CHECK(!journal.sync_settles());
       CHECK(!journal.close());
     }
@@ -259,11 +259,11 @@ TEST_SUITE("journal") {
     CHECK(journal.failed());
     CHECK(journal.replayed() == 10);
     CHECK(rest_of(journal, hall.memory) == Sequences{1, 2});
-    CHECK(journal.recover({}));
+    CHECK(recover_blocks(journal, {}));
     CHECK(rest_of(journal, hall.memory).empty());
 
     disk->heal();
-    REQUIRE(!journal.recover({}));
+    REQUIRE(!recover_blocks(journal, {}));
     CHECK(rest_of(journal, hall.memory) == Sequences{3, 4, 5, 6, 7, 8, 9, 10});
   }
 
@@ -277,7 +277,7 @@ TEST_SUITE("journal") {
       Journal journal(*disk, config());
       const Read before = read_all(journal, hall.memory);
       disk->heal();
-      REQUIRE(!journal.recover({}));
+      REQUIRE(!recover_blocks(journal, {}));
       const Read after = read_all(journal, hall.memory);
       CHECK(after.sequences.size() % 2 == 0);
       CHECK(before.sequences.size() + before.lost + after.sequences.size() + after.lost == journal.replayed());
@@ -294,13 +294,13 @@ TEST_SUITE("journal") {
     REQUIRE(rest_of(journal, hall.memory) == Sequences{1, 2});
     journal.settle(1, 1, 2);
     disk->heal();
-    disk->set_capacity(disk->used());  // no room for a copy
-    CHECK(journal.recover({}));        // nor for a new segment
+    disk->set_capacity(disk->used());    // no room for a copy
+    CHECK(recover_blocks(journal, {}));  // nor for a new segment
     CHECK(rest_of(journal, hall.memory) == Sequences{3, 4, 5, 6, 7, 8, 9, 10});
     journal.settle(1, 3, 8);
     journal.maintain();
     CHECK(segments_on(*disk) == 0);
-    CHECK(!journal.recover({}));
+    CHECK(!recover_blocks(journal, {}));
     CHECK(rest_of(journal, hall.memory).empty());
   }
 
@@ -321,14 +321,14 @@ TEST_SUITE("journal") {
       CHECK(journal.failed());
       CHECK(journal.replayed() == 0);
       CHECK(rest_of(journal, hall.memory).empty());
-      CHECK(journal.recover({}));
+      CHECK(recover_blocks(journal, {}));
       CHECK(told.empty());
       std::uint64_t segment = 0;
-      const std::array<Journal::Loose, 1> loose{};
+      const std::array<Record, 1> loose{};
       CHECK(journal.spill(loose, segment));  // beside what nobody has read nothing is written
 
       disk->heal();
-      REQUIRE(!journal.recover({}));
+      REQUIRE(!recover_blocks(journal, {}));
       CHECK(told == Sequences{3});
       CHECK(counted_first);
       CHECK(rest_of(journal, hall.memory) == Sequences{1, 2, 3});
@@ -375,7 +375,7 @@ TEST_SUITE("journal") {
     CHECK(rest_of(journal, hall.memory).size() == sequence - 1);
 
     disk.set_capacity(64 * kLimit);
-    REQUIRE(!journal.recover({}));
+    REQUIRE(!recover_blocks(journal, {}));
     const Journal::Place place = put_on_disk(journal, hall.block(), sequence + 1);
     CHECK(disk.bytes(segment_name(place.segment)).size() == journal.segment_bytes());
   }
@@ -411,7 +411,7 @@ TEST_SUITE("journal") {
       const std::uint64_t cost = Journal::cost(raw->body().size(), 16);
       REQUIRE(journal.try_reserve(cost) == Journal::Room::reserved);
       Journal::Place place;
-      error = journal.commit({&raw, 1}, cost, false, place);
+      error = commit_blocks(journal, {&raw, 1}, cost, false, place);
       if (error) break;
       raw->settle_in(place.segment);
       journal.show(place);
@@ -425,7 +425,7 @@ TEST_SUITE("journal") {
     for (const Block::Owner& block : blocks) unsynced.push_back(block.get());
     disk.heal();
     const std::uint64_t created = disk.calls(Call::create);
-    REQUIRE(!journal.recover(unsynced));
+    REQUIRE(!recover_blocks(journal, unsynced));
     CHECK(disk.calls(Call::create) == created + 2);  // the new segment and its settled file
   }
 

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "admission/admission.h"
+#include "backlog/block_records.h"
 #include "journal/format.h"
 #include "journal/journal.h"
 #include "model/memory_disk.h"
@@ -26,6 +27,7 @@ namespace journal_support {
 
 using namespace sluice;
 using namespace sluice::journal;
+using namespace sluice::backlog;
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 using model::Call;
@@ -77,7 +79,7 @@ inline std::error_code commit(Journal& journal, std::span<const Block::Owner> bl
     first += block->count();
     raw.push_back(block.get());
   }
-  return journal.commit(raw, reserved, true, place);
+  return commit_blocks(journal, raw, reserved, true, place);
 }
 
 // The same for one block, which must succeed.
@@ -92,7 +94,7 @@ inline Sequences rest_of(Journal& journal, BlockMemory& memory) {
   Sequences all;
   Journal::Backlog backlog;
   for (;;) {
-    journal.read_backlog(1, 4096, memory, backlog);
+    journal.read_backlog(1, 4096, buffers_of(memory), backlog);
     if (backlog.events.empty()) return all;
     all.push_back(backlog.events.front().sequence);
     journal.fed_backlog(backlog);

@@ -96,7 +96,7 @@ TEST_SUITE("journal tail") {
     for (std::uint64_t seed = 1; seed <= kSeeds; ++seed) {
       CAPTURE(seed);
       FailedLife life(seed);
-      REQUIRE_FALSE(life.hand.journal().recover({}));
+      REQUIRE_FALSE(sluice::backlog::recover_blocks(life.hand.journal(), {}));
       life.disk.cut();
       const auto next = life.disk.reboot();
       check_start(*next, FailedLife::kAcknowledged);
@@ -125,7 +125,7 @@ TEST_SUITE("journal tail") {
     for (std::uint64_t seed = 1; seed <= kSeeds; ++seed) {
       CAPTURE(seed);
       FailedLife life(seed);
-      REQUIRE_FALSE(life.hand.journal().recover({}));
+      REQUIRE_FALSE(sluice::backlog::recover_blocks(life.hand.journal(), {}));
       CHECK(sequences_of(life.hand.take_all()) == up_to(FailedLife::kAcknowledged));
       CHECK(life.hand.lost() == 0);
     }

@@ -18,10 +18,10 @@
 #include <utility>
 #include <vector>
 
-#include "journal/committer.h"
-#include "journal/feeder.h"
+#include "backlog/committer.h"
+#include "backlog/feeder.h"
+#include "backlog/unrecorded.h"
 #include "journal/pace.h"
-#include "journal/unrecorded.h"
 #include "journal_support.h"
 #include "tracker/tracker_on_disk.h"
 
@@ -212,7 +212,7 @@ TEST_SUITE("journal") {
     {
       Journal journal(disk, {.run = {}, .limit_bytes = kLimit, .log = {}});
       journal.show(put_on_disk(journal, hall.block(), 7));
-      const std::vector<Journal::Loose> older(1, {.sequence = 3, .received = {}, .content_type = {}, .payload = {}});
+      const std::vector<Record> older(1, {.sequence = 3, .received = {}, .content_type = {}, .payload = {}});
       std::uint64_t segment = 0;
       REQUIRE(!journal.spill(older, segment));
       REQUIRE(!journal.close());

@@ -69,7 +69,7 @@ Found take_all(JournalHand& hand) {
   sluice::journal::Journal::Backlog backlog;
   while (found.errors < kPatience) {
     backlog.lost = 0;
-    journal.read_backlog(100, std::size_t{1} << 16U, hand.memory(), backlog);
+    journal.read_backlog(100, std::size_t{1} << 16U, sluice::backlog::buffers_of(hand.memory()), backlog);
     found.lost += backlog.lost;
     if (backlog.error) {
       ++found.errors;
@@ -172,7 +172,7 @@ TEST_CASE("journal unreadable: a sector of what has to make room is no reason to
   const Found others = take_all(hand);
   CHECK(others.sequences == Sequences{1, 2});
   CHECK(others.lost == 1);
-  REQUIRE_FALSE(hand.journal().recover({}));
+  REQUIRE_FALSE(sluice::backlog::recover_blocks(hand.journal(), {}));
   CHECK(take_all(hand).sequences == Sequences{4});
 }
 
@@ -210,7 +210,7 @@ TEST_CASE("journal unreadable: while the whole disk is away nothing is lost, how
   left.disk->make_unreadable("segment-000001", 0, UINT64_MAX);
   sluice::journal::Journal::Backlog backlog;
   for (int i = 0; i < 10; ++i) {
-    hand.journal().read_backlog(100, std::size_t{1} << 16U, hand.memory(), backlog);
+    hand.journal().read_backlog(100, std::size_t{1} << 16U, sluice::backlog::buffers_of(hand.memory()), backlog);
     CHECK(backlog.error);
     CHECK(backlog.lost == 0);
   }
@@ -228,7 +228,7 @@ TEST_CASE("journal unreadable: where the disk goes away in the midst of a segmen
   sluice::journal::Journal::Backlog backlog;
   Sequences sequences;
   const auto take = [&] {
-    hand.journal().read_backlog(100, std::size_t{1} << 16U, hand.memory(), backlog);
+    hand.journal().read_backlog(100, std::size_t{1} << 16U, sluice::backlog::buffers_of(hand.memory()), backlog);
     CHECK(backlog.lost == 0);
     if (backlog.error) return;
     for (const auto& event : backlog.events) sequences.push_back(event.sequence);

@@ -318,51 +318,55 @@ TEST_SUITE("lifecycle") {
     CHECK_FALSE(idle.keep(Clock::now()));
   }
 
-  TEST_CASE("phase: every phase answers everything, and none goes back") {
+  TEST_CASE("phase: every phase answers every signal, and none goes back") {
     for (int p = 0; p <= static_cast<int>(Phase::stopped); ++p) {
-      for (int h = 0; h <= static_cast<int>(Happening::reported); ++h) {
-        const Step answer = step(static_cast<Phase>(p), static_cast<Happening>(h));
-        CHECK(static_cast<int>(answer.next) >= p);
-        if (answer.response == Response::ignore) CHECK(answer.next == static_cast<Phase>(p));
+      for (int s = 0; s <= static_cast<int>(Signal::reported); ++s) {
+        CHECK(static_cast<int>(next_phase(static_cast<Phase>(p), static_cast<Signal>(s))) >= p);
       }
     }
   }
 
-  TEST_CASE("phase: what happens in a phase where it means nothing changes nothing, and each step has its own cause") {
-    // The whole way of a stop, and what else leads on: from where, by what, where to. All other pairs stay.
+  TEST_CASE("phase: a signal that means nothing in a phase changes nothing, and each step has its own cause") {
+    // All steps of a stop: from which phase, by which signal, to which phase. All other pairs change nothing.
     struct Way {
       Phase from;
-      Happening by;
+      Signal by;
       Phase to;
     };
     using enum Phase;
-    using enum Happening;
-    constexpr std::array kWays{
-        Way{starting, ready, running}, Way{starting, term, closing},        Way{starting, second_term, closing},
-        Way{starting, fault, expired}, Way{running, term, closing},         Way{running, second_term, closing},
-        Way{running, fault, closing},  Way{closing, door_closed, draining}, Way{closing, deadline, expired},
-        Way{closing, fault, expired},  Way{draining, drained, stopped},     Way{draining, deadline, expired},
-        Way{draining, fault, expired}, Way{expired, reported, stopped}};
+    using enum Signal;
+    constexpr std::array kWays{Way{starting, ready, running},    Way{starting, stop, closing},
+                               Way{running, stop, closing},      Way{closing, door_closed, draining},
+                               Way{draining, deadline, expired}, Way{draining, reported, stopped},
+                               Way{expired, reported, stopped}};
     for (int p = 0; p <= static_cast<int>(stopped); ++p) {
-      for (int h = 0; h <= static_cast<int>(reported); ++h) {
+      for (int s = 0; s <= static_cast<int>(reported); ++s) {
         CAPTURE(p);
-        CAPTURE(h);
+        CAPTURE(s);
         const auto from = static_cast<Phase>(p);
-        const auto by = static_cast<Happening>(h);
+        const auto by = static_cast<Signal>(s);
         const auto* const way =
             std::ranges::find_if(kWays, [&](const Way& one) { return one.from == from && one.by == by; });
-        CHECK(step(from, by).next == (way == kWays.end() ? from : way->to));
+        CHECK(next_phase(from, by) == (way == kWays.end() ? from : way->to));
       }
     }
   }
 
-  TEST_CASE("phase: a hup is honoured while anything still runs, a term only hastens what has begun to stop") {
-    for (const Phase p : {Phase::starting, Phase::running, Phase::closing, Phase::draining, Phase::expired}) {
-      CHECK(step(p, Happening::hup).response == Response::reopen);
-      CHECK(step(p, Happening::hup).next == p);
-    }
-    CHECK(step(Phase::draining, Happening::term).response == Response::hasten);
-    CHECK(step(Phase::stopped, Happening::term).response == Response::ignore);
+  TEST_CASE("coordinator: a request for a stop makes the phase closing, and an expired drain does not come back") {
+    ShutdownCoordinator stop;
+    stop.advance(Signal::ready);
+    CHECK(stop.phase() == Phase::running);
+    CHECK(stop.begin(Clock::now()));
+    CHECK(stop.phase() == Phase::closing);
+    stop.advance(Signal::ready);
+    CHECK(stop.phase() == Phase::closing);
+    stop.advance(Signal::door_closed);
+    stop.advance(Signal::deadline);
+    CHECK(stop.phase() == Phase::expired);
+    CHECK_FALSE(stop.begin(Clock::now()));
+    CHECK(stop.phase() == Phase::expired);
+    stop.advance(Signal::reported);
+    CHECK(stop.phase() == Phase::stopped);
   }
 
   TEST_CASE("coordinator: the first runs the stop, the others get its report, the nearest deadline counts") {

@@ -29,7 +29,7 @@ sluice::NullBehaviour null_of(std::string_view url) {
   return std::get<sluice::NullBehaviour>(parsed);
 }
 
-TEST_CASE("sink url: what the README allows is taken") {
+TEST_CASE("sink url: what sluiced-sinks(7) allows is taken") {
   for (const char* url :
        {"null:", "null:?delay=0&fail=0.5&refuse=1&hang=false&spin=false", "stdout:", "stdout:?format=raw",
         "stdout:?format=json", "file:a", "file:/a/b?format=raw", "file:///a/b", "sqlite:/a/b.db"}) {

@@ -1,4 +1,4 @@
-// The sinks that come with Sluice, by URL. See the README for what each URL means and what it promises.
+// The sinks that come with Sluice, by URL. What each URL means and promises: sluiced-sinks(7).
 #pragma once
 
 #include <optional>

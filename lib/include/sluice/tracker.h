@@ -101,6 +101,13 @@ class SLUICE_API Tracker {
   // The disk has failed and does not work again yet: new events are refused. Reads an atomic.
   [[nodiscard]] bool disk_failed() const noexcept;
 
+  // Where it is in its life. Reads an atomic.
+  [[nodiscard]] Phase phase() const noexcept;
+
+  // The phase becomes `closing`: for a program that closes an intake of its own before it calls shutdown(). Events are
+  // still accepted. Idempotent.
+  void announce_stop();
+
   // What there is to see, of about one instant; only its books are exact. Allocates; meant for once a second or so.
   [[nodiscard]] Status status() const;
 

@@ -1,5 +1,5 @@
 // See the header. The thread waits for a backlog, then for room, then brings a block.
-#include "journal/feeder.h"
+#include "backlog/feeder.h"
 
 #include <fmt/format.h>
 #include <pthread.h>
@@ -9,7 +9,9 @@
 #include <variant>
 #include <vector>
 
-namespace sluice::journal {
+#include "backlog/block_records.h"
+
+namespace sluice::backlog {
 
 namespace {
 
@@ -20,8 +22,15 @@ constexpr std::size_t kMostBytes = std::size_t{256} << 10U;
 
 }  // namespace
 
-Feeder::Feeder(Journal& journal, EventQueue& queue, Admission& door, BlockMemory& memory, const Pace& pace, Hooks hooks)
-    : journal_(journal), queue_(queue), door_(door), memory_(memory), pace_(pace), hooks_(std::move(hooks)) {}
+Feeder::Feeder(journal::Journal& journal, EventQueue& queue, Admission& door, BlockMemory& memory,
+               const journal::Pace& pace, Hooks hooks)
+    : journal_(journal),
+      queue_(queue),
+      door_(door),
+      memory_(memory),
+      buffers_(buffers_of(memory)),
+      pace_(pace),
+      hooks_(std::move(hooks)) {}
 
 Feeder::~Feeder() {
   if (thread_.joinable()) thread_.detach();
@@ -60,7 +69,7 @@ void Feeder::end_straight() {
   straight_ends_ = true;
 }
 
-void Feeder::committed(std::span<Block::Owner> blocks, const Journal::Place& place) {
+void Feeder::committed(std::span<Block::Owner> blocks, const journal::Journal::Place& place) {
   bool backlog = false;
   {
     const std::lock_guard lock(feed_mutex_);
@@ -138,14 +147,14 @@ bool Feeder::bring() {
   const std::size_t most = std::clamp<std::size_t>(door_.event_limit() / 4, 1, kMostEvents);
   const std::size_t bytes = std::clamp<std::size_t>(door_.window_bytes() / 8, 4096, kMostBytes);
   backlog_.lost = 0;
-  journal_.read_backlog(most, bytes, memory_, backlog_);
+  journal_.read_backlog(most, bytes, buffers_, backlog_);
   if (backlog_.lost > 0) {
     hooks_.lost(backlog_.lost);
     hooks_.log(LogLevel::error, fmt::format("events are lost, the disk has damaged them events={}", backlog_.lost));
   }
   if (backlog_.error) {
     hooks_.log(LogLevel::error, fmt::format("the journal cannot be read, trying again segment={}: {}",
-                                            segment_name(backlog_.segment), backlog_.error.message()));
+                                            journal::segment_name(backlog_.segment), backlog_.error.message()));
     rest(pace_.unreadable);
     return true;
   }
@@ -153,7 +162,7 @@ bool Feeder::bring() {
 
   std::vector<Event> events;
   events.reserve(backlog_.events.size());
-  for (const EventView& event : backlog_.events) events.push_back({event.payload, event.content_type});
+  for (const journal::Record& event : backlog_.events) events.push_back({event.payload, event.content_type});
   const Block::Layout layout{.own_marks = true};
   // Mostly they stay where they were read to. Where they are a smaller part of it they are copied out: they would pin
   // what they do not need, and what is read behind them would have to be read once more. So they are where all of it is
@@ -178,7 +187,8 @@ bool Feeder::bring() {
     if (stopping_) return false;
   }
   Ticket ticket = std::get<Ticket>(std::move(answer));
-  Block::Owner block = adopts ? Block::adopt(memory_, journal_.take_backlog_memory(), events, std::move(ticket), layout)
+  Block::Owner block = adopts ? Block::adopt(memory_, piece_of(memory_, journal_.take_backlog_memory(), read_to),
+                                             events, std::move(ticket), layout)
                               : Block::make(memory_, events, std::move(ticket), layout);
   block->number(backlog_.run, backlog_.events.front().sequence);
   for (std::uint32_t i = 0; i < block->count(); ++i) {
@@ -197,4 +207,4 @@ bool Feeder::bring() {
   return true;
 }
 
-}  // namespace sluice::journal
+}  // namespace sluice::backlog

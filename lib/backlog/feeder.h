@@ -13,12 +13,13 @@
 #include <thread>
 
 #include "admission/admission.h"
+#include "backlog/unrecorded.h"
 #include "journal/journal.h"
 #include "journal/pace.h"
-#include "journal/unrecorded.h"
+#include "queue/block_memory.h"
 #include "queue/event_queue.h"
 
-namespace sluice::journal {
+namespace sluice::backlog {
 
 class Feeder {
  public:
@@ -28,7 +29,8 @@ class Feeder {
   };
 
   // `keeps_alive` owns all that is referred to here: the thread holds it too, since a dead disk may hold the thread.
-  Feeder(Journal& journal, EventQueue& queue, Admission& door, BlockMemory& memory, const Pace& pace, Hooks hooks);
+  Feeder(journal::Journal& journal, EventQueue& queue, Admission& door, BlockMemory& memory, const journal::Pace& pace,
+         Hooks hooks);
   ~Feeder();
   Feeder(const Feeder&) = delete;
   Feeder& operator=(const Feeder&) = delete;
@@ -47,7 +49,7 @@ class Feeder {
 
   // The committer's, behind a commit: each block in its turn, straight to the queue or backlog. A block that stays with
   // its owner is backlog.
-  void committed(std::span<Block::Owner> blocks, const Journal::Place& place);
+  void committed(std::span<Block::Owner> blocks, const journal::Journal::Place& place);
   void gave_up(std::uint64_t requests) noexcept { expected_.fetch_sub(requests); }
 
   // There is a backlog, or room.
@@ -62,11 +64,12 @@ class Feeder {
   [[nodiscard]] bool bring();
   void rest(std::chrono::milliseconds at_most);
 
-  Journal& journal_;
+  journal::Journal& journal_;
   EventQueue& queue_;
   Admission& door_;
   BlockMemory& memory_;
-  const Pace pace_;
+  const journal::BufferSource buffers_;  // out of memory_
+  const journal::Pace pace_;
   const Hooks hooks_;
 
   std::mutex feed_mutex_;       // from looking at the cursor to the enqueue
@@ -76,11 +79,11 @@ class Feeder {
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  bool awake_ = true;         // guarded by mutex_
-  bool stopping_ = false;     // guarded by mutex_
-  bool ended_ = false;        // guarded by mutex_; the thread's last act
-  Journal::Backlog backlog_;  // the thread's
+  bool awake_ = true;                  // guarded by mutex_
+  bool stopping_ = false;              // guarded by mutex_
+  bool ended_ = false;                 // guarded by mutex_; the thread's last act
+  journal::Journal::Backlog backlog_;  // the thread's
   std::jthread thread_;
 };
 
-}  // namespace sluice::journal
+}  // namespace sluice::backlog

@@ -12,7 +12,7 @@
 
 #include "queue/block.h"
 
-namespace sluice::journal {
+namespace sluice::backlog {
 
 class Unrecorded final : public BlockWatcher {
  public:
@@ -49,4 +49,4 @@ class Unrecorded final : public BlockWatcher {
   std::atomic<std::uint64_t> events_{0};
 };
 
-}  // namespace sluice::journal
+}  // namespace sluice::backlog

@@ -19,17 +19,17 @@
 #include <thread>
 #include <vector>
 
-#include "journal/feeder.h"
+#include "backlog/feeder.h"
+#include "backlog/unrecorded.h"
+#include "backlog/withheld.h"
 #include "journal/journal.h"
 #include "journal/pace.h"
-#include "journal/unrecorded.h"
-#include "journal/withheld.h"
 #include "queue/block.h"
 #include "queue/event_queue.h"
 #include "sluice/event.h"
 #include "sluice/options.h"
 
-namespace sluice::journal {
+namespace sluice::backlog {
 
 class Committer {
  public:
@@ -37,7 +37,7 @@ class Committer {
     RunId run;
     bool sync_each = true;          // Ack::synced
     std::size_t most_unsynced = 0;  // bytes of memory that may wait for a sync; more, and it does not wait its second
-    Pace pace;
+    journal::Pace pace;
   };
   struct Hooks {
     std::function<void(std::uint64_t)> accepted;         // before a worker can see them
@@ -54,7 +54,8 @@ class Committer {
     Told told;
   };
 
-  Committer(Journal& journal, Feeder& feeder, EventQueue& queue, Unrecorded& unrecorded, Config config, Hooks hooks);
+  Committer(journal::Journal& journal, Feeder& feeder, EventQueue& queue, Unrecorded& unrecorded, Config config,
+            Hooks hooks);
   ~Committer();
   Committer(const Committer&) = delete;
   Committer& operator=(const Committer&) = delete;
@@ -71,7 +72,7 @@ class Committer {
   // The door is closed and nothing is on its way any more: checkpoint, then end. False: not in time; the thread is let
   // go, and owns what it touches.
   [[nodiscard]] bool stop(std::chrono::steady_clock::time_point until);
-  [[nodiscard]] const Pace& pace() const noexcept { return config_.pace; }
+  [[nodiscard]] const journal::Pace& pace() const noexcept { return config_.pace; }
   // Whether everything that was said to be on disk is. Without it what was delivered comes once more.
   [[nodiscard]] bool checkpointed() const noexcept { return checkpointed_.load(); }
   // Once it has ended: events that are on disk by their count, and that no next start will find, since somebody has
@@ -84,7 +85,8 @@ class Committer {
   void work();
   void commit(std::vector<Request>& requests);
   void commit_some(std::span<Request> requests);
-  [[nodiscard]] std::error_code write(std::span<Block* const> blocks, std::uint64_t reserved, Journal::Place& place);
+  [[nodiscard]] std::error_code write(std::span<Block* const> blocks, std::uint64_t reserved,
+                                      journal::Journal::Place& place);
   void give_up(Request& request);
   void flush_settles();
   void begin_settle_sync(Clock::time_point now);
@@ -102,7 +104,7 @@ class Committer {
   void let_go_unsynced();
   [[nodiscard]] Clock::time_point next_due() const;
 
-  Journal& journal_;
+  journal::Journal& journal_;
   Feeder& feeder_;
   EventQueue& queue_;
   Unrecorded& unrecorded_;
@@ -118,7 +120,7 @@ class Committer {
   bool stopping_ = false, ended_ = false;
   bool asleep_ = false;
   // From the thread to the settler, and back; touched by the one that has it.
-  std::vector<Journal::SettleSync> settle_sync_;
+  std::vector<journal::Journal::SettleSync> settle_sync_;
   enum class SettleSyncing : std::uint8_t { idle, wanted, done } settle_syncing_ = SettleSyncing::idle;
   std::condition_variable_any settler_wanted_;
   std::atomic<bool> checkpointed_{false};
@@ -140,4 +142,4 @@ class Committer {
   std::jthread thread_;
 };
 
-}  // namespace sluice::journal
+}  // namespace sluice::backlog

@@ -1,5 +1,5 @@
 // The committer's loop, read from work() down.
-#include "journal/committer.h"
+#include "backlog/committer.h"
 
 #include <fmt/format.h>
 #include <pthread.h>
@@ -7,7 +7,9 @@
 #include <algorithm>
 #include <utility>
 
-namespace sluice::journal {
+#include "backlog/block_records.h"
+
+namespace sluice::backlog {
 
 namespace {
 
@@ -15,8 +17,8 @@ constexpr std::size_t kMostACommit = std::size_t{16} << 20U;  // bytes, unless o
 
 }  // namespace
 
-Committer::Committer(Journal& journal, Feeder& feeder, EventQueue& queue, Unrecorded& unrecorded, Config config,
-                     Hooks hooks)
+Committer::Committer(journal::Journal& journal, Feeder& feeder, EventQueue& queue, Unrecorded& unrecorded,
+                     Config config, Hooks hooks)
     : journal_(journal),
       feeder_(feeder),
       queue_(queue),
@@ -159,7 +161,7 @@ void Committer::commit_some(std::span<Request> requests) {
     block->number(config_.run, sequence);
     sequence += block->count();
   }
-  Journal::Place place;
+  journal::Journal::Place place;
   const bool failed_before = journal_.failed();
   if (failed_before || write(raw, reserved, place)) {
     if (!failed_before) plan_recovery();
@@ -193,9 +195,10 @@ void Committer::commit_some(std::span<Request> requests) {
   }
 }
 
-std::error_code Committer::write(std::span<Block* const> blocks, std::uint64_t reserved, Journal::Place& place) {
+std::error_code Committer::write(std::span<Block* const> blocks, std::uint64_t reserved,
+                                 journal::Journal::Place& place) {
   const auto began = Clock::now();
-  const std::error_code error = journal_.commit(blocks, reserved, config_.sync_each, place);
+  const std::error_code error = commit_blocks(journal_, blocks, reserved, config_.sync_each, place);
   if (hooks_.took) hooks_.took(Clock::now() - began);
   return error;
 }
@@ -291,7 +294,7 @@ void Committer::sync_settles(const std::stop_token& stop) {
   std::unique_lock lock(mutex_);
   while (settler_wanted_.wait(lock, stop, [this] { return settle_syncing_ == SettleSyncing::wanted; })) {
     lock.unlock();
-    for (Journal::SettleSync& one : settle_sync_) Journal::sync_settled(one);
+    for (journal::Journal::SettleSync& one : settle_sync_) journal::Journal::sync_settled(one);
     lock.lock();
     settle_syncing_ = SettleSyncing::done;
     wanted_.notify_one();
@@ -330,7 +333,7 @@ void Committer::plan_recovery() {
 
 bool Committer::try_recover() {
   flush_settles();
-  const std::error_code error = journal_.recover(unsynced_);
+  const std::error_code error = recover_blocks(journal_, unsynced_);
   feeder_.wake();  // it may have brought back a backlog, and then found no room for more
   if (!error) {
     let_go_unsynced();
@@ -354,21 +357,21 @@ void Committer::spill() {
   if (journal_.failed()) static_cast<void>(try_recover());
   std::vector<Block*> held = unrecorded_.hold_all();
   std::ranges::sort(held, {}, &Block::first_sequence);
-  std::vector<Journal::Loose> loose;
+  std::vector<journal::Record> records;
   for (Block* const block : held) {
     unrecorded_.each_unfinished(*block, [&](std::uint32_t i) {
       const Delivery event = block->delivery(i);
-      loose.push_back({event.id.sequence, event.received, event.content_type, event.payload});
+      records.push_back({event.id.sequence, event.received, event.content_type, event.payload});
     });
   }
   std::uint64_t segment = 0;
-  const std::error_code error = journal_.spill(loose, segment);
+  const std::error_code error = journal_.spill(records, segment);
   for (Block* const block : held) {
     if (!error && segment != 0) {
       // What was finished before has no record there, and must not count as one that is settled.
       unrecorded_.recorded(*block, segment, [&](std::uint32_t i) {
         const std::uint64_t sequence = block->first_sequence() + i;
-        if (std::ranges::binary_search(loose, sequence, {}, &Journal::Loose::sequence)) {
+        if (std::ranges::binary_search(records, sequence, {}, &journal::Record::sequence)) {
           const Settle one{segment, sequence, 1};
           settle({&one, 1});
         }
@@ -378,10 +381,10 @@ void Committer::spill() {
   }
   spill_refused_ = static_cast<bool>(error);
   if (error) {
-    hooks_.log(LogLevel::error,
-               fmt::format("events in memory could not be written down events={}: {}", loose.size(), error.message()));
-  } else if (!loose.empty()) {
-    hooks_.log(LogLevel::info, fmt::format("events in memory are written down events={}", loose.size()));
+    hooks_.log(LogLevel::error, fmt::format("events in memory could not be written down events={}: {}", records.size(),
+                                            error.message()));
+  } else if (!records.empty()) {
+    hooks_.log(LogLevel::info, fmt::format("events in memory are written down events={}", records.size()));
   }
 }
 
@@ -422,4 +425,4 @@ void Committer::end() {
   for (Request& request : late) give_up(request);
 }
 
-}  // namespace sluice::journal
+}  // namespace sluice::backlog

@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-namespace sluice::journal {
+namespace sluice::backlog {
 
 // So many events, one behind the other, that are finished: where they stand.
 struct Settle {
@@ -59,4 +59,4 @@ class Withheld {
   std::vector<List> lists_;  // one a worker; constant
 };
 
-}  // namespace sluice::journal
+}  // namespace sluice::backlog

@@ -1,10 +1,10 @@
 // Intrusive lists under a lock each. Whether an event was finished before or after its record was written is decided
 // under that lock, so each is counted once.
-#include "journal/unrecorded.h"
+#include "backlog/unrecorded.h"
 
 #include <cassert>
 
-namespace sluice::journal {
+namespace sluice::backlog {
 
 namespace {
 
@@ -88,4 +88,4 @@ void Unrecorded::recorded(Block& block, std::uint64_t segment, const std::functi
   }
 }
 
-}  // namespace sluice::journal
+}  // namespace sluice::backlog
