@@ -1,4 +1,4 @@
-// sluicectl: the command line -> the command -> exit code. No logic of its own.
+// sluicectl: command line -> command -> exit code. No logic of its own.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -27,7 +27,7 @@ Environment environment() {
           .runtime_directory = variable("RUNTIME_DIRECTORY")};
 }
 
-// An answer that nobody got is none.
+// An answer that could not be written is a failure.
 int written(bool all, int code) {
   if (all) return code;
   sluiced::host::complain({"sluicectl: standard output cannot be written"});
@@ -79,7 +79,7 @@ int main(int argc, char** argv) {
   } catch (const sluice::StartError& error) {
     complain({"sluicectl: ", error.what()});
     return sluicectl::kUnreadable;
-  } catch (const std::exception& error) {  // of writing the answer, too
+  } catch (const std::exception& error) {  // also from writing the answer
     complain({"sluicectl: ", error.what()});
     return sluicectl::kUnreadable;
   }

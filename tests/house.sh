@@ -50,7 +50,7 @@ third_party_rooms() {
     sqlite3*.h) echo 'lib/sinks/sqlite_connection.cc' ;;
     boost/beast/*) echo 'daemon/http/request.cc' ;;
     simdjson*) echo 'daemon/@(http|ctl)/*' ;;
-    cxxopts*) echo 'daemon/options/*' ;;
+    cxxopts*) echo 'daemon/flags/words.cc' ;;
     curl/*) echo 'daemon/ctl/http_client.cc' ;;
     systemd/* | csignal | signal.h | sys/signal*.h) echo 'daemon/host/*' ;;
     zlib.h) echo 'daemon/http/inflate.cc' ;;
@@ -81,7 +81,8 @@ own_rooms() {
     lib/tracker/*) rooms_in lib ;;
     lib/*/*) echo 'no rule for this room' ;;
     lib/*) ;;
-    daemon/sluicectl.cc | daemon/ctl/*) echo ctl host ;;
+    daemon/sluicectl.cc | daemon/ctl/*) echo ctl host flags ;;
+    daemon/options/* | daemon/http/*) expr "$1" : 'daemon/\([^/]*\)/'; echo flags ;;
     daemon/*/*) expr "$1" : 'daemon/\([^/]*\)/' ;;
     daemon/*) rooms_in daemon ;;
   esac
@@ -353,7 +354,7 @@ self_test() {
   plant lib/event.cc '  #  include <simdjson.h>' 'only daemon/@(http'
   plant daemon/ctl/planted.cc '#include <boost/beast/http.hpp>' 'only daemon/http/request.cc'
   plant daemon/sluicectl.cc '#include "admin/pages.h"' 'this room may include'
-  plant daemon/main.cc '#include <cxxopts.hpp>' 'only daemon/options/'
+  plant daemon/main.cc '#include <cxxopts.hpp>' 'only daemon/flags/words.cc'
   plant daemon/main.cc '#include <csignal>' 'only daemon/host/'
   plant daemon/http/planted.cc '#include <systemd/sd-daemon.h>' 'only daemon/host/'
   plant daemon/admin/pages.cc '#include <prometheus/registry.h>' 'only daemon/admin/metrics.cc'

@@ -1,6 +1,5 @@
-// The command line of sluicectl as typed values, or what to say instead. Plain values and pure functions; it reads no
-// environment, file or address. It refuses (64) unknown words, flags that the command does not know, values that are
-// none.
+// The command line of sluicectl as typed values, or the text to print instead. Plain values and a pure function; reads
+// no environment, file or address. Refuses (64) unknown words, flags of other commands, values out of their range.
 #pragma once
 
 #include <chrono>
@@ -19,10 +18,10 @@ namespace sluicectl {
 
 // Exit codes.
 constexpr int kOk = 0;
-constexpr int kNo = 1;            // damage was found, something was refused, sluiced is not ready
+constexpr int kNo = 1;            // damage, something refused, sluiced not ready
 constexpr int kUsage = 64;        // the command line is wrong
-constexpr int kUnreachable = 69;  // nobody listens there, or does not answer
-constexpr int kUnreadable = 74;   // a file or a directory cannot be read, or the answer not be written
+constexpr int kUnreachable = 69;  // nobody listens there, or there is no answer
+constexpr int kUnreadable = 74;   // a file or directory cannot be read, or the answer cannot be written
 
 enum class Command : std::uint8_t {
   status,
@@ -39,16 +38,17 @@ enum class Command : std::uint8_t {
 struct Arguments {
   Command command = Command::status;
   bool json = false;
-  std::optional<Address> admin;                 // of a sluiced, if one was named
-  std::vector<Address> admin_sockets;           // else the default unix sockets, likeliest first; not empty if asked
-  bool state_dir_named = false;                 // by a flag
-  Url to;                                       // where events go
-  std::string file;                             // "-": standard input
-  std::size_t batch = 500;                      // most events a request
-  std::chrono::milliseconds retry_for{30'000};  // a server that is busy or away gets this long to come back
-  std::filesystem::path state_dir;              // empty: none is known
-  std::string place;                            // a file, or "none"; empty: the one in the state directory
-  std::optional<std::size_t> limit;             // nothing: all
+  std::optional<Address> admin;                                   // named by a flag
+  std::vector<Address> admin_sockets;                             // else the default unix sockets, likeliest first
+  bool state_dir_named = false;                                   // by a flag
+  Url to;                                                         // where events go
+  std::string file;                                               // "-": standard input
+  std::size_t batch = 500;                                        // most events a request
+  std::chrono::nanoseconds retry_for = std::chrono::seconds{30};  // how long to retry while the server is busy or away
+  std::filesystem::path state_dir;                                // empty: none is known
+  std::string place;                 // a file, or "none"; empty: the one in the state directory
+  std::optional<std::size_t> limit;  // nothing: all
+  bool everything = false;           // --all, said in words
 };
 
 struct Exit {
@@ -61,9 +61,6 @@ struct Environment {
   std::string state_directory, xdg_state_home, home;
   std::string runtime_directory = {};
 };
-// As sluiced has it: $STATE_DIRECTORY, else $XDG_STATE_HOME/sluice, else ~/.local/state/sluice; empty: none of them.
-[[nodiscard]] std::filesystem::path default_state_dir(const Environment& environment);
-
 // `args` are those of main without the program's name.
 [[nodiscard]] std::variant<Arguments, Exit> parse(std::span<const char* const> args, const Environment& environment);
 

@@ -1,30 +1,27 @@
-// Which format carries which payload, and the body. See the header.
+// See the header.
 #include "ctl/batch.h"
 
 #include <algorithm>
 
+#include "ctl/printable.h"
 #include "text/json_check.h"
 
 namespace sluicectl {
 
 namespace {
 
-// A bit each.
+// One bit each.
 constexpr unsigned kLines = 1, kArray = 2, kCloudBatch = 4;
 
-// As sluiced keeps them: under no other spelling has it checked what is in them.
+// The spelling of sluiced: only under it has sluiced checked the payload.
 constexpr std::string_view kJson = "application/json";
 constexpr std::string_view kCloudEvent = "application/cloudevents+json";
 
 bool is_space(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
 
-// What may stand in a header line. A type that cannot was never in one.
-bool is_printable(std::string_view text) {
-  return std::ranges::all_of(text, [](char c) { return c >= ' ' && c < 0x7F; });
-}
-
-// The intake takes an event's text as it stands in a line or between two commas. So what it would split, trim or refuse
-// must not get there: a line feed, space at an end, what is no single value. (A payload `1,2` would become two events.)
+// The intake takes the text of an event from a line or from between two commas. So no format carries a text that the
+// intake would split, trim or refuse: with a line feed, with space at an end, not a single value (`1,2` would become
+// two events).
 unsigned formats_for(const sluice::Delivery& event) {
   const std::string_view text = event.text();
   const bool json = event.content_type == kJson;
@@ -62,7 +59,7 @@ void Batch::clear() {
 }
 
 Batch::Request Batch::request(std::size_t first, std::size_t count) const {
-  if (count == 1) return {is_printable(content_type_) ? content_type_ : "", "array=event", std::string(text(first))};
+  if (count == 1) return {is_plain(content_type_) ? content_type_ : "", "array=event", std::string(text(first))};
   const bool lines = (formats_ & kLines) != 0;
   const bool cloud = (formats_ & kCloudBatch) != 0;
   Request request{lines   ? "application/x-ndjson"

@@ -1,6 +1,6 @@
-// Stored events in one request: which of them a batch format carries byte for byte, and the body that does. Plain
-// values; one thread; nothing is sent here. It refuses an event that the batch at hand has no room or no format for:
-// that one begins the next batch. Formats are those of the intake: lines (NDJSON), an array, an array of CloudEvents.
+// Stored events in one request: which of them a batch format carries byte for byte, and the body. Plain values; one
+// thread; sends nothing. Refuses an event for which the batch has no space or no format: that event begins the next
+// batch. Formats are those of the intake: lines (NDJSON), an array, an array of CloudEvents.
 #pragma once
 
 #include <cstddef>
@@ -16,13 +16,13 @@ namespace sluicectl {
 
 class Batch {
  public:
-  // Bodies of at most so many bytes, unless a single event is larger.
+  // A body has at most `max_bytes`, unless a single event is larger.
   Batch(std::size_t max_events, std::size_t max_bytes) : max_events_(max_events), max_bytes_(max_bytes) {}
 
-  // Copies the event behind those that are here. False: it has to go with a later request.
+  // Appends a copy of the event. False: it has to go into a later request.
   [[nodiscard]] bool try_add(const sluice::Delivery& event);
   void clear();
-  // From the next event on, once a server has shown that it takes no more at a time.
+  // From the next event on; for a server that has refused a larger batch.
   void set_max_events(std::size_t max_events) noexcept { max_events_ = max_events; }
 
   [[nodiscard]] std::size_t size() const noexcept { return ids_.size(); }
@@ -30,10 +30,10 @@ class Batch {
 
   struct Request {
     std::string content_type;  // empty: none
-    std::string_view query;    // what an array in it means to the intake
+    std::string_view query;    // says how the intake reads an array
     std::string body;
   };
-  // Of `count` of the events, from `first` on. One event travels alone, with the content type that it came with.
+  // For `count` of the events, from `first` on. A single event has its own content type.
   [[nodiscard]] Request request(std::size_t first, std::size_t count) const;
 
  private:
@@ -46,8 +46,8 @@ class Batch {
 
   std::size_t max_events_;
   const std::size_t max_bytes_;
-  unsigned formats_ = 0;      // those that carry all of the events, a bit each
-  std::string content_type_;  // of the first event, as it came
+  unsigned formats_ = 0;      // that carry all of the events: one bit each
+  std::string content_type_;  // of the first event
   std::string texts_;
   std::vector<Text> at_;
   std::vector<sluice::EventId> ids_;  // as many

@@ -1,5 +1,5 @@
-// What sluicectl can do, a function a command: each writes its answer to standard output, what went wrong to standard
-// error, and returns the exit code. One thread.
+// The commands of sluicectl, one function each: writes the answer to standard output and errors to standard error,
+// returns the exit code. One thread.
 #pragma once
 
 #include "ctl/arguments.h"

@@ -1,5 +1,6 @@
-// `sluicectl dead-letter …`: the list is read from the file; a change is asked of the running sluiced, which alone may
-// make it. It refuses to go round in circles: what is refused once more becomes a dead letter of its own, and is left.
+// `sluicectl dead-letter …`: reads the list from the file; asks the running sluiced, the only writer, for changes.
+// Moves at most the dead letters that there were at the first answer, so it ends even if requeued events are refused
+// again.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -15,7 +16,7 @@ namespace sluicectl {
 
 namespace {
 
-// A request's work; small enough for its answer to come soon.
+// Of one request; few enough for an answer within a second.
 constexpr std::size_t kAtOnce = 500;
 
 // POSTs the action until so many were moved, or all that there were at the first answer.

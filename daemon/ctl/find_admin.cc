@@ -17,8 +17,8 @@ namespace {
 bool somebody_listens_at(const Address& address) {
   sockaddr_un at{};
   at.sun_family = AF_UNIX;
-  std::memcpy(at.sun_path, address.path.c_str(), address.path.size() + 1);  // parse_address() has measured it
-  // Not to wait where the listen queue is full: EAGAIN says that there is one.
+  std::memcpy(at.sun_path, address.path.c_str(), address.path.size() + 1);  // parse_address() has checked the length
+  // Non-blocking, so that a full listen queue does not delay us: EAGAIN means that somebody listens.
   const int probe = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (probe < 0) return false;
   const bool connected = ::connect(probe, reinterpret_cast<const sockaddr*>(&at), sizeof at) == 0 || errno == EAGAIN;
@@ -26,7 +26,7 @@ bool somebody_listens_at(const Address& address) {
   return connected;
 }
 
-// Also one that this user may not use, which is worth saying.
+// Also true for a socket that this user may not use: the error message then says so.
 bool is_there(const Address& address) {
   std::error_code ignored;
   return std::filesystem::symlink_status(address.path, ignored).type() == std::filesystem::file_type::socket;

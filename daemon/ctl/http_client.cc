@@ -2,12 +2,10 @@
 #include "ctl/http_client.h"
 
 #include <curl/curl.h>
-#include <sys/un.h>
+#include <sys/socket.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
-#include <charconv>
 #include <new>
 #include <system_error>
 #include <utility>
@@ -18,20 +16,8 @@ namespace sluicectl {
 
 namespace {
 
-// More than any page of a sluiced with 1024 workers.
+// Larger than any page of a sluiced with 1024 workers.
 constexpr std::size_t kMaxAnswerBytes = std::size_t{8} << 20U;
-
-bool is_number(std::string_view text) {
-  return !text.empty() && std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
-}
-
-template <class Number>
-std::optional<Number> number(std::string_view text) {
-  Number value{};
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || end == text.data()) return std::nullopt;
-  return value;
-}
 
 struct FreeList {
   void operator()(curl_slist* list) const noexcept { curl_slist_free_all(list); }
@@ -52,7 +38,7 @@ std::string url_of(const Address& address, std::string_view target) {
   } else {
     const bool is_v6 = address.host.find(':') != std::string::npos;
     url += is_v6 ? "[" + address.host + "]" : address.host;
-    url += ":" + address.port;
+    url += ":" + std::to_string(address.port);
   }
   return url.append(target);
 }
@@ -60,24 +46,10 @@ std::string url_of(const Address& address, std::string_view target) {
 }  // namespace
 
 std::optional<Address> parse_address(std::string_view text) {
-  Address address;
-  address.shown = text;
-  if (text.starts_with("unix:")) {
-    address.path = text.substr(5);
-    const bool fits = !address.path.empty() && address.path.size() < sizeof(sockaddr_un::sun_path);
-    return fits ? std::optional(address) : std::nullopt;
-  }
-  const std::size_t colon = text.rfind(':');
-  if (colon == std::string_view::npos) return std::nullopt;
-  std::string_view host = text.substr(0, colon);
-  address.port = text.substr(colon + 1);
-  const bool brackets = host.starts_with('[') && host.ends_with(']') && host.size() > 2;
-  if (brackets) host = host.substr(1, host.size() - 2);
-  address.host = host;
-  const bool good = !host.empty() && host.find_first_of("[]/ @") == std::string_view::npos &&
-                    (brackets || host.find(':') == std::string_view::npos) && is_number(address.port) &&
-                    number<std::uint16_t>(address.port).has_value();
-  return good ? std::optional(address) : std::nullopt;
+  auto parsed = sluiced::flags::parse_address(text);
+  auto* const address = std::get_if<sluiced::flags::Address>(&parsed);
+  if (address == nullptr) return std::nullopt;
+  return Address{{std::move(*address)}, std::string(text)};
 }
 
 std::optional<Url> parse_url(std::string_view text) {
@@ -116,7 +88,7 @@ struct HttpClient::Transfer {
     if (code != CURLE_OK) throw std::system_error(ENOTSUP, std::generic_category(), curl_easy_strerror(code));
   }
 
-  // What libcurl calls, on our thread, inside curl_easy_perform().
+  // Callbacks of libcurl, on our thread, inside curl_easy_perform().
   static std::size_t take_body(const char* bytes, std::size_t /*one*/, std::size_t size, void* self) noexcept {
     auto& transfer = *static_cast<Transfer*>(self);
     transfer.is_too_large = size > kMaxAnswerBytes - transfer.body.size();
@@ -132,8 +104,8 @@ struct HttpClient::Transfer {
     if (kind == CURLINFO_HEADER_OUT) static_cast<Transfer*>(self)->is_sent = true;
     return 0;
   }
-  // libcurl repeats a request by itself, on a new connection, where a kept one breaks without a byte of an answer. Such
-  // a request may have been taken, so it does not get that connection.
+  // libcurl repeats a request by itself, on a new connection, if a kept one breaks before the first byte of an answer.
+  // That request may have been taken, so the new connection is refused.
   static curl_socket_t open_socket(void* self, curlsocktype /*purpose*/, curl_sockaddr* address) noexcept {
     if (static_cast<Transfer*>(self)->is_sent) return CURL_SOCKET_BAD;
     return ::socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);

@@ -1,6 +1,6 @@
-// An HTTP client for one server, over libcurl, which only this room's http_client.cc sees: keeps its connection, waits
-// for each answer, follows nothing, goes by no proxy. One thread; blocks for a limited time a request. It refuses
-// https, and answers larger than 8 MiB: what answers may be no sluiced.
+// An HTTP client for one server, over libcurl, which only http_client.cc includes: keeps its connection, waits for each
+// answer, follows no redirect, uses no proxy. One thread; a request blocks for a limited time. Refuses https, and
+// answers larger than 8 MiB, since the server may be another program.
 #pragma once
 
 #include <chrono>
@@ -11,15 +11,14 @@
 #include <string_view>
 #include <utility>
 
+#include "flags/address.h"
+
 namespace sluicectl {
 
-struct Address {
-  std::string host;  // without brackets; empty for a unix socket
-  std::string port;
-  std::string path;   // of a unix socket
+struct Address : sluiced::flags::Address {
   std::string shown;  // as given
 };
-// HOST:PORT, [::1]:PORT or unix:PATH; nothing for what is none.
+// HOST:PORT, [::1]:PORT or unix:PATH; nothing if it is none of these.
 [[nodiscard]] std::optional<Address> parse_address(std::string_view text);
 
 struct Url {
@@ -40,7 +39,7 @@ class HttpClient {
   enum class Result : std::uint8_t {
     answered,
     no_connection,  // nothing was sent
-    no_answer,      // it was sent, at least in part: what became of it is unknown
+    no_answer,      // it was sent, at least in part: whether it was taken is unknown
   };
 
   // `limit`: of a request and its answer together, however slowly they come.
@@ -49,19 +48,18 @@ class HttpClient {
   HttpClient(const HttpClient&) = delete;
   HttpClient& operator=(const HttpClient&) = delete;
 
-  // An empty content type is not sent. A request is sent once: where the connection breaks under it, that is the
-  // answer.
+  // An empty content type is not sent. A request is sent once, also if its connection breaks.
   [[nodiscard]] Result ask(std::string_view method, std::string_view target, std::string_view content_type,
                            std::string_view body, Answer& answer);
 
-  // A field of every request from here, `NAME: VALUE`.
+  // A field of all later requests, `NAME: VALUE`.
   void always_send(std::string field) { field_ = std::move(field); }
 
-  // Why there was no connection or answer, one line that names the server.
+  // One line that names the server: why there was no connection or answer.
   [[nodiscard]] const std::string& error() const noexcept { return error_; }
 
  private:
-  struct Transfer;  // libcurl's handle and what its callbacks see
+  struct Transfer;  // libcurl's handle and the state of its callbacks
 
   const Address address_;
   const std::chrono::milliseconds limit_;

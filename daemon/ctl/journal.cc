@@ -1,5 +1,5 @@
-// `sluicectl journal …`: a state directory seen from outside, also beside a running sluiced. Throws StartError (io) for
-// what cannot be read.
+// `sluicectl journal …`: lists, verifies and dumps the journal in a state directory, also beside a running sluiced.
+// Throws StartError (io) if it cannot be read.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -23,15 +23,9 @@ using sluice::JournalSegment;
 using sluice::JournalTotals;
 using sluice::JournalView;
 
-// As the file is called.
+// The name of the file.
 std::string name_of(std::uint64_t segment) { return fmt::format("segment-{:06}", segment); }
 std::string name_of(const JournalHole& hole) { return name_of(hole.segment) + (hole.settles ? ".settled" : ""); }
-
-std::string run_text(const sluice::RunId& run) {
-  std::string id = to_string(sluice::EventId{run, 0});
-  id.resize(id.rfind('-'));
-  return id;
-}
 
 std::string json_of(const JournalSegment& segment) {
   return fmt::format(
@@ -61,11 +55,6 @@ std::string json_list(const All& all) {
 std::string counts_json(const JournalTotals& totals) {
   return fmt::format(R"("events":{},"settled":{},"unfinished":{},"broken":{},"bytes":{})", totals.events,
                      totals.settled, totals.unfinished, totals.broken, totals.bytes);
-}
-
-// What may stand in a header line or on a terminal.
-bool is_printable(std::string_view text) {
-  return std::ranges::all_of(text, [](char c) { return c >= ' ' && c < 0x7F; });
 }
 
 int failed(std::error_code error) {
@@ -120,7 +109,7 @@ int journal_dump(const Arguments& arguments) {
     if (arguments.json) {
       fmt::print("{}", printable_json(sluice::json_line(event)));
     } else {
-      const std::string_view type = is_printable(event.content_type) ? event.content_type : "?";
+      const std::string_view type = is_plain(event.content_type) ? event.content_type : "?";
       fmt::print("{} {} bytes={} type={}\n", to_string(event.id),
                  sluice::Rfc3339(event.received, sluice::Rfc3339::Precision::milliseconds).text(), event.payload.size(),
                  type);

@@ -1,5 +1,5 @@
-// Values out of a JSON text by their place ("/books/accepted"). The only file of this room that sees simdjson. One
-// thread; a text that is no JSON has no values.
+// Values of a JSON text by JSON Pointer ("/books/accepted"). Its .cc is the only file of this room that includes
+// simdjson. One thread. A text that is not JSON has no values.
 #pragma once
 
 #include <cstdint>

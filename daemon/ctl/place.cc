@@ -13,6 +13,7 @@
 #include <charconv>
 #include <string_view>
 
+#include "ctl/printable.h"
 #include "sluice/error.h"
 
 namespace sluicectl {
@@ -36,12 +37,6 @@ std::error_code write_all(int descriptor, std::string_view text) {
   return {};
 }
 
-std::string run_of(const sluice::EventId& event) {
-  std::string id = to_string(event);
-  id.resize(id.rfind('-'));
-  return id;
-}
-
 bool take_number(std::string_view& text, std::uint64_t& number) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (error != std::errc{}) return false;
@@ -58,9 +53,9 @@ Place::Place(const std::filesystem::path& file, const std::string& to) {
   try {
     struct stat status {};
     if (::fstat(descriptor_, &status) != 0) refuse(name, last_error().message());
-    if (!S_ISREG(status.st_mode)) refuse(name, "it is no file");
+    if (!S_ISREG(status.st_mode)) refuse(name, "it is not a file");
     if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
-      refuse(name, errno == EWOULDBLOCK ? "another replay is at work there" : last_error().message());
+      refuse(name, errno == EWOULDBLOCK ? "another replay uses it" : last_error().message());
     }
     read(name, fmt::format("sluicectl replay 1 to {}\n", to));
   } catch (...) {
@@ -83,12 +78,12 @@ void Place::read(const std::string& file, const std::string& head) {
     if (n == 0) break;
     text.append(bytes.data(), static_cast<std::size_t>(n));
   }
-  if (head.starts_with(text) && text.size() < head.size()) {  // new, or its first line was torn
+  if (head.starts_with(text) && text.size() < head.size()) {  // new, or with a torn first line
     if (::ftruncate(descriptor_, 0) != 0) refuse(file, last_error().message());
     if (const std::error_code error = write_all(descriptor_, head)) refuse(file, error.message());
     return;
   }
-  if (!text.starts_with("sluicectl replay 1 to ")) refuse(file, "it is a file of something else");
+  if (!text.starts_with("sluicectl replay 1 to ")) refuse(file, "it is another kind of file");
   if (!text.starts_with(head)) refuse(file, "it is the place of a replay to another server");
   std::string_view rest(text);
   rest.remove_prefix(head.size());
@@ -127,10 +122,10 @@ bool Place::take(std::string_view line) {
 
 bool Place::has(const sluice::EventId& event) const {
   if (answered_.empty()) return false;
-  const auto run = answered_.find(run_of(event));
+  const auto run = answered_.find(run_text(event.run));
   if (run == answered_.end()) return false;
   const auto behind = std::ranges::upper_bound(run->second, event.sequence, {}, &Range::first);
-  // Ranges are of different events, so that the one which begins last before this event is the one that can hold it.
+  // Ranges do not overlap, so only the last one that begins at or before this event can contain it.
   return behind != run->second.begin() && std::prev(behind)->second >= event.sequence;
 }
 
@@ -139,7 +134,7 @@ std::error_code Place::add(std::span<const sluice::EventId> events) {
   std::string lines;
   for (std::size_t i = 0; i < events.size();) {
     const sluice::RunId& run = events[i].run;
-    lines += run_of(events[i]);
+    lines += run_text(run);
     while (i < events.size() && events[i].run == run) {
       const std::uint64_t first = events[i].sequence;
       std::uint64_t last = first;
@@ -155,7 +150,8 @@ std::error_code Place::add(std::span<const sluice::EventId> events) {
 }
 
 std::filesystem::path place_for(const std::filesystem::path& state_dir, std::string_view to) {
-  std::uint64_t hash = 14695981039346656037U;  // FNV-1a, 64 bits: a URL may hold what must not stand in a file's name
+  std::uint64_t hash =
+      14695981039346656037U;  // FNV-1a, 64 bits: a URL may contain characters that a file name must not
   for (const char c : to) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211U;
   return state_dir / fmt::format("replay-{:016x}.place", hash);
 }

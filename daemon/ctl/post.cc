@@ -16,45 +16,45 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kFirstWait{50};
-constexpr milliseconds kLongestWait{5000};  // also where a server says longer: it is looked at again, not flooded
+constexpr milliseconds kMaxWait{5000};  // also if the server asks for longer: one request in 5 s does not flood it
 
-Fate fate_of(int status) {
-  if (status >= 200 && status < 300) return Fate::accepted;
-  if (status == 429 || status == 503) return Fate::busy;
-  return status >= 500 ? Fate::unknown : Fate::refused;
+Outcome outcome_of(int status) {
+  if (status >= 200 && status < 300) return Outcome::accepted;
+  if (status == 429 || status == 503) return Outcome::busy;
+  return status >= 500 ? Outcome::unknown : Outcome::refused;
 }
 
 }  // namespace
 
-Fate Poster::post(std::string_view content_type, std::string_view body, std::size_t events) {
+Outcome Poster::post(std::string_view content_type, std::string_view body, std::size_t events) {
   using Clock = std::chrono::steady_clock;
   const auto until = Clock::now() + retry_for_;
   milliseconds wait = kFirstWait;
   for (;;) {
     const HttpClient::Result result = client_.ask("POST", target_, content_type, body, answer_);
     answered_ = result == HttpClient::Result::answered;
-    if (result == HttpClient::Result::no_answer) return Fate::unknown;
-    const Fate fate = answered_ ? fate_of(answer_.status) : Fate::unreachable;
+    if (result == HttpClient::Result::no_answer) return Outcome::unknown;
+    const Outcome outcome = answered_ ? outcome_of(answer_.status) : Outcome::unreachable;
     miscount_.clear();
-    if (fate == Fate::accepted) {
-      // A server that is no sluiced may count nothing.
+    if (outcome == Outcome::accepted) {
+      // Other servers than sluiced may give no count.
       const auto accepted = Json(answer_.body).number("/accepted");
-      if (!accepted || *accepted == events) return fate;
+      if (!accepted || *accepted == events) return outcome;
       miscount_ = fmt::format("says that it accepted {} of {} events", *accepted, events);
-      return Fate::unknown;
+      return Outcome::unknown;
     }
-    if (fate != Fate::busy && fate != Fate::unreachable) return fate;
+    if (outcome != Outcome::busy && outcome != Outcome::unreachable) return outcome;
     milliseconds pause = wait;
-    if (fate == Fate::busy && answer_.retry_after) pause = *answer_.retry_after;
-    pause = std::clamp(pause, kFirstWait, kLongestWait);
-    if (Clock::now() + pause > until) return fate;
-    if (!sleep(pause)) return fate;
+    if (outcome == Outcome::busy && answer_.retry_after) pause = *answer_.retry_after;
+    pause = std::clamp(pause, kFirstWait, kMaxWait);
+    if (Clock::now() + pause > until) return outcome;
+    if (!sleep(pause)) return outcome;
     wait = std::min(wait * 2, milliseconds{1000});
   }
 }
 
 bool Poster::sleep(milliseconds pause) const {
-  constexpr milliseconds kStep{50};  // so soon a key press is heard
+  constexpr milliseconds kStep{50};  // Ctrl-C takes effect within this time
   for (; pause.count() > 0; pause -= kStep) {
     if (stopped_ != nullptr && stopped_()) return false;
     std::this_thread::sleep_for(std::min(pause, kStep));

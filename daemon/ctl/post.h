@@ -1,5 +1,5 @@
-// Posts a body until somebody takes it: tries again where nothing was taken (no connection, 429, 503), for a bounded
-// time, and never where that is unknown. One thread; sleeps between tries.
+// Posts a body until the server accepts it. Tries again if nothing was taken (no connection, 429, 503), for a bounded
+// time; never if that is unknown. One thread; sleeps between tries.
 #pragma once
 
 #include <chrono>
@@ -13,29 +13,29 @@
 
 namespace sluicectl {
 
-enum class Fate : std::uint8_t {
+enum class Outcome : std::uint8_t {
   accepted,
-  refused,      // nothing of it was taken, nor would be if sent again
-  unknown,      // 500, no answer, or one that counts other events than were sent: taken or not
-  busy,         // nothing was taken, for as long as we were told to try
-  unreachable,  // likewise, and nobody was there
+  refused,      // nothing was taken, and another try would not change that
+  unknown,      // taken or not: 500, no answer, or an answer that counts other events than were sent
+  busy,         // nothing was taken in all the time allowed
+  unreachable,  // likewise, and there was no connection
 };
 
 class Poster {
  public:
-  // Tries no more once `stopped` (null: never) says so; it is asked many times a second.
-  Poster(Url to, std::chrono::milliseconds retry_for, bool (*stopped)() noexcept = nullptr)
+  // Stops trying when `stopped` (null: never) returns true; calls it many times a second.
+  Poster(Url to, std::chrono::nanoseconds retry_for, bool (*stopped)() noexcept = nullptr)
       : client_(to.address), target_(to.target), retry_for_(retry_for), stopped_(stopped) {}
 
-  // From here posts go to this target of the same server.
+  // Later posts go to this target of the same server.
   void aim_at(std::string target) { target_ = std::move(target); }
 
-  // A body of so many events.
-  [[nodiscard]] Fate post(std::string_view content_type, std::string_view body, std::size_t events);
+  // Posts a body of so many events.
+  [[nodiscard]] Outcome post(std::string_view content_type, std::string_view body, std::size_t events);
 
   // The answer to the last post, if there was one.
   [[nodiscard]] const Answer& answer() const noexcept { return answer_; }
-  // In one line, what became of it.
+  // One line: why the last post had its outcome.
   [[nodiscard]] std::string why() const;
 
  private:
@@ -44,11 +44,11 @@ class Poster {
 
   HttpClient client_;
   std::string target_;
-  std::chrono::milliseconds retry_for_;
+  std::chrono::nanoseconds retry_for_;
   bool (*stopped_)() noexcept;
   Answer answer_;
   bool answered_ = false;
-  std::string miscount_;  // what is wrong with the count in the answer; empty if nothing is
+  std::string miscount_;  // what is wrong with the count in the answer; empty: nothing
 };
 
 }  // namespace sluicectl

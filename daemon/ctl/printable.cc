@@ -66,6 +66,16 @@ std::string printable_json(std::string_view json) {
   return shown;
 }
 
+bool is_plain(std::string_view text) noexcept {
+  return std::ranges::all_of(text, [](char c) { return c >= ' ' && c < 0x7F; });
+}
+
+std::string run_text(const sluice::RunId& run) {
+  std::string id = to_string(sluice::EventId{run, 0});
+  id.resize(id.rfind('-'));
+  return id;
+}
+
 std::string quoted(std::string_view text) { return printable_json(sluice::json_string(text)); }
 
 }  // namespace sluicectl

@@ -5,6 +5,8 @@
 #include <string>
 #include <string_view>
 
+#include "sluice/event.h"
+
 namespace sluicectl {
 
 // Controls (C0, DEL, C1), directional marks and line separators as \x1B or \u202E, bytes that are not UTF-8 as \xFF.
@@ -16,5 +18,11 @@ namespace sluicectl {
 
 // A JSON string with its quotes, printable as above; bytes that are not UTF-8 become U+FFFD, as JSON allows none.
 [[nodiscard]] std::string quoted(std::string_view text);
+
+// Only printable ASCII: safe in a header line and on a terminal.
+[[nodiscard]] bool is_plain(std::string_view text) noexcept;
+
+// The id of a run, as in the ids of its events.
+[[nodiscard]] std::string run_text(const sluice::RunId& run);
 
 }  // namespace sluicectl

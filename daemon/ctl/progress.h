@@ -1,6 +1,6 @@
-// How far a long command is, for who waits for it: on a terminal a bar that is redrawn ten times a second, elsewhere a
-// plain line every ten seconds, so that a short command says nothing in a log. One thread. It writes nothing itself: it
-// says what to write, and the clock is the caller's.
+// The progress of a long command, as text: on a terminal a bar that is redrawn ten times a second, elsewhere a plain
+// line every ten seconds, so that a short command leaves nothing in a log. One thread. Returns the text and writes
+// nothing; the caller has the clock.
 #pragma once
 
 #include <chrono>
@@ -13,13 +13,13 @@ class Progress {
  public:
   using Clock = std::chrono::steady_clock;
 
-  // `whole`: how much there is to do, in whatever unit; 0: nobody knows.
+  // `whole`: how much there is to do, in any unit; 0: unknown.
   Progress(bool terminal, std::uint64_t whole, Clock::time_point began)
       : terminal_(terminal), whole_(whole), began_(began), shown_(began) {}
 
-  // What to write to standard error now, maybe nothing. `events`: that were accepted. `last`: nothing follows.
+  // The text to write to standard error now, maybe none. `events`: accepted so far. `last`: the final call.
   [[nodiscard]] std::string show(std::uint64_t done, std::uint64_t events, bool last, Clock::time_point now);
-  // What to write before a line of the command's own.
+  // The text to write before another line of the command.
   [[nodiscard]] std::string make_way() const { return terminal_ ? "\r\033[K" : ""; }
 
  private:

@@ -1,7 +1,7 @@
-// `sluicectl journal replay-to`: the unfinished events of a journal to another listener, in their order, many a request
-// where a format carries them byte for byte, one request at a time. What was accepted is remembered (place.h), so that
-// an interrupted replay goes on there. An event that is refused takes no other with it. Throws StartError (io) for what
-// cannot be read or remembered.
+// `sluicectl journal replay-to`: posts the unfinished events of a journal to another listener, in their order, many in
+// a request if a format carries them byte for byte, one request at a time. Remembers what was accepted (place.h), so an
+// interrupted replay continues there. A refused event does not affect the others. Throws StartError (io) if the journal
+// cannot be read or the place not written.
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -28,11 +28,11 @@ namespace sluicectl {
 
 namespace {
 
-// Of a body: a sync of the other side's disk takes as long for a megabyte as for one event, and a quarter of what
-// sluiced takes at least by default.
-constexpr std::size_t kMostBytes = std::size_t{1} << 20U;
-// So many complaints are shown one by one.
-constexpr std::size_t kMostComplaints = 20;
+// Of a body: the other side syncs a megabyte as fast as one event, and this is an eighth of the default
+// --max-request-bytes of sluiced.
+constexpr std::size_t kMaxBytes = std::size_t{1} << 20U;
+// More complaints are counted, not shown.
+constexpr std::size_t kMaxComplaints = 20;
 
 Url with_query(Url to, std::string_view query) {
   to.target += to.target.find('?') == std::string::npos ? '?' : '&';
@@ -40,7 +40,7 @@ Url with_query(Url to, std::string_view query) {
   return to;
 }
 
-// The server, for people: a query may hold a secret.
+// The name of the server in messages: without the query, which may contain a secret.
 std::string name_of(const Url& url) {
   return (url.address.path.empty() ? "http://" : "") + url.address.shown + url.target.substr(0, url.target.find('?'));
 }
@@ -51,12 +51,12 @@ class Replay {
       : to_(arguments.to),
         poster_(arguments.to, arguments.retry_for, &sluiced::host::interrupted),
         place_(place),
-        batch_(arguments.batch, kMostBytes),
+        batch_(arguments.batch, kMaxBytes),
         most_events_(arguments.batch),
         unfinished_(unfinished),
         progress_(::isatty(STDERR_FILENO) == 1, unfinished, Progress::Clock::now()) {}
 
-  // False once sending has no sense any more.
+  // False: stop reading, nothing more can be sent.
   bool take(const sluice::Delivery& event) {
     if (is_over()) return false;
     if (place_.has(event.id)) {
@@ -66,7 +66,7 @@ class Replay {
     if (batch_.try_add(event)) return true;
     flush();
     if (is_over()) return false;
-    static_cast<void>(batch_.try_add(event));  // an empty batch takes any
+    static_cast<void>(batch_.try_add(event));  // an empty batch accepts any event
     return true;
   }
 
@@ -82,9 +82,9 @@ class Replay {
 
   int finish() {
     show(true);
-    if (complaints_ > kMostComplaints)
-      sluiced::host::complain({fmt::format("… and {} more", complaints_ - kMostComplaints)});
-    // Of what was unfinished when we looked; a daemon at work may have finished some since.
+    if (complaints_ > kMaxComplaints)
+      sluiced::host::complain({fmt::format("… and {} more", complaints_ - kMaxComplaints)});
+    // Of the events that were unfinished at the start; a running daemon may have finished some since.
     const std::uint64_t unsent = unfinished_ - std::min(unfinished_, already_ + accepted_ + refused_ + unknown_);
     fmt::print("accepted={} refused={} unknown={} unsent={}{}\n", accepted_, refused_, unknown_, unsent,
                already_ > 0 ? fmt::format(" already={}", already_) : "");
@@ -95,38 +95,38 @@ class Replay {
                        no_place_.message())});
       return kUnreadable;
     }
-    if (fate_ == Fate::unreachable) return kUnreachable;
+    if (outcome_ == Outcome::unreachable) return kUnreachable;
     return refused_ + unknown_ + unsent == 0 ? kOk : kNo;
   }
 
  private:
   [[nodiscard]] bool is_over() const {
-    return fate_ == Fate::busy || fate_ == Fate::unreachable || no_place_ || sluiced::host::interrupted();
+    return outcome_ == Outcome::busy || outcome_ == Outcome::unreachable || no_place_ || sluiced::host::interrupted();
   }
 
-  // Of the batch. What is refused is halved until the one at fault is alone. Returns how many events the server takes
-  // at a time, as far as this shows.
+  // Sends events of the batch. A refused request is halved until the event at fault is alone. Returns how many events
+  // the server accepts in a request, as far as this shows.
   std::size_t send(std::size_t first, std::size_t count) {
     std::size_t most = most_events_;
     if (count == 0 || is_over()) return most;
     Batch::Request request = batch_.request(first, count);
     poster_.aim_at(with_query(to_, request.query).target);
-    fate_ = poster_.post(request.content_type, request.body, count);
+    outcome_ = poster_.post(request.content_type, request.body, count);
     const auto ids = batch_.ids().subspan(first, count);
-    switch (fate_) {
-      case Fate::accepted:
+    switch (outcome_) {
+      case Outcome::accepted:
         accepted_ += count;
         no_place_ = place_.add(ids);
         return most;
-      case Fate::unknown:
+      case Outcome::unknown:
         unknown_ += count;
         complain(ids);
         return most;
-      case Fate::busy:
-      case Fate::unreachable:
+      case Outcome::busy:
+      case Outcome::unreachable:
         complain(ids);
         return most;
-      case Fate::refused:
+      case Outcome::refused:
         break;
     }
     const int status = poster_.answer().status;
@@ -139,13 +139,12 @@ class Replay {
     request = {};
     const Json problem(poster_.answer().body);
     const auto line = problem.number("/line");
-    auto bad = line ? *line - 1 : problem.number("/index");  // the former from 1, the latter from 0
+    auto bad = line ? *line - 1 : problem.number("/index");  // /line counts from 1, /index from 0
     if (status == 413 && !bad) most = std::max<std::size_t>(count / 2, 1);
     if (bad && *bad < count) {
       const auto nth = static_cast<std::size_t>(*bad);
       most = std::min(most, send(first, nth));
-      most =
-          std::min(most, send(first + nth, 1));  // alone it may be taken: the batch format may be what it is refused in
+      most = std::min(most, send(first + nth, 1));  // alone it may be accepted: perhaps the batch format was refused
       return std::min(most, send(first + nth + 1, count - nth - 1));
     }
     most = std::min(most, send(first, count / 2));
@@ -153,7 +152,7 @@ class Replay {
   }
 
   void complain(std::span<const sluice::EventId> ids) {
-    if (++complaints_ > kMostComplaints) return;
+    if (++complaints_ > kMaxComplaints) return;
     const std::string which = ids.size() == 1 ? to_string(ids.front())
                                               : fmt::format("{} to {}", to_string(ids.front()), to_string(ids.back()));
     write(progress_.make_way());
@@ -172,8 +171,8 @@ class Replay {
   std::size_t most_events_;
   const std::uint64_t unfinished_;
   Progress progress_;
-  Fate fate_ = Fate::accepted;
-  std::error_code no_place_;  // why what was accepted could not be remembered
+  Outcome outcome_ = Outcome::accepted;
+  std::error_code no_place_;  // why the accepted events could not be remembered
   std::uint64_t already_ = 0, accepted_ = 0, refused_ = 0, unknown_ = 0, complaints_ = 0;
 };
 

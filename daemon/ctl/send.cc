@@ -1,5 +1,5 @@
-// `sluicectl send`: lines become events, many a request. A line that is refused takes no other with it: the request is
-// sent again without it. It refuses nothing itself; what a line may be is the daemon's to say.
+// `sluicectl send`: posts lines as events, many in a request. If a line is refused, the request is sent again without
+// it. Refuses no line itself; the daemon does.
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -21,10 +21,10 @@ namespace sluicectl {
 
 namespace {
 
-// A request's body, unless a single line is longer: far below what sluiced takes at least by default.
-constexpr std::size_t kMostBytes = std::size_t{1} << 20U;
-// So many complaints are shown one by one.
-constexpr std::size_t kMostComplaints = 20;
+// Of a body, unless a single line is longer; an eighth of the default --max-request-bytes of sluiced.
+constexpr std::size_t kMaxBytes = std::size_t{1} << 20U;
+// More complaints are counted, not shown.
+constexpr std::size_t kMaxComplaints = 20;
 
 struct Line {
   std::uint64_t number = 0;  // from 1
@@ -38,7 +38,7 @@ class Sender {
         progress_(::isatty(STDERR_FILENO) == 1, bytes, Progress::Clock::now()),
         batch_(arguments.batch) {}
 
-  // False once sending has no sense any more.
+  // False: stop reading, nothing more can be sent.
   bool add(Line line) {
     bytes_ += line.text.size() + 1;
     if (line.text.ends_with('\r')) line.text.pop_back();
@@ -48,7 +48,7 @@ class Sender {
       return false;
     }
     const std::size_t size = line.text.size() + 1;
-    if (waiting_bytes_ + size > kMostBytes || waiting_.size() == batch_) flush();
+    if (waiting_bytes_ + size > kMaxBytes || waiting_.size() == batch_) flush();
     waiting_bytes_ += size;
     waiting_.push_back(std::move(line));
     return !given_up_;
@@ -64,8 +64,8 @@ class Sender {
   int finish() {
     flush();
     show(true);
-    if (complaints_ > kMostComplaints)
-      sluiced::host::complain({fmt::format("… and {} more", complaints_ - kMostComplaints)});
+    if (complaints_ > kMaxComplaints)
+      sluiced::host::complain({fmt::format("… and {} more", complaints_ - kMaxComplaints)});
     fmt::print("accepted={} refused={} unknown={} unsent={}\n", accepted_, refused_, unknown_, unsent_);
     if (unreachable_) return kUnreachable;
     return refused_ + unknown_ + unsent_ == 0 ? kOk : kNo;
@@ -80,29 +80,29 @@ class Sender {
       }
       std::string body;
       for (const Line& line : lines) body.append(line.text).append("\n");
-      const Fate fate = poster_.post("application/x-ndjson", body, lines.size());
-      switch (fate) {
-        case Fate::accepted:
+      const Outcome outcome = poster_.post("application/x-ndjson", body, lines.size());
+      switch (outcome) {
+        case Outcome::accepted:
           accepted_ += lines.size();
           return;
-        case Fate::unknown:
+        case Outcome::unknown:
           unknown_ += lines.size();
           complain(lines, "unknown whether they were taken");
           return;
-        case Fate::busy:
-        case Fate::unreachable:
+        case Outcome::busy:
+        case Outcome::unreachable:
           given_up_ = true;
-          unreachable_ = fate == Fate::unreachable;
+          unreachable_ = outcome == Outcome::unreachable;
           unsent_ += lines.size();
           complain(lines, "not sent, nor what follows");
           return;
-        case Fate::refused:
+        case Outcome::refused:
           if (!send_the_others(lines)) return;
       }
     }
   }
 
-  // After a refusal. True if what is left in `lines` is to be sent.
+  // After a refusal. True: send the lines that are left in `lines`.
   bool send_the_others(std::vector<Line>& lines) {
     const auto bad = Json(poster_.answer().body).number("/line");
     if (poster_.answer().status == 400 && bad && *bad >= 1 && *bad <= lines.size()) {
@@ -124,7 +124,7 @@ class Sender {
   }
 
   void complain(std::span<const Line> lines, std::string_view what) {
-    if (++complaints_ > kMostComplaints) return;
+    if (++complaints_ > kMaxComplaints) return;
     write(progress_.make_way());
     const std::string which = lines.size() == 1
                                   ? fmt::format("line {}", lines.front().number)
@@ -167,7 +167,7 @@ int send(const Arguments& arguments) {
   std::istream& in = from_stdin ? std::cin : file;
   Sender sender(arguments, bytes);
   Line line;
-  // What is left of a file after giving up is counted, of a stream it is left there.
+  // After giving up, the rest of a file is counted; the rest of a stream is not read.
   while (std::getline(in, line.text)) {
     ++line.number;
     if (!sender.add(line) && from_stdin) break;

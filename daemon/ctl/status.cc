@@ -1,4 +1,5 @@
-// `sluicectl status`: the admin's page, as it is or made readable. It refuses an answer that is no such page (69).
+// `sluicectl status`: the status page of the admin listener, as JSON or as text. Refuses an answer that is not a status
+// page (69).
 #include <fmt/format.h>
 
 #include "ctl/commands.h"
@@ -11,7 +12,7 @@ namespace sluicectl {
 
 namespace {
 
-// A member that is text; "?" where there is none.
+// A member that is text; "?" if there is none.
 std::string text(const Json& page, std::string_view pointer) { return printable(page.text(pointer).value_or("?")); }
 
 // ` name=N` for each of these members of the page.
@@ -24,7 +25,7 @@ std::string members(const Json& page, std::string_view group, std::initializer_l
   return line;
 }
 
-// As sluiced has at most; an answer may say anything.
+// The most that sluiced has; bounds the loop, since an answer may say anything.
 constexpr std::size_t kMaxWorkers = 1024;
 
 void print_workers(const Json& page) {

@@ -1,17 +1,16 @@
-// One table of flags: the parser, the checks and --help all go by it. The only file that sees cxxopts, which takes the
-// words apart; every value stays text there (its vectors would split a path at a comma, its numbers take "0x7").
+// One table of flags: the parser, the checks and --help are made from it.
 #include "options/options.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cxxopts.hpp>
-#include <functional>
 #include <map>
 #include <string_view>
 #include <utility>
 
+#include "flags/directories.h"
+#include "flags/kinds.h"
+#include "flags/words.h"
 #include "options/origin.h"
 #include "sluice/sinks.h"
 #include "sluice/version.h"
@@ -22,129 +21,25 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr int kUsage = 64;     // EX_USAGE: the flag itself is wrong
-constexpr int kUnusable = 78;  // EX_CONFIG: well formed, unusable here
-
 constexpr std::size_t kKiB = std::size_t{1} << 10U;
 constexpr std::size_t kGiB = std::size_t{1} << 30U;
 
-// Why a value is refused; the text says what is allowed.
-struct Complaint {
-  int code;
-  std::string text;
-};
-using Answer = std::optional<Complaint>;  // nothing: the value is taken
-
-struct Flag {
-  std::string_view name;
-  char letter = 0;            // 0: none
-  std::string_view argument;  // how --help calls the value; empty: the flag takes none
-  std::string_view meaning;
-  std::string fallback;  // what holds without the flag, as --help shows it
-  std::function<Answer(Options&, std::string_view)> set;
-  bool repeatable = false;
-};
-
-struct Group {
-  std::string_view title;
-  std::vector<Flag> flags;
-};
-
-Answer wrong(std::string allowed) { return Complaint{kUsage, std::move(allowed)}; }
-
-// Takes `value` if it is one and within the range.
-template <typename T>
-Answer take(T& target, const std::optional<T>& value, T least, T most, std::string allowed) {
-  if (!value || *value < least || *value > most) return wrong(std::move(allowed));
-  target = *value;
-  return std::nullopt;
-}
-
-Flag count(std::string_view name, std::string_view meaning, std::size_t Options::*member, std::size_t least,
-           std::size_t most) {
-  return {.name = name,
-          .argument = "N",
-          .meaning = meaning,
-          .fallback = fmt::to_string(Options{}.*member),
-          .set = [=](Options& options, std::string_view text) {
-            return take<std::size_t>(options.*member, sluice::parse_count(text), least, most,
-                                     fmt::format("an integer from {} to {}", least, most));
-          }};
-}
-
-Flag size(std::string_view name, std::string_view meaning, std::size_t Options::*member, std::size_t least,
-          std::size_t most) {
-  return {.name = name,
-          .argument = "SIZE",
-          .meaning = meaning,
-          .fallback = sluice::size_text(Options{}.*member),
-          .set = [=](Options& options, std::string_view text) {
-            return take<std::size_t>(options.*member, sluice::parse_size(text), least, most,
-                                     fmt::format("a size from {} to {}: an integer, bare or with B KiB MiB GiB",
-                                                 sluice::size_text(least), sluice::size_text(most)));
-          }};
-}
-
-Flag duration(std::string_view name, std::string_view meaning, std::chrono::nanoseconds Options::*member,
-              std::chrono::nanoseconds least, std::chrono::nanoseconds most) {
-  return {.name = name,
-          .argument = "DUR",
-          .meaning = meaning,
-          .fallback = sluice::duration_text(Options{}.*member),
-          .set = [=](Options& options, std::string_view text) {
-            return take<std::chrono::nanoseconds>(
-                options.*member, sluice::parse_duration(text), least, most,
-                fmt::format("a duration from {} to {}: an integer with us ms s min h", sluice::duration_text(least),
-                            sluice::duration_text(most)));
-          }};
-}
-
-// `values`: in the order in which --help and complaints name them.
-template <typename T>
-Flag choice(std::string_view name, std::string_view meaning, T Options::*member,
-            std::vector<std::pair<std::string_view, T>> values) {
-  Flag flag{.name = name, .argument = "WORD", .meaning = meaning, .fallback = {}, .set = {}};
-  for (const auto& [word, value] : values) {
-    if (value == Options{}.*member) flag.fallback = word;
-  }
-  flag.set = [member, values = std::move(values)](Options& options, std::string_view text) -> Answer {
-    std::vector<std::string_view> words;
-    for (const auto& [word, value] : values) {
-      if (word == text) {
-        options.*member = value;
-        return std::nullopt;
-      }
-      words.push_back(word);
-    }
-    return wrong(fmt::format("one of {}", fmt::join(words, ", ")));
-  };
-  return flag;
-}
-
-// A flag without a value.
-Flag toggle(std::string_view name, std::string_view meaning, bool Options::*member) {
-  return {.name = name,
-          .argument = {},
-          .meaning = meaning,
-          .fallback = {},
-          .set =
-              [=](Options& options, std::string_view text) {
-                if (!text.empty()) return wrong("nothing; this flag takes no value");
-                if (member != nullptr) options.*member = true;
-                return Answer{};
-              },
-          .repeatable = true};
-}
-
-Flag with_letter(char letter, Flag flag) {
-  flag.letter = letter;
-  return flag;
-}
-
-Flag with_fallback(std::string_view fallback, Flag flag) {
-  flag.fallback = fallback;
-  return flag;
-}
+using flags::Answer;
+using flags::choice;
+using flags::Complaint;
+using flags::count;
+using flags::duration;
+using flags::kUnusable;
+using flags::kUsage;
+using flags::on_one_line;
+using flags::shown;
+using flags::size;
+using flags::toggle;
+using flags::with_fallback;
+using flags::with_letter;
+using flags::wrong;
+using Flag = flags::Flag<Options>;
+using Group = flags::Group<Options>;
 
 Flag listen() {
   return {.name = "listen",
@@ -311,7 +206,7 @@ std::vector<Group> table() {
            choice<sluice::Overflow>("overflow", "when memory is full", &Options::overflow,
                                     {{"disk", sluice::Overflow::disk}, {"reject", sluice::Overflow::reject}}),
            choice<sluice::Ack>(
-               "ack", "what an answer promises", &Options::ack,
+               "ack", "promise of an answer", &Options::ack,
                {{"queued", sluice::Ack::queued}, {"written", sluice::Ack::written}, {"synced", sluice::Ack::synced}}),
        }},
       {"Delivery",
@@ -342,16 +237,16 @@ std::vector<Group> table() {
                        duration("drain-timeout", "the hard deadline of a stop", &Options::drain_timeout, 0ns, 24h)),
            // 1 h: nobody looks at readiness more rarely.
            duration("unready-delay", "before that, not ready but serving", &Options::unready_delay, 0ns, 1h),
-           choice<sluice::LogLevel>("log-level", "error, warn, info or debug", &Options::log_level,
+           choice<sluice::LogLevel>("log-level", "what is logged", &Options::log_level,
                                     {{"error", sluice::LogLevel::error},
                                      {"warn", sluice::LogLevel::warn},
                                      {"info", sluice::LogLevel::info},
                                      {"debug", sluice::LogLevel::debug}}),
-           choice<LogFormat>("log-format", "text or json", &Options::log_format,
+           choice<LogFormat>("log-format", "of the log", &Options::log_format,
                              {{"text", LogFormat::text}, {"json", LogFormat::json}}),
            toggle("check-config", "check everything, start nothing", &Options::check_config),
-           with_letter('h', toggle("help", "say this", nullptr)),
-           toggle("version", "say which version this is", nullptr),
+           with_letter('h', toggle<Options>("help", "say this", nullptr)),
+           toggle<Options>("version", "say which version this is", nullptr),
        }},
   };
 }
@@ -361,16 +256,7 @@ std::string help_text(const std::vector<Group>& groups) {
       "sluiced takes events over HTTP, holds them in a bounded queue, delivers them by a pool of workers,\n"
       "and stops without losing any.\n\n{:78}{}\n",
       "Usage: sluiced [FLAG VALUE]...", "default");
-  for (const Group& group : groups) {
-    text += fmt::format("\n{}\n", group.title);
-    for (const Flag& flag : group.flags) {
-      const std::string letter = flag.letter != 0 ? fmt::format("-{},", flag.letter) : std::string{};
-      const std::string name = fmt::format("  {:3} --{} {} ", letter, flag.name, flag.argument);
-      const std::string meaning = fmt::format("{:31}{} ", name, flag.meaning);
-      const std::string line = fmt::format("{:78}{}", meaning, flag.fallback);
-      text += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
-    }
-  }
+  for (const Group& group : groups) text += flags::help_of(group);
   text +=
       "\nA unix socket is open to all users here, as 127.0.0.1 is; with --socket-group to the group.\n"
       "Dead letters are moved by --admin unix:PATH alone; if none is named, and unless --admin none:\n"
@@ -378,22 +264,6 @@ std::string help_text(const std::vector<Group>& groups) {
       "DUR is 0 or an integer with us ms s min h; SIZE an integer, bare or with B KiB MiB GiB.\n"
       "Without --state-dir: $STATE_DIRECTORY, else $XDG_STATE_HOME/sluice, else ~/.local/state/sluice.\n";
   return text;
-}
-
-// One line, whatever was typed.
-std::string on_one_line(std::string_view words) {
-  std::string text(words);
-  std::replace_if(
-      text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < ' ' || c == '\x7f'; }, '?');
-  return text;
-}
-
-// A word of the command line inside a message, so that its ends are seen; of one that is far too long its beginning
-// will do.
-std::string shown(std::string_view word) {
-  constexpr std::size_t kMost = 200;
-  if (word.size() > kMost) return fmt::format("{}...", word.substr(0, kMost));
-  return word.empty() || word.find(' ') != std::string_view::npos ? fmt::format("'{}'", word) : std::string(word);
 }
 
 Exit refusal(int code, std::string_view what) { return {code, fmt::format("sluiced: {}\n", on_one_line(what)), true}; }
@@ -410,21 +280,11 @@ Exit refusal(std::string_view flag, std::string_view value, const Complaint& com
 // Values as given, by flag; of a list the first one.
 using Given = std::map<std::string, std::string, std::less<>>;
 
-// STATE when no flag names it.
-std::optional<std::filesystem::path> default_state_dir(const Environment& environment) {
-  const std::string& systemd = environment.state_directory;
-  const std::filesystem::path first = systemd.substr(0, systemd.find(':'));
-  if (!first.empty()) return first;
-  // The XDG specification has relative paths ignored.
-  const std::filesystem::path xdg = environment.xdg_state_home;
-  if (xdg.is_absolute()) return xdg / "sluice";
-  if (!environment.home.empty()) return std::filesystem::path{environment.home} / ".local/state/sluice";
-  return std::nullopt;
-}
-
 std::optional<Exit> settle_state_and_sink(Options& options, const Given& given, const Environment& environment) {
   if (!given.contains("state-dir")) {
-    options.state_dir = default_state_dir(environment);
+    const std::filesystem::path state_dir =
+        flags::default_state_dir(environment.state_directory, environment.xdg_state_home, environment.home);
+    if (!state_dir.empty()) options.state_dir = state_dir;
     if (!options.state_dir) {
       return refusal(
           kUnusable,
@@ -492,8 +352,7 @@ void settle_admin(Options& options, const Environment& environment) {
   }
   const auto is_unix = [](const std::string& text) { return text.starts_with("unix:"); };
   if (std::any_of(options.admin.begin(), options.admin.end(), is_unix)) return;
-  const std::string& systemd = environment.runtime_directory;
-  std::filesystem::path directory = systemd.substr(0, systemd.find(':'));
+  std::filesystem::path directory = flags::first_directory(environment.runtime_directory);
   if (directory.empty() && options.state_dir) directory = *options.state_dir;
   if (!directory.empty()) options.admin_socket = (directory / "admin.sock").string();
 }
@@ -521,68 +380,36 @@ std::optional<Exit> settle(Options& options, const Given& given, const Environme
   return std::nullopt;
 }
 
-cxxopts::ParseResult take_apart(std::span<const char* const> args, const std::vector<Group>& groups) {
-  cxxopts::Options grammar("sluiced");
-  grammar.allow_unrecognised_options();  // handed back by unmatched(), for a message of ours
-  for (const Group& group : groups) {
-    for (const Flag& flag : group.flags) {
-      const auto value = cxxopts::value<std::string>();
-      if (flag.argument.empty()) value->implicit_value("");
-      const std::string letter = flag.letter != 0 ? fmt::format("{},", flag.letter) : std::string{};
-      grammar.add_options()(fmt::format("{}{}", letter, flag.name), "", value);
-    }
-  }
-  std::vector<const char*> words{"sluiced"};
-  words.insert(words.end(), args.begin(), args.end());
-  return grammar.parse(static_cast<int>(words.size()), words.data());
-}
-
-const Flag& flag_named(const std::vector<Group>& groups, std::string_view name) {
-  for (const Group& group : groups) {
-    const auto found =
-        std::find_if(group.flags.begin(), group.flags.end(), [&](const Flag& flag) { return flag.name == name; });
-    if (found != group.flags.end()) return *found;
-  }
-  throw std::logic_error("a flag that is not in the table");
-}
-
 }  // namespace
 
 std::variant<Options, Exit> parse(std::span<const char* const> args, const Environment& environment) {
   const std::vector<Group> groups = table();
-  cxxopts::ParseResult words;
-  try {
-    words = take_apart(args, groups);
-  } catch (const cxxopts::exceptions::missing_argument&) {
-    // Thrown for nothing but a last word that wants one more.
-    return refusal(kUsage, fmt::format("{}: a value is missing; allowed: see --help", shown(args.back())));
-  }
-  if (words.count("help") != 0) return Exit{0, help_text(groups), false};
-  if (words.count("version") != 0) return Exit{0, fmt::format("sluiced {}\n", sluice::version()), false};
+  const std::optional<flags::Words> words = flags::take_apart(args, flags::names_of(groups));
+  if (!words) return refusal(kUsage, fmt::format("{}: a value is missing; allowed: see --help", shown(args.back())));
+  if (words->has("help")) return Exit{0, help_text(groups), false};
+  if (words->has("version")) return Exit{0, fmt::format("sluiced {}\n", sluice::version()), false};
 
   Options options;
   options.workers = std::clamp<std::size_t>(environment.cpus, 1, 1024);
   Given given;
   std::optional<Exit> unusable;  // the first; said only when nothing is wrong
-  for (const auto& word : words.arguments()) {
-    const Flag& flag = flag_named(groups, word.key());
-    const auto [earlier, is_first] = given.emplace(word.key(), word.value());
+  for (const auto& [name, value] : words->flags) {
+    const Flag& flag = flags::flag_named(groups, name);
+    const auto [earlier, is_first] = given.emplace(name, value);
     if (!is_first && !flag.repeatable) {
-      return refusal(
-          word.key(), word.value(),
-          {kUsage, fmt::format("given before as {}; allowed: once", value_shown(word.key(), earlier->second))});
+      return refusal(name, value,
+                     {kUsage, fmt::format("given before as {}; allowed: once", value_shown(name, earlier->second))});
     }
-    const Answer complaint = flag.set(options, word.value());
+    const Answer complaint = flag.set(options, value);
     if (!complaint) continue;
-    Exit exit = refusal(word.key(), word.value(), *complaint);
+    Exit exit = refusal(name, value, *complaint);
     if (exit.code == kUsage) return exit;
     if (!unusable) unusable = std::move(exit);
   }
-  if (!words.unmatched().empty()) {
-    const std::string word = sluice::redacted(words.unmatched().front());  // a URL behind a flag that is misspelt
-    const bool is_flag = word.size() > 1 && word.front() == '-';
+  if (!words->others.empty()) {
+    const std::string word = sluice::redacted(words->others.front());  // a URL after a flag that is misspelt
     return refusal(kUsage, fmt::format("{}: {}; allowed: flags that --help lists", shown(word),
-                                       is_flag ? "no such flag" : "belongs to no flag"));
+                                       flags::is_flag(word) ? "no such flag" : "belongs to no flag"));
   }
   if (unusable) return *std::move(unusable);
   if (auto exit = settle(options, given, environment)) return *std::move(exit);

@@ -29,7 +29,8 @@ installs_all() {
   cmake --install "$build" --prefix "$static" > /dev/null
   local file missing=0
   for file in bin/sluiced bin/sluicectl lib/libsluice.a lib/pkgconfig/sluice.pc lib/cmake/sluice/sluice-config.cmake \
-    lib/systemd/system/sluiced.service share/sluice/sluiced.default share/doc/sluice/{README,ARCHITECTURE,CONTRIBUTING,SECURITY,CHANGELOG}.md share/doc/sluice/LICENSE \
+    lib/systemd/system/sluiced.service share/sluice/sluiced.default share/doc/sluice/LICENSE \
+    share/doc/sluice/{README,ARCHITECTURE,CONTRIBUTING,SECURITY,CHANGELOG}.md \
     $(cd "$root/systemd/man" && for page in *; do echo "share/man/man${page##*.}/$page"; done) \
     $(cd "$root/lib" && echo include/sluice/*.h); do
     [[ -f $static/$file ]] || { echo "missing: $file"; missing=1; }

@@ -69,59 +69,48 @@ def flags_of(name):
     return items
 
 
-def check_sluiced(sluiced):
-    # The rows of --help: letter, name and argument; the default stands in the column that the first line names.
-    text = run(sluiced, "--help").stdout
-    column = re.search(r"^Usage: .*(?=default$)", text, re.M)[0]
-    in_program = {}
-    for line in text.splitlines():
+def rows_of(help_text):
+    """The rows of --help: letter, argument and default of each flag. The default stands in a column of its own."""
+    rows = {}
+    for line in help_text.splitlines():
         row = re.match(r" +(?:-(\w), )? *--([\w-]+)(?: ([A-Z]+))?(?: |$)", line)
         if row:
-            in_program[row[2]] = (row[1] or "", row[3] or "", line[len(column):].strip())
-    on_page = flags_of("sluiced.8")
-    same("sluiced(8), flags", on_page, in_program)
-    for name in set(on_page) & set(in_program):
-        item, (letter, argument, default) = on_page[name], in_program[name]
-        if default == "see below":
-            default = ""
-        for what, here, there in (("letter", item.letter, letter), ("argument", item.argument, argument),
+            default = line[78:].strip()
+            rows[row[2]] = (row[1] or "", row[3] or "", "" if default == "see below" else default)
+    return rows
+
+
+def check_flags(what, name, program, commands):
+    """Flags of a page and of --help. `commands`: what stands before a flag, so that the program refuses its value."""
+    on_page, in_program = flags_of(name), rows_of(run(program, "--help").stdout)
+    same(f"{what}, flags", on_page, in_program)
+    for flag in set(on_page) & set(in_program):
+        item, (letter, argument, default) = on_page[flag], in_program[flag]
+        for part, here, there in (("letter", item.letter, letter), ("argument", item.argument, argument),
                                   ("default", item.default, default)):
             if here != there:
-                fault(f"sluiced(8), --{name}: {what} '{here}', in --help '{there}'")
+                fault(f"{what}, --{flag}: {part} '{here}', in --help '{there}'")
         if argument not in ("N", "SIZE", "DUR", "WORD"):
             continue
         # What the program allows, from its refusal.
-        allowed = run(sluiced, f"--{name}=?").stderr
+        allowed = run(program, *commands.get(flag, commands[""]), f"--{flag}=?").stderr
         choices = re.search(r": one of (.*)$", allowed, re.M)
-        if choices:
-            same(f"sluiced(8), --{name}, choices", item.words, choices[1].split(", "))
         bounds = re.search(r"from (\S+) to (\w+)", allowed)
-        if bounds and f"{bounds[0]}" not in item.text:
-            fault(f"sluiced(8), --{name}: does not say '{bounds[0]}'")
+        if choices:
+            same(f"{what}, --{flag}, choices", item.words, choices[1].split(", "))
+        elif bounds is None:
+            fault(f"{what}, --{flag}: the program does not say what it allows: {allowed}")
+        elif bounds[0] not in item.text:
+            fault(f"{what}, --{flag}: does not say '{bounds[0]}'")
 
 
-def check_sluicectl(sluicectl):
-    text = run(sluicectl, "--help").stdout
+def check_commands(sluicectl):
     shown = run("mandoc", "-T", "ascii", "-O", "width=200", str(MAN / "sluicectl.1")).stdout
     shown = re.sub(r".\x08", "", shown)
     synopsis = re.search(r"^SYNOPSIS\n(.*?)^DESCRIPTION", shown, re.M | re.S)[1]
     commands = [re.sub(r"\s+", " ", line.strip()) for line in synopsis.splitlines() if line.strip()]
-    same("sluicectl(1), commands", commands, [line.strip() for line in text.splitlines() if line.startswith("  sluicectl ")])
-    on_page = flags_of("sluicectl.1")
-    same("sluicectl(1), flags", on_page, set(re.findall(r"--([a-z-]+)", text)))
-    for line in text.splitlines():
-        row = re.match(r"  (?:-\w, )?--([a-z-]+)(?: [A-Z]+)? {2,}.*? {3,}(\S.*)$", line)
-        if row and on_page[row[1]].default and on_page[row[1]].default != row[2]:
-            fault(f"sluicectl(1), --{row[1]}: default '{on_page[row[1]].default}', in --help '{row[2]}'")
-    with_default = {name for name, item in on_page.items() if item.default}
-    same("sluicectl(1), flags with a default", with_default, {"batch", "retry-for", "to"})
-    for name, item in on_page.items():
-        if item.argument != "N":
-            continue
-        bounds = re.search(r"from (\d+) to (\d+)", run(sluicectl, "dead-letter" if name == "limit" else "send",
-                                                       "drop" if name == "limit" else "-", f"--{name}=?").stderr)
-        if bounds and bounds[0] not in item.text:
-            fault(f"sluicectl(1), --{name}: does not say '{bounds[0]}'")
+    same("sluicectl(1), commands", commands,
+         [line.strip() for line in run(sluicectl, "--help").stdout.splitlines() if line.startswith("  sluicectl ")])
 
 
 def check_sinks(sluiced):
@@ -139,6 +128,23 @@ def check_sinks(sluiced):
 def check_metrics():
     source = "".join(path.read_text() for path in (ROOT / "daemon").rglob("*.cc"))
     same("sluiced(8), metrics", re.findall(r"\b(sluice_[a-z_]+)", page("sluiced.8")), re.findall(r'"(sluice_[a-z_]+)"', source))
+
+
+def check_log():
+    """Each log line of the page is written by the program: its phrase, and behind it its keys in their order."""
+    source = "".join(path.read_text() for folder in ("lib", "daemon") for path in (ROOT / folder).rglob("*.cc"))
+    source = re.sub(r'"\s*\n\s*"', "", source)
+    section = re.search(r"^\.Sh LOG\n(.*?)^\.Sh ", page("sluiced.8"), re.M | re.S)[1]
+    lines = [line for display in re.findall(r"^\.Bd -literal.*?\n(.*?)^\.Ed", section, re.M | re.S) for line in display.splitlines()]
+    for line in lines:
+        words = line.split()
+        keys = [word for word in words if word.endswith("=")]
+        phrase = " ".join(word for word in words if word not in keys and not word.isupper())
+        pattern = r'"' + re.escape(phrase) + "".join(rf'[^"]* {re.escape(key)}' for key in keys)
+        if not re.search(pattern, source):
+            fault(f"sluiced(8): no log line '{line}'")
+    if len(lines) < 10:
+        fault("sluiced(8) has fewer log lines than it should")
 
 
 def check_journal():
@@ -189,7 +195,16 @@ def check_readme():
             fault(f"README.md does not name {name}{section}")
 
 
-# --- ARCHITECTURE --------------------------------------------------------------------------------------------------------
+# --- ARCHITECTURE, CONTRIBUTING, SECURITY --------------------------------------------------------------------------------
+
+
+def check_files(name):
+    """Each file and folder that a page names exists; tests may be named from tests/. The names."""
+    files = [file for file in re.findall(r"`([\w.-]+/[\w./-]*)[ `]", (ROOT / name).read_text()) if not re.match("STATE/|build/", file)]
+    for file in files:
+        if not (ROOT / file).exists() and not (ROOT / "tests" / file).exists():
+            fault(f"{name}: {file} does not exist")
+    return files
 
 
 def check_architecture():
@@ -197,11 +212,7 @@ def check_architecture():
     sources = {path: path.read_text() for folder in ("lib", "daemon") for path in (ROOT / folder).rglob("*.*") if path.suffix in (".cc", ".h")}
     code = "\n".join(sources.values())
     quoted = re.findall(r"`([^`\n]+)`", text)
-    files = [name for name in quoted if re.fullmatch(r"[\w.-]+/[\w./-]*", name) and not name.startswith("STATE/")]
-    for name in files:
-        # The tests of the last table are named from tests/.
-        if not (ROOT / name).exists() and not (ROOT / "tests" / name).exists():
-            fault(f"ARCHITECTURE.md: {name} does not exist")
+    files = check_files("ARCHITECTURE.md")
     # function(), Class::function() and Class::member_: the class is declared in a file that has the name, or defines it by the long form.
     names = [re.fullmatch(r"(?:((?:\w+::)*)(\w+)::)?(~?\w+)(\(\))?", name) for name in quoted]
     names = [name for name in names if name and (name[4] or name[3].endswith("_") or name[2])]
@@ -235,13 +246,17 @@ def check_architecture():
 def main():
     sluiced, sluicectl = sys.argv[1:]
     check_lint()
-    check_sluiced(sluiced)
-    check_sluicectl(sluicectl)
+    check_flags("sluiced(8)", "sluiced.8", sluiced, {"": []})
+    check_flags("sluicectl(1)", "sluicectl.1", sluicectl, {"": ["send", "-"], "limit": ["dead-letter", "drop"]})
+    check_commands(sluicectl)
     check_sinks(sluiced)
     check_metrics()
+    check_log()
     check_journal()
     check_readme()
     check_architecture()
+    check_files("CONTRIBUTING.md")
+    check_files("SECURITY.md")
     for text in faults:
         print(text)
     sys.exit(1 if faults else 0)

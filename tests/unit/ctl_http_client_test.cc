@@ -80,15 +80,15 @@ TEST_CASE("ctl: a request that broke on a kept connection is not sent a second t
 }
 
 TEST_CASE("ctl: an answer that counts other events than were sent is not taken for a yes") {
-  for (const auto& [body, fate] : {std::pair(R"({"accepted":2})", sluicectl::Fate::accepted),
-                                   std::pair(R"({"accepted":0})", sluicectl::Fate::unknown),
-                                   std::pair(R"({"accepted":3})", sluicectl::Fate::unknown)}) {
+  for (const auto& [body, fate] : {std::pair(R"({"accepted":2})", sluicectl::Outcome::accepted),
+                                   std::pair(R"({"accepted":0})", sluicectl::Outcome::unknown),
+                                   std::pair(R"({"accepted":3})", sluicectl::Outcome::unknown)}) {
     Server server([body = body](Peer& peer) {
       if (!peer.read_head().empty()) static_cast<void>(peer.write(answer_of(body)));
     });
     sluicectl::Poster poster({server.address(), "/v1/events"}, 0ms);
     CHECK(poster.post("application/x-ndjson", "1\n2\n", 2) == fate);
-    if (fate == sluicectl::Fate::unknown) CHECK(poster.why().find(" of 2 events") != std::string::npos);
+    if (fate == sluicectl::Outcome::unknown) CHECK(poster.why().find(" of 2 events") != std::string::npos);
   }
 }
 

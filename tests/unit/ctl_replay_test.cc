@@ -265,7 +265,7 @@ TEST_CASE("ctl: head and body of a request leave in one write") {
     std::string body;
     while (body.size() < 10'000) body += "\"some text\"\n";
     for (int i = 0; i < 3; ++i) {
-      CHECK(poster.post("application/x-ndjson", body, lines_of(body)) == sluicectl::Fate::accepted);
+      CHECK(poster.post("application/x-ndjson", body, lines_of(body)) == sluicectl::Outcome::accepted);
     }
   }
   ::close(listener);

@@ -537,7 +537,7 @@ TEST_CASE("options: the number of workers follows the CPUs within its range") {
   CHECK(accept({}, {"", "", "/h", 4096}).workers == 1024);
 }
 
-TEST_CASE("options: --help fits a terminal, names every flag and exits with 0") {
+TEST_CASE("options: --help fits a terminal, names every flag and the words of every choice, and exits with 0") {
   const auto result = parse({"--workers", "nonsense", "--help"});
   REQUIRE(std::holds_alternative<Exit>(result));
   const Exit& exit = std::get<Exit>(result);
@@ -579,6 +579,10 @@ TEST_CASE("options: --help fits a terminal, names every flag and exits with 0") 
                            "--check-config",
                            "--help",
                            "--version",
+                           ": disk, reject ",
+                           ": queued, written, synced ",
+                           ": error, warn, info, debug ",
+                           ": text, json ",
                            " 5s\n",
                            " 256KiB\n",
                            " 65536\n",

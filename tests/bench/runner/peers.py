@@ -30,7 +30,8 @@ class Peers:
         print(f"unpacking {package}", file=sys.stderr)
         with tempfile.TemporaryDirectory(prefix="deb-", dir=self.folder.parent.parent) as part:
             apt = ["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", package]
-            subprocess.run(apt, cwd=part, check=True, stdout=sys.stderr)
+            if subprocess.run(apt, cwd=part, stdout=sys.stderr).returncode != 0:
+                sys.exit(f"tests/bench/run: the package {package} could not be downloaded: no network, or apt-get update is due")
             for deb in pathlib.Path(part).glob("*.deb"):
                 subprocess.run(["dpkg", "-x", deb, self.folder], check=True)
         done.touch()
@@ -41,8 +42,9 @@ class Peers:
             raise FileNotFoundError(f"no package of scripts/packages has {within}")
         return str(found[0])
 
-    def libraries(self):
-        return [str(folder) for folder in self.folder.glob("usr/lib/*-linux-gnu")]
+    # The environment in which the unpacked programs find the unpacked libraries.
+    def environment(self):
+        return {"LD_LIBRARY_PATH": ":".join(str(folder) for folder in self.folder.glob("usr/lib/*-linux-gnu"))}
 
     def start(self, directory, program, arguments, configuration=None, ready=lambda port: None):
         with socket.socket() as some:
@@ -54,7 +56,7 @@ class Peers:
             names["configuration"] = os.path.join(directory, configuration)
             pathlib.Path(names["configuration"]).write_text(string.Template(text).substitute(names))
         argv = [self.path(program), *(argument.format(**names) for argument in arguments)]
-        server = Server(argv, directory, port, {"LD_LIBRARY_PATH": ":".join(self.libraries())})
+        server = Server(argv, directory, port, self.environment())
         try:
             ready(port)
         except BaseException:
