@@ -21,8 +21,8 @@
 #include "journal/pace.h"
 #include "model/dice.h"
 #include "model/journal_life.h"
+#include "model/tracker_on_disk.h"
 #include "sluice/tracker.h"
-#include "tracker/tracker_on_disk.h"
 
 namespace model {
 namespace {

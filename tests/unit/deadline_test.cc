@@ -18,12 +18,12 @@
 #include "admission/shutdown.h"
 #include "journal/pace.h"
 #include "model/memory_disk.h"
+#include "model/tracker_on_disk.h"
 #include "sinks/handler_sink.h"
 #include "sinks/null_sink.h"
 #include "sluice/deadline.h"
 #include "sluice/gate.h"
 #include "sluice/tracker.h"
-#include "tracker/tracker_on_disk.h"
 #include "unit/blocked.h"
 
 using namespace sluice;

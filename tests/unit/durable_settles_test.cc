@@ -17,8 +17,8 @@
 
 #include "journal/pace.h"
 #include "journal_support.h"
+#include "model/tracker_on_disk.h"
 #include "queue/event_queue.h"
-#include "tracker/tracker_on_disk.h"
 
 using namespace journal_support;
 

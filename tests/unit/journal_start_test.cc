@@ -14,7 +14,7 @@
 
 #include "journal/pace.h"
 #include "journal_support.h"
-#include "tracker/tracker_on_disk.h"
+#include "model/tracker_on_disk.h"
 
 using namespace journal_support;
 

@@ -15,8 +15,8 @@
 
 #include "journal/pace.h"
 #include "model/memory_disk.h"
+#include "model/tracker_on_disk.h"
 #include "sluice/tracker.h"
-#include "tracker/tracker_on_disk.h"
 #include "unit/blocked.h"
 #include "unit/pool_support.h"
 

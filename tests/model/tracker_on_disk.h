@@ -1,5 +1,5 @@
-// For tests: a whole tracker over a disk that they have made, in the place of a state directory's. It has no directory
-// and no dead letters, so a sink must not refuse. Everything else is the tracker's: all its threads, all its rooms.
+// A whole tracker over a disk that a test has made, in place of a state directory. It has no directory and no dead
+// letters, so a sink must not refuse. Everything else is the product's: all threads, all rooms. A friend of Tracker.
 #pragma once
 
 #include <memory>
@@ -17,11 +17,11 @@ struct Pace;
 
 class TrackerOnDisk {
  public:
-  // Owners of the disk: the tracker, and each of its threads that it has to leave behind.
+  // Owners of the disk: the tracker, and each thread that it leaves behind.
   [[nodiscard]] static std::unique_ptr<Tracker> make(Options options, SinkFactory sinks, std::shared_ptr<Disk> disk,
                                                      const journal::Pace& pace);
 
-  // For a look once the tracker is shut down and has left no thread behind.
+  // Only after a shutdown that has left no thread behind.
   [[nodiscard]] static const journal::Journal& journal(const Tracker& tracker);
 };
 

@@ -1,5 +1,5 @@
-// See the header: the tests' way in. No part of the product calls it.
-#include "tracker/tracker_on_disk.h"
+// See the header.
+#include "model/tracker_on_disk.h"
 
 #include <utility>
 
