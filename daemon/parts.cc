@@ -44,8 +44,8 @@ void Parts::begin_last_exit() {
   last_exit_ = *options_.state_dir / "last-exit.json";
   const std::string draft = last_exit_->string() + ".draft";
   if (const int error = host::write_running(last_exit_->c_str(), draft.c_str()); error != 0) {
-    log_.write(LogLevel::warn,
-               fmt::format("write {}: {}", last_exit_->string(), std::generic_category().message(error)));
+    log_.write(LogLevel::warn, fmt::format("the report file cannot be written file={} reason=\"{}\"",
+                                           last_exit_->string(), std::generic_category().message(error)));
   }
 }
 
@@ -96,7 +96,7 @@ std::size_t Parts::wait_signals(std::chrono::nanoseconds at_most) {
   }
   if (heard.reopens > reopens_) {
     // File sinks check their path before each batch anyway; the line confirms the signal.
-    log_.write(LogLevel::info, "hup, files that were moved are opened anew before the next batch");
+    log_.write(LogLevel::info, "SIGHUP: sinks reopen moved files before the next batch");
   }
   reopens_ = heard.reopens;
   return heard.stops;

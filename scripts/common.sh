@@ -1,4 +1,4 @@
-# What scripts and the commands in tests share: where the project is, its packages, one build. Sourced, not run.
+# Shared by scripts/ and the commands in tests/: the root of the project, its packages, the build. Sourced, not run.
 # shellcheck shell=bash
 set -euo pipefail
 
@@ -10,8 +10,8 @@ die() {
   exit 1
 }
 
-# need_packages WHO..: installs what is missing of the lines in scripts/packages that begin with one of these. Root is needed
-# only then.
+# need_packages WHO…: installs the missing packages of the lines in scripts/packages that begin with one of these words. Needs
+# root only if something is missing.
 need_packages() {
   local who package missing=()
   while read -r who package _; do
@@ -26,8 +26,8 @@ need_packages() {
   "${apt[@]}" install -y --no-install-recommends "${missing[@]}" >&2 || die "could not install ${missing[*]}"
 }
 
-# unpack_packages: what scripts/packages has as `unpack`, into build/packages/NAME. Nobody needs to be root for it. What is not
-# to be had is said; the tests that want it are skipped, by name.
+# unpack_packages: unpacks the packages of the `unpack` lines into build/packages/NAME, without root. If one cannot be
+# downloaded, prints that; the tests that need it are skipped, by name.
 unpack_packages() {
   local who package into
   while read -r who package _; do
@@ -38,19 +38,19 @@ unpack_packages() {
     if (cd "$into.part" && download "$package" && dpkg -x ./*.deb . && rm ./*.deb); then
       mv "$into.part" "$into"
     else
-      printf '%s: %s is not to be had\n' "$name" "$package" >&2
+      printf '%s: %s could not be downloaded\n' "$name" "$package" >&2
     fi
   done < "$root/scripts/packages"
 }
 
-# download PACKAGE: its .deb, into this folder; if the lists are missing or old and we may, with new ones.
+# download PACKAGE: its .deb, into the current folder; as root, tries again with new package lists.
 download() {
   local apt=(apt-get -q -o DPkg::Lock::Timeout=300 -o APT::Sandbox::User=root)
   "${apt[@]}" download "$1" >&2 && return
   ((EUID == 0)) && "${apt[@]}" update >&2 && "${apt[@]}" download "$1" >&2
 }
 
-# build PRESET [TARGET…]: configures it and builds all of it, or only the targets, into build/PRESET.
+# build PRESET [TARGET…]: configures the preset and builds all, or only the targets, into build/PRESET.
 build() (
   cd "$root"
   local preset=$1 targets=("${@:2}")

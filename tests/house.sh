@@ -11,7 +11,7 @@ set -euo pipefail
 export LC_ALL=C
 
 own_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-folders='daemon lib tests systemd scripts'  # at the top, besides those that begin with a dot
+folders='daemon lib tests systemd scripts'  # at the top, beside those that begin with a dot
 
 # The rooms from the lowest to the highest. A room includes only rooms before it; so there is no circle. `lib` and `daemon` are
 # the files directly in them.
@@ -29,7 +29,6 @@ lib/journal/copies.cc Journal::write_closed to be cut
 lib/journal/journal.cc Journal::commit to be cut
 lib/journal/feeding.cc Journal::read_backlog to be cut
 lib/include/sluice/tracker.h - to be cut: what only hosts need goes to sluice/host.h
-lib/admission/admission.h - to be cut
 lib/backlog/committer.h - to be cut
 lib/journal/format.h - the page of the file format stands in it, beside the constants that it explains
 lib/journal/journal.h - to be cut
@@ -40,7 +39,7 @@ lib/workers/pool.h - to be cut
 END
 }
 
-# The rooms of third-party headers: a pattern of the header, a pattern of the files that may name it. fmt and spdlog may be anywhere.
+# Third-party headers: a pattern of the header, a pattern of the files that may include it.
 third_party_rooms() {
   case $1 in
     concurrentqueue/* | *concurrentqueue.h) echo 'lib/queue/*' ;;
@@ -61,14 +60,14 @@ third_party_rooms() {
     sys/* | net/* | netinet/* | arpa/* | linux/*) echo '*' ;;
     fcntl.h | grp.h | malloc.h | netdb.h | poll.h | pthread.h | sched.h | strings.h | time.h | unistd.h) echo '*' ;;
     # The standard library's.
-    */* | *.*) ;;  # nobody's: a new library needs a line here
+    */* | *.*) ;;  # unknown: a new library needs a line above
     *) echo '*' ;;
   esac
 }
 
 rooms_in() { find "$1" -mindepth 1 -maxdepth 1 -type d -printf "%f\n"; }
 
-# Which of our own headers a file of the library or the daemon may include, besides the public ones: "room/x.h" by room.
+# The rooms whose headers ("room/x.h") a file of the library or the daemon may include, beside lib/text and the public ones.
 own_rooms() {
   case $1 in
     lib/include/* | lib/text/*) ;;
@@ -94,7 +93,7 @@ complain() {
   violations=$((violations + 1))
 }
 
-# What git tracks or would track; outside git, all there is but for the build folder.
+# The files that git tracks or would track; outside git, all but the build folder.
 files() {
   if [[ -e .git ]] && git ls-files --cached --others --exclude-standard 2> /dev/null; then return; fi
   find . -path ./build -prune -o -path ./.git -prune -o -type f -printf '%P\n'
@@ -117,7 +116,7 @@ check_first_comment() {
   esac
   { read -r first || true; read -r second || true; } < "$file"
   if [[ ${first-} == '#!'* ]]; then first=${second-}; fi
-  [[ ${first-} == "$wanted "?* ]] || complain "$file:1" 'does not begin with a comment that says what it is for'
+  [[ ${first-} == "$wanted "?* ]] || complain "$file:1" 'does not begin with a comment that states its purpose'
 }
 
 check_include() {
@@ -131,7 +130,7 @@ check_include() {
     '<'*)
       header=${header:1:-1}
       allowed=$(third_party_rooms "$header")
-      # shellcheck disable=SC2053  # what is allowed is a pattern
+      # shellcheck disable=SC2053  # $allowed is a pattern
       if [[ -z $allowed ]]; then
         complain "$where" "<$header>: no room is named for this library"
       elif [[ $file == lib/include/* && ($header == */* || $header == *.*) ]]; then

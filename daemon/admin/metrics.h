@@ -1,5 +1,5 @@
-// The page /metrics: what a scrape by Prometheus gets, in its text format 0.0.4. A pure function of plain values, any
-// thread; main collects the values. Names and labels are for good: dashboards and alerts go by them.
+// The page /metrics, in Prometheus's text format 0.0.4. A pure function of plain values, any thread; daemon/pages.cc
+// collects the values. Names and labels never change: dashboards and alerts use them.
 #pragma once
 
 #include <chrono>
@@ -15,10 +15,10 @@ namespace sluiced::admin {
 
 inline constexpr std::string_view kMetricsType = "text/plain; version=0.0.4; charset=utf-8";
 
-// What the tracker's metrics do not say.
+// Values that the tracker does not have.
 struct Edge {
-  std::map<std::string, std::uint64_t, std::less<>> refused;  // before the tracker saw it, by reason
-  std::optional<std::chrono::nanoseconds> drain_left;         // of the stop that is under way
+  std::map<std::string, std::uint64_t, std::less<>> refused;  // refused before the tracker, by reason
+  std::optional<std::chrono::nanoseconds> drain_left;         // of a stop in progress
 };
 
 [[nodiscard]] std::string metrics_text(const sluice::Metrics& metrics, const Edge& edge);

@@ -97,7 +97,7 @@ std::string moved_json(std::string_view name, const sluice::DeadLettersMoved& mo
 
 std::optional<std::size_t> limit_in(std::string_view target) {
   const std::size_t mark = target.find('?');
-  if (mark == std::string_view::npos) return kMostMoved;
+  if (mark == std::string_view::npos) return kMaxMoved;
   std::string_view query = target.substr(mark + 1);
   constexpr std::string_view kName = "limit=";
   if (!query.starts_with(kName)) return std::nullopt;
@@ -105,7 +105,7 @@ std::optional<std::size_t> limit_in(std::string_view target) {
   std::size_t limit = 0;
   const auto [end, error] = std::from_chars(query.data(), query.data() + query.size(), limit);
   if (error != std::errc{} || end != query.data() + query.size()) return std::nullopt;
-  return std::min(limit, kMostMoved);
+  return std::min(limit, kMaxMoved);
 }
 
 }  // namespace sluiced::admin

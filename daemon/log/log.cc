@@ -1,6 +1,6 @@
-// spdlog's asynchronous logger with one sink of ours. Its queue holds the lines, its thread writes them; it is the only
-// thread that is inside Writer::log(). Its pool joins that thread on destruction, which must never wait for a write: so
-// a pool whose thread is busy is left behind for good.
+// spdlog's asynchronous logger with a sink of our own: spdlog's queue holds the lines, its thread alone runs
+// Writer::log(). Destroying its pool joins that thread, but must never wait for a write: a pool whose thread is busy is
+// left behind for good.
 #include "log/log.h"
 
 #include <poll.h>
@@ -23,7 +23,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using Pool = spdlog::details::thread_pool;
 
-constexpr std::size_t kQueueLines = 1024;  // of kMaxLine bytes at most: 2 MiB, and 0.4 MiB as lines are
+constexpr std::size_t kQueueLines = 1024;  // at most 2 MiB (kMaxLine bytes each), in practice 0.4 MiB
 
 spdlog::level::level_enum theirs(sluice::LogLevel level) noexcept {
   switch (level) {
@@ -45,17 +45,16 @@ sluice::LogLevel ours(spdlog::level::level_enum level) noexcept {
   return level == spdlog::level::info ? sluice::LogLevel::info : sluice::LogLevel::debug;
 }
 
-// Writes lines to a descriptor, whole ones, until it is closed.
+// Writes whole lines to a descriptor, until it is closed.
 class Writer final : public spdlog::sinks::sink {
  public:
   Writer(int fd, Format format, Pool& pool) noexcept : fd_(fd), format_(format), pool_(pool) {}
 
-  // On the log's thread. Must not throw: there is nobody to tell. Once closed it only counts, without waiting for
-  // anything.
+  // On the log's thread. Must not throw: an error could not be logged. Once closed it only counts, and never waits.
   void log(const spdlog::details::log_msg& message) noexcept override {
     if (begin_message()) {
       try {
-        tell_dropped(message.time);
+        report_dropped(message.time);
         put(make_line(format_, ours(message.level), message.time, {message.payload.data(), message.payload.size()}));
       } catch (...) {  // no memory for a line: it is dropped
         ++failed_;
@@ -64,27 +63,26 @@ class Writer final : public spdlog::sinks::sink {
     end_message();
   }
 
-  // Waits until `messages` have left the queue by either end. The queue tells nobody when it drops one, so look now and
-  // then.
+  // Waits until so many messages are written or dropped. The queue does not notify of drops, so poll.
   bool wait_finished(std::uint64_t messages, Clock::time_point deadline) {
-    constexpr std::chrono::milliseconds kLook{5};
+    constexpr std::chrono::milliseconds kPoll{5};
     std::unique_lock lock(mutex_);
     while (finished_ + pool_.overrun_counter() + failed_to_queue_ < messages) {
       const auto now = Clock::now();
       if (now >= deadline) return false;
-      changed_.wait_until(lock, std::min(deadline, now + kLook));
+      changed_.wait_until(lock, std::min(deadline, now + kPoll));
     }
     return true;
   }
 
-  // From here no write begins; waits for one that has. True if none is left.
+  // From here no write begins; waits for one in progress. True: none is left.
   bool close(Clock::time_point deadline) {
     std::unique_lock lock(mutex_);
     is_closed_ = true;
     return changed_.wait_until(lock, deadline, [&] { return !is_writing_; });
   }
 
-  // After close(): whether the thread may still be waiting for the kernel.
+  // After close(): may the thread still be waiting for the kernel?
   [[nodiscard]] bool is_busy() const {
     const std::scoped_lock lock(mutex_);
     return is_busy_;
@@ -93,27 +91,27 @@ class Writer final : public spdlog::sinks::sink {
   void count_failed_to_queue() noexcept { ++failed_to_queue_; }
   [[nodiscard]] std::uint64_t failed() const noexcept { return failed_ + failed_to_queue_; }
 
-  // spdlog's other wishes: lines are not buffered, and have no pattern.
+  // The rest of spdlog's interface: lines are not buffered, and have no pattern.
   void flush() override {}
   void set_pattern(const std::string& /*pattern*/) override {}
   void set_formatter(std::unique_ptr<spdlog::formatter> /*formatter*/) override {}
 
  private:
-  // What the queue dropped is older than the message in hand: so it is told first.
-  void tell_dropped(std::chrono::system_clock::time_point time) {
+  // Dropped messages are older than the current one, so this line comes first.
+  void report_dropped(std::chrono::system_clock::time_point time) {
     const std::size_t dropped = pool_.overrun_counter();
     if (dropped == told_) return;
     put(make_line(format_, sluice::LogLevel::warn, time, "log: " + std::to_string(dropped - told_) + " lines dropped"));
     told_ = dropped;
   }
 
-  // Waits for room before it writes, and looks at is_closed_ in between: a reader who does not read holds this thread,
-  // but never inside a write, from where it could not be called back.
+  // Polls before each write and checks is_closed_ in between: a reader that does not read holds up this thread, but
+  // never inside a write(2), which could not be interrupted.
   void put(std::string_view line) {
-    constexpr int kLook = 50;  // ms
+    constexpr int kPoll = 50;  // ms
     while (!line.empty()) {
-      pollfd room{fd_, POLLOUT, 0};
-      const int ready = ::poll(&room, 1, kLook);
+      pollfd out{fd_, POLLOUT, 0};
+      const int ready = ::poll(&out, 1, kPoll);
       if (!begin_write()) return;
       const ssize_t written = ready > 0 ? ::write(fd_, line.data(), line.size()) : 0;
       const int error = errno;
@@ -150,19 +148,19 @@ class Writer final : public spdlog::sinks::sink {
 
   const int fd_;
   const Format format_;
-  Pool& pool_;            // whose thread this runs on
-  std::size_t told_ = 0;  // of the queue's drops; the log's thread only
+  Pool& pool_;            // its thread runs this
+  std::size_t told_ = 0;  // drops of the queue that are logged; the log's thread only
   std::atomic<std::uint64_t> failed_ = 0, failed_to_queue_ = 0;
 
   mutable std::mutex mutex_;  // never held during a system call that could wait
   std::condition_variable changed_;
-  std::uint64_t finished_ = 0;  // guarded by mutex_; messages that log() is through with
-  bool is_busy_ = false;        // guarded by mutex_; has a message in hand that it may have to wait with
+  std::uint64_t finished_ = 0;  // guarded by mutex_; messages that log() has finished
+  bool is_busy_ = false;        // guarded by mutex_; holds a message and may wait with it
   bool is_writing_ = false;     // guarded by mutex_; inside write(2)
   bool is_closed_ = false;      // guarded by mutex_; never returns to false
 };
 
-// Keeps a pool for ever, reachable, so that no leak is seen where none is meant to be hidden.
+// Keeps a pool for ever, but reachable, so that leak checkers still find real leaks.
 void leave_behind(std::shared_ptr<Pool> pool) {
   static std::mutex mutex;
   static auto& left = *new std::vector<std::shared_ptr<Pool>>;  // never destroyed: that would join
@@ -179,15 +177,15 @@ struct Log::Engine {
         logger(std::make_shared<spdlog::async_logger>("sluiced", writer, pool,
                                                       spdlog::async_overflow_policy::overrun_oldest)) {
     logger->set_level(theirs(most));
-    // Otherwise it would write to stderr, and wait there.
+    // spdlog's default handler writes to stderr, and may wait there.
     logger->set_error_handler([counter = writer.get()](const std::string&) { counter->count_failed_to_queue(); });
   }
 
   void write(sluice::LogLevel level, std::string_view message) noexcept {
     if (is_closed || !logger->should_log(theirs(level))) return;
     ++queued;
-    // Every character takes a byte or more of the line, so what is beyond kMaxLine is never seen; one byte more shows
-    // the cut.
+    // A character takes at least a byte of the line, so nothing beyond kMaxLine is written; one byte more makes
+    // make_line() mark the cut.
     message = message.substr(0, kMaxLine + 1);
     try {
       logger->log(theirs(level), spdlog::string_view_t{message.data(), message.size()});
@@ -196,7 +194,7 @@ struct Log::Engine {
     }
   }
 
-  std::shared_ptr<Pool> pool;                          // let go by ~Log, touched by nobody else after the constructor
+  std::shared_ptr<Pool> pool;                          // released by ~Log; not used by others after the constructor
   const std::shared_ptr<Writer> writer;                // owners: this, and the logger
   const std::shared_ptr<spdlog::async_logger> logger;  // owners: this, and each message in the queue
   std::atomic<std::uint64_t> queued = 0;
@@ -208,7 +206,7 @@ Log::Log(int fd, Format format, sluice::LogLevel most) : engine_(std::make_share
 Log::~Log() {
   close(std::chrono::nanoseconds{0});
   std::shared_ptr<Pool> pool = std::move(engine_->pool);
-  // Not busy and closed: it has nothing to wait for any more, and is joined at once.
+  // Closed and not busy: its thread is joined at once.
   if (engine_->writer->is_busy()) leave_behind(std::move(pool));
 }
 

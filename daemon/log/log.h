@@ -1,5 +1,6 @@
-// The log: lines from any thread, written by one thread of its own through a bounded queue that drops the oldest and
-// counts. Made once, in main. It refuses to wait: not a caller for the disk or a full pipe, not a stop for the log.
+// The log: lines from any thread, written by a thread of its own. A bounded queue between them drops the oldest lines
+// and counts them. Constructed once, in main. It never waits: no caller waits for a disk or a full pipe, no stop for
+// the log.
 #pragma once
 
 #include <chrono>
@@ -14,33 +15,32 @@ namespace sluiced::log {
 
 class Log {
  public:
-  // Lines up to and including `most` go to `fd`, which stays the caller's and is not touched after close(). SIGPIPE
-  // must be ignored in this process: whoever reads the log may leave.
+  // Writes lines up to and including level `most` to `fd`, which the caller owns and which is not used after close().
+  // SIGPIPE must not end this process: the reader of the log may exit.
   Log(int fd, Format format, sluice::LogLevel most);
-  ~Log();  // close() without waiting; see there
+  ~Log();  // close(0)
   Log(const Log&) = delete;
   Log& operator=(const Log&) = delete;
 
-  // Queues one message; returns in about a microsecond. Any thread, not in a signal handler.
+  // Queues one message, in about a microsecond. Any thread; not in a signal handler.
   void write(sluice::LogLevel level, std::string_view message) noexcept;
 
-  // The same as a function, which may outlive the log: then, as after close(), it does nothing.
+  // write() as a function, which may outlive the log; then, as after close(), it does nothing.
   [[nodiscard]] sluice::LogHook hook() const;
 
-  // Waits until every message queued before the call is written or dropped; true if so.
+  // Waits until every message queued before the call is written or dropped. False: not in time.
   bool flush(std::chrono::nanoseconds at_most) noexcept;
 
-  // flush(), and the end: nothing is written after it has returned, so that who called may write the last line himself.
-  // The exception: it returned false, and the log's thread was already inside a write(2) that the kernel does not
-  // finish; that one line may still come. Idempotent.
+  // flush(), then no line is written any more, so that the caller can write the last one. If it returns false, the
+  // log's thread may be in a write(2) that the kernel does not finish; that one line may still appear. Idempotent.
   bool close(std::chrono::nanoseconds at_most) noexcept;
 
-  // Messages for which there was no room, or no memory, so far.
+  // Messages dropped so far because the queue was full or memory was out.
   [[nodiscard]] std::uint64_t dropped() const noexcept;
 
  private:
   struct Engine;
-  std::shared_ptr<Engine> engine_;  // owners: the log, and its hooks, which a worker that was let go may still call
+  std::shared_ptr<Engine> engine_;  // owners: the log, and its hooks, which a worker left behind may still call
 };
 
 }  // namespace sluiced::log

@@ -1,4 +1,4 @@
-// The gate: a mutex and a count. See the header for the contract.
+// A mutex and a count.
 #include "sluice/gate.h"
 
 #include <cassert>
@@ -7,7 +7,7 @@
 
 namespace sluice {
 
-Gate::~Gate() { assert(inside_ == 0 && "Gate destroyed with somebody inside"); }
+Gate::~Gate() { assert(inside_ == 0 && "Gate destroyed with a pass in use"); }
 
 std::optional<Gate::Pass> Gate::try_enter() {
   const std::lock_guard lock(mutex_);
@@ -36,7 +36,7 @@ void Gate::Pass::leave() noexcept {
   if (gate == nullptr) return;
   const std::lock_guard lock(gate->mutex_);
   assert(gate->inside_ > 0);
-  // Told under the lock: whoever waits may destroy the gate as soon as it sees nobody inside.
+  // Notify under the lock: a waiter may destroy the gate as soon as it is empty.
   if (--gate->inside_ == 0) gate->left_.notify_all();
   SLUICE_INSTANT(last_has_left);
 }

@@ -48,6 +48,7 @@ void pass(std::string_view name) {
 #define sluice sluice_at_instants
 #include "admission/admission.cc"
 #include "admission/gate.cc"
+#include "admission/ticket.cc"
 #include "event.cc"
 #include "queue/block.cc"
 #include "queue/block_memory.cc"

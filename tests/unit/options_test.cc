@@ -595,6 +595,29 @@ TEST_CASE("options: --help fits a terminal, names every flag and the words of ev
   }
 }
 
+TEST_CASE("options: --help names every word of each choice in the row of its flag") {
+  const auto result = parse({"--help"});
+  REQUIRE(std::holds_alternative<Exit>(result));
+  const std::string& help = std::get<Exit>(result).text;
+  std::size_t choices = 0;
+  for (std::size_t at = help.find(" --"); at != std::string::npos; at = help.find(" --", at + 1)) {
+    const std::string row = help.substr(at, help.find('\n', at) - at);
+    const std::string flag = row.substr(1, row.find(' ', 3) - 1);
+    if (!contains(row, flag + " WORD")) continue;
+    ++choices;
+    // The complaint lists the words that the parser takes: "--ack ?: one of queued, written, synced".
+    std::string words = refuse({flag.c_str(), "?"}).line;
+    words.erase(0, words.find("one of ") + 7);
+    std::istringstream list(words);
+    for (std::string word; std::getline(list >> std::ws, word, ',');) {
+      CAPTURE(row);
+      CAPTURE(word);
+      CHECK(contains(row, word));
+    }
+  }
+  CHECK(choices == 4);
+}
+
 TEST_CASE("options: --version says so and exits with 0") {
   const auto result = parse({"--version"});
   REQUIRE(std::holds_alternative<Exit>(result));
