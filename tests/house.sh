@@ -25,13 +25,9 @@ longest_header=120
 exceptions() {
   cat << 'END'
 daemon/options/options.cc table one row for each flag, in the order of --help
-lib/journal/copies.cc Journal::write_closed to be cut
-lib/journal/journal.cc Journal::commit to be cut
-lib/journal/feeding.cc Journal::read_backlog to be cut
 lib/include/sluice/tracker.h - to be cut: what only hosts need goes to sluice/host.h
 lib/backlog/committer.h - to be cut
 lib/journal/format.h - the page of the file format stands in it, beside the constants that it explains
-lib/journal/journal.h - to be cut
 lib/queue/block.h - to be cut
 lib/sinks/sqlite_connection.h - to be cut
 lib/tracker/engine.h - to be cut

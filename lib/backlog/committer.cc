@@ -1,4 +1,4 @@
-// The committer's loop, read from work() down.
+// The committer's loop. Read from work() down.
 #include "backlog/committer.h"
 
 #include <fmt/format.h>
@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "backlog/block_records.h"
+#include "sluice/event.h"
 
 namespace sluice::backlog {
 
@@ -25,11 +26,11 @@ Committer::Committer(journal::Journal& journal, Feeder& feeder, EventQueue& queu
       unrecorded_(unrecorded),
       config_(config),
       hooks_(std::move(hooks)) {
-  if (journal_.failed()) plan_recovery();  // it may have begun so
+  if (journal_.failed()) plan_recovery();  // it may have begun as failed
 }
 
 Committer::~Committer() {
-  if (thread_.joinable()) thread_.detach();  // it is the last owner, or never ran
+  if (thread_.joinable()) thread_.detach();  // it runs this destructor as the last owner, or it never ran
   let_go_unsynced();
 }
 
@@ -40,8 +41,8 @@ void Committer::run(std::shared_ptr<const void> keeps_alive) {
   });
   thread_ = std::jthread([this, alive = std::move(keeps_alive)] {
     ::pthread_setname_np(::pthread_self(), "committer");
-    // A batch thread, so that waking up does not push aside the very thread that hands requests over: it runs when that
-    // one rests, or on another CPU, and finds all that have come. One commit a request costs half of `written`.
+    // A batch thread, so that its wake-up does not preempt the thread that submits: it runs when that one waits, or on
+    // another CPU, and finds all requests so far. One commit per request costs half the throughput of `written`.
     const sched_param usual{};
     static_cast<void>(::pthread_setschedparam(::pthread_self(), SCHED_BATCH, &usual));
     work();
@@ -60,7 +61,7 @@ void Committer::submit(Request request) {
       return;
     }
   }
-  give_up(request);  // its ticket was out when the deadline passed
+  give_up(request);  // it was still on its way when the deadline passed
 }
 
 void Committer::settle(std::span<const Settle> settles) {
@@ -97,21 +98,20 @@ Committer::Clock::time_point Committer::next_due() const {
 
 void Committer::work() {
   std::vector<Request> requests;
-  names_due_ = Clock::now() + config_.pace.sync_every;  // a start has seen them all
+  names_due_ = Clock::now() + config_.pace.sync_every;  // the start has seen all files
   for (;;) {
     {
       std::unique_lock lock(mutex_);
       const auto something = [&] {
         return !waiting_.empty() || stopping_ || spill_wanted_ || settle_syncing_ == SettleSyncing::done ||
-               (!settles_.empty() && settle_due_ == Clock::time_point::max());
+               (!settles_.empty() && settle_due_ == kNever);
       };
       asleep_ = true;
       wanted_.wait_until(lock, next_due(), something);
       asleep_ = false;
       if (waiting_.empty() && stopping_) break;
       requests.swap(waiting_);
-      if (!settles_.empty() && settle_due_ == Clock::time_point::max())
-        settle_due_ = Clock::now() + config_.pace.settle_every;
+      if (!settles_.empty() && settle_due_ == kNever) settle_due_ = Clock::now() + config_.pace.settle_every;
     }
     commit(requests);
     requests.clear();
@@ -125,8 +125,8 @@ void Committer::work() {
     journal_.maintain();
     if (hooks_.turned) hooks_.turned();
   }
-  spill_if_wanted();            // it may have been busy until the end
-  if (spill_refused_) spill();  // what the disk would not take half way it may take now
+  spill_if_wanted();            // the thread may have been busy until the end
+  if (spill_refused_) spill();  // the disk may take it now
   checkpoint();
 }
 
@@ -155,7 +155,7 @@ void Committer::commit_some(std::span<Request> requests) {
     events += request.block->count();
     raw.push_back(request.block.get());
   }
-  // A number is used up by the attempt. One commit's are taken at once, so they follow each other.
+  // An attempt uses up its sequences. One commit's are taken at once, so they are consecutive.
   std::uint64_t sequence = queue_.take_numbers(events);
   for (Block* const block : raw) {
     block->number(config_.run, sequence);
@@ -180,7 +180,7 @@ void Committer::commit_some(std::span<Request> requests) {
     }
     blocks.push_back(std::move(request.block));
   }
-  if (hold && sync_due_ == Clock::time_point::max()) sync_due_ = Clock::now() + config_.pace.sync_every;
+  if (hold && sync_due_ == kNever) sync_due_ = Clock::now() + config_.pace.sync_every;
   std::vector<std::pair<EventId, EventId>> ids;
   ids.reserve(blocks.size());
   for (const Block::Owner& block : blocks) {
@@ -191,7 +191,7 @@ void Committer::commit_some(std::span<Request> requests) {
   for (std::size_t i = 0; i < requests.size(); ++i) {
     if (blocks[i] && hold) blocks[i]->ticket().give_back_events();  // its bytes go with the next sync
     blocks[i].reset();
-    if (requests[i].told) requests[i].told(true, ids[i].first, ids[i].second);
+    if (requests[i].complete) requests[i].complete(true, ids[i].first, ids[i].second);
   }
 }
 
@@ -207,26 +207,26 @@ void Committer::give_up(Request& request) {
   journal_.give_back(request.reserved);
   feeder_.gave_up(1);
   request.block.reset();
-  if (request.told) request.told(false, {}, {});
+  if (request.complete) request.complete(false, {}, {});
 }
 
-// ---- what is done between them
+// ---- between commits
 
 void Committer::let_go_unsynced() {
   for (Block* const block : unsynced_) block->release(1);
   unsynced_.clear();
   unsynced_bytes_ = 0;
-  sync_due_ = Clock::time_point::max();
+  sync_due_ = kNever;
 }
 
 void Committer::sync_now() {
   if (journal_.failed()) {
-    sync_due_ = Clock::time_point::max();  // recover() writes them anew
+    sync_due_ = kNever;  // recover() writes them anew
     return;
   }
   if (journal_.sync()) {
     plan_recovery();
-    sync_due_ = Clock::time_point::max();
+    sync_due_ = kNever;
     return;
   }
   backoff_ = {};
@@ -240,19 +240,19 @@ void Committer::flush_settles() {
     settles.swap(settles_);
   }
   for (const Settle& one : settles) journal_.settle(one.segment, one.first, one.count);
-  settle_due_ = Clock::time_point::max();
+  settle_due_ = kNever;
   const auto now = Clock::now();
   if (now >= settle_sync_due_) {
     begin_settle_sync(now);
     return;
   }
   const std::error_code error = journal_.write_settles();
-  if (settle_sync_due_ == Clock::time_point::max()) settle_sync_due_ = now + config_.pace.sync_every;
+  if (settle_sync_due_ == kNever) settle_sync_due_ = now + config_.pace.sync_every;
   if (error) settle_sync_due_ = now + config_.pace.sync_every;  // delivery goes on meanwhile
-  tell_of_settles(error, now);
+  log_settles(error, now);
 }
 
-// The settler's turn, unless it has not come back from the last one: then a little later.
+// Hands the files to the settler; if it is still busy with the last ones, a little later.
 void Committer::begin_settle_sync(Clock::time_point now) {
   {
     const std::lock_guard lock(mutex_);
@@ -261,14 +261,14 @@ void Committer::begin_settle_sync(Clock::time_point now) {
       return;
     }
   }
-  settle_sync_due_ = Clock::time_point::max();
+  settle_sync_due_ = kNever;
   const std::error_code error = journal_.begin_settle_sync(settle_sync_);
   if (error) {
     settle_sync_due_ = now + config_.pace.sync_every;  // delivery goes on meanwhile
-    tell_of_settles(error, now);
+    log_settles(error, now);
   }
   if (settle_sync_.empty()) {
-    if (!error) tell_of_settles({}, now);
+    if (!error) log_settles({}, now);
     return;
   }
   const std::lock_guard lock(mutex_);
@@ -286,10 +286,10 @@ void Committer::end_settle_sync() {
   const std::error_code error = journal_.end_settle_sync(settle_sync_);
   settle_sync_.clear();
   if (error) settle_sync_due_ = now + config_.pace.sync_every;
-  tell_of_settles(error, now);
+  log_settles(error, now);
 }
 
-// The settler's.
+// The settler's thread.
 void Committer::sync_settles(const std::stop_token& stop) {
   std::unique_lock lock(mutex_);
   while (settler_wanted_.wait(lock, stop, [this] { return settle_syncing_ == SettleSyncing::wanted; })) {
@@ -302,30 +302,30 @@ void Committer::sync_settles(const std::stop_token& stop) {
   }
 }
 
-// Once, and not of what a second try mends, nor of a disk of which the journal says so already.
-void Committer::tell_of_settles(std::error_code error, Clock::time_point now) {
+// Logs once, and only a failure that lasts; if the journal has failed, that is logged already.
+void Committer::log_settles(std::error_code error, Clock::time_point now) {
   if (!error) {
-    settles_failed_at_ = Clock::time_point::max();
-    settles_told_ = false;
+    settles_failed_at_ = kNever;
+    settles_logged_ = false;
     return;
   }
   settles_failed_at_ = std::min(settles_failed_at_, now);
-  if (settles_told_ || journal_.failed() || now - settles_failed_at_ < config_.pace.sync_every) return;
-  settles_told_ = true;
+  if (settles_logged_ || journal_.failed() || now - settles_failed_at_ < config_.pace.sync_every) return;
+  settles_logged_ = true;
   hooks_.log(LogLevel::warn, fmt::format("settles cannot be written, kept in memory: {}", error.message()));
 }
 
-// Also of a journal that is idle: nobody else would see it before the stop.
+// Of an idle journal, too: nothing else would notice an unlinked file before the stop.
 void Committer::look_for_names() {
   names_due_ = Clock::now() + config_.pace.sync_every;
   const bool failed_before = journal_.failed();
-  static_cast<void>(journal_.look_for_names());  // where a file cannot be looked at, the next look may see it
+  static_cast<void>(journal_.look_for_names());  // a file that cannot be checked now is checked next time
   if (journal_.failed() && !failed_before) plan_recovery();
-  if (!journal_.caught_up()) feeder_.wake();  // what was written anew may be backlog
+  if (!journal_.caught_up()) feeder_.wake();  // events that were written anew may be backlog
 }
 
-// It has failed, or failed once more. The waits grow until a sync has shown that the disk takes events again: one that
-// takes a new segment and then nothing in it would be green twenty times a second.
+// After each failure. The waits grow until a sync has shown that the disk takes events again: a disk that takes a new
+// segment, and then nothing in it, would otherwise make the journal look healthy twenty times a second.
 void Committer::plan_recovery() {
   backoff_ = std::clamp(2 * backoff_, config_.pace.least_backoff, config_.pace.most_backoff);
   recover_due_ = Clock::now() + backoff_;
@@ -337,7 +337,7 @@ bool Committer::try_recover() {
   feeder_.wake();  // it may have brought back a backlog, and then found no room for more
   if (!error) {
     let_go_unsynced();
-    recover_due_ = Clock::time_point::max();
+    recover_due_ = kNever;
     return true;
   }
   plan_recovery();
@@ -368,7 +368,7 @@ void Committer::spill() {
   const std::error_code error = journal_.spill(records, segment);
   for (Block* const block : held) {
     if (!error && segment != 0) {
-      // What was finished before has no record there, and must not count as one that is settled.
+      // An event that was finished before the spill has no record there, and must not count as settled.
       unrecorded_.recorded(*block, segment, [&](std::uint32_t i) {
         const std::uint64_t sequence = block->first_sequence() + i;
         if (std::ranges::binary_search(records, sequence, {}, &journal::Record::sequence)) {
@@ -395,10 +395,10 @@ void Committer::checkpoint() {
   }
   end_settle_sync();
   if (journal_.failed()) static_cast<void>(try_recover());
-  settle_sync_due_ = Clock::time_point::max();
+  settle_sync_due_ = kNever;
   flush_settles();
   std::error_code error = journal_.close();  // syncs them, too
-  // It failed just now: what that may have taken away is written anew, and the rest is closed like any other.
+  // It failed just now: recover what that may have destroyed, and close the rest as usual.
   if (error && journal_.failed() && try_recover()) error = journal_.close();
   nameless_.store(journal_.nameless());
   if (journal_.has_unwritten_settles()) {
@@ -413,7 +413,7 @@ void Committer::checkpoint() {
   }
 }
 
-// From here whoever hands something over is answered at once.
+// From here submit() completes each request at once.
 void Committer::end() {
   std::vector<Request> late;
   {

@@ -1,4 +1,4 @@
-// See the header. The thread waits for a backlog, then for room, then brings a block.
+// See the header. The thread waits for a backlog, then for room, then brings one block.
 #include "backlog/feeder.h"
 
 #include <fmt/format.h>
@@ -52,7 +52,8 @@ Feeder::Straight Feeder::try_straight(Block::Owner& block, Unrecorded& unrecorde
     expected_.fetch_add(1);
     return Straight::behind;
   }
-  // Known under this lock, before a worker may finish some of it, and numbered before anybody looks for what is known.
+  // Watched under this lock, before a worker can finish some of it, and numbered before anybody looks for watched
+  // blocks.
   Block& known = *block;
   const std::size_t count = known.count();
   unrecorded.watch(known);
@@ -82,7 +83,7 @@ void Feeder::committed(std::span<Block::Owner> blocks, const journal::Journal::P
       const std::uint64_t last = block->first_sequence() + count - 1;
       block->ticket().hand_over_events();
       if (queue_.push_numbered(block) != EventQueue::Push::done) {
-        // Closed, or no memory: it stays on disk; its ticket goes as if it had never moved in.
+        // Closed, or no memory: it stays on disk, and its ticket is given back as if it had never moved in.
         door_.give_back_events(count);
         straight = false;
         break;
@@ -113,7 +114,7 @@ bool Feeder::join(Clock::time_point until) {
   {
     std::unique_lock lock(mutex_);
     if (!changed_.wait_until(lock, until, [this] { return ended_; })) {
-      thread_.detach();  // a disk that does not answer holds it
+      thread_.detach();  // a disk that does not answer keeps it
       return false;
     }
   }
@@ -141,9 +142,9 @@ void Feeder::bring_all() {
   }
 }
 
-// A block from the backlog to the queue, waiting for room. False: there is none, or the stop has begun.
+// Brings one block from the backlog to the queue; waits for room. False: no backlog, or the stop has begun.
 bool Feeder::bring() {
-  // A quarter of the window at a time, so that workers have something to do while the next is read.
+  // A quarter of the window at a time, so that workers are busy while the next one is read.
   const std::size_t most = std::clamp<std::size_t>(door_.event_limit() / 4, 1, kMostEvents);
   const std::size_t bytes = std::clamp<std::size_t>(door_.window_bytes() / 8, 4096, kMostBytes);
   backlog_.lost = 0;
@@ -164,9 +165,8 @@ bool Feeder::bring() {
   events.reserve(backlog_.events.size());
   for (const journal::Record& event : backlog_.events) events.push_back({event.payload, event.content_type});
   const Block::Layout layout{.own_marks = true};
-  // Mostly they stay where they were read to. Where they are a smaller part of it they are copied out: they would pin
-  // what they do not need, and what is read behind them would have to be read once more. So they are where all of it is
-  // more than the window, though they are not.
+  // Adopt the read buffer; copy out if events fill less than 3/4 of it, since they would pin the rest and it would be
+  // read once more, or if the buffer exceeds the window.
   const std::size_t read_to = journal_.backlog_memory_bytes();
   const std::size_t all_of_it = Block::bytes_for_adopted(read_to, events.size(), layout);
   const bool adopts = backlog_.bytes >= read_to / 4 * 3 && all_of_it <= door_.window_bytes();
@@ -174,7 +174,7 @@ bool Feeder::bring() {
   auto answer = door_.try_admit(events.size(), charge);
   while (const Admit* const refusal = std::get_if<Admit>(&answer)) {
     if (*refusal == Admit::closed) return false;
-    if (*refusal == Admit::too_large) {  // of a run that had a larger window
+    if (*refusal == Admit::too_large) {  // from a run with a larger window
       if (door_.window_events_out() == 0) {
         answer = door_.admit_beyond(events.size(), charge);
       } else {

@@ -1,7 +1,9 @@
-// The one place where what is on disk and what is in memory meet: whether a block goes straight to the queue, or stays
-// on disk as backlog until the feeder, a thread of its own, brings it back. One lock, held from looking at the cursor
-// to the enqueue; while there is a backlog only the feeder moves the cursor, so it need not hold the lock while it
-// reads. So there is no gap, no double and no change of order at the seam.
+// Decides for each committed block whether it goes straight to the queue or stays on disk as backlog; and brings the
+// backlog back, by a thread of its own, the feeder. One lock, feed_mutex_, is held from the look at the cursor to the
+// enqueue; while there is a backlog only the feeder moves the cursor, so it does not hold the lock while it reads. So
+// there is no gap, no double delivery and no change of order between the two ways.
+// Lock order: feed_mutex_, then the journal's (SegmentTable::mutex()) or the queue's. mutex_ is held over no other
+// call.
 #pragma once
 
 #include <atomic>
@@ -28,34 +30,35 @@ class Feeder {
     LogHook log;
   };
 
-  // `keeps_alive` owns all that is referred to here: the thread holds it too, since a dead disk may hold the thread.
   Feeder(journal::Journal& journal, EventQueue& queue, Admission& door, BlockMemory& memory, const journal::Pace& pace,
          Hooks hooks);
   ~Feeder();
   Feeder(const Feeder&) = delete;
   Feeder& operator=(const Feeder&) = delete;
+  // Starts the thread, which holds `keeps_alive`, the owner of everything that is referred to here: a dead disk may
+  // keep the thread beyond the stop.
   void run(std::shared_ptr<const void> keeps_alive);
 
-  // Under Ack::queued: the block goes straight to the queue if nothing is on disk before it, and is known as unrecorded
-  // from then. `behind`: something is, and the block is to be committed; the next ones are behind it as well, until it
-  // was.
+  // Under Ack::queued: the block goes straight to the queue if no event on disk is before it, and is watched as
+  // unrecorded from then. `behind`: some event is, so the block must be committed; until it is, later blocks are behind
+  // it.
   enum class Straight : std::uint8_t { done, closed, no_memory, behind };
   [[nodiscard]] Straight try_straight(Block::Owner& block, Unrecorded& unrecorded, EventId& first);
-  // Whether it would be `behind` at this moment.
+  // Whether a block would be `behind` at this moment.
   [[nodiscard]] bool is_behind() const { return expected_.load() > 0 || !journal_.caught_up(); }
-  // From here all are behind: what has no record is about to be written down, and nobody comes after it.
+  // From here every block is behind: the unrecorded events are about to be written down, and none may come after them.
   void end_straight();
   void expect_commit(std::uint64_t requests) noexcept { expected_.fetch_add(requests); }
 
-  // The committer's, behind a commit: each block in its turn, straight to the queue or backlog. A block that stays with
-  // its owner is backlog.
+  // After a commit, by the committer: each block in order goes straight to the queue, or stays with its owner and is
+  // backlog.
   void committed(std::span<Block::Owner> blocks, const journal::Journal::Place& place);
   void gave_up(std::uint64_t requests) noexcept { expected_.fetch_sub(requests); }
 
-  // There is a backlog, or room.
+  // There is a backlog, or new room.
   void wake();
 
-  // Asks the thread to end; true once it has, false if it had to be let go.
+  // Asks the thread to end. join(): true once it has; false: not in time, and it is left behind.
   void stop();
   [[nodiscard]] bool join(std::chrono::steady_clock::time_point until);
 

@@ -1,4 +1,4 @@
-// The moment that a disk is told of and has no use for. A file of its own, so that a test's program may end there.
+// The default of Disk::pass(), which does nothing. In a file of its own, so that a test program can link its own.
 #include "journal/disk.h"
 
 namespace sluice {

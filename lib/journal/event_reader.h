@@ -1,5 +1,5 @@
-// Events on their way out of a segment: those of a stretch of it, one by one, or by whole requests. One thread each; it
-// holds the buffer of a RecordReader, and one request. It refuses nothing: a hole is told, an error ends it.
+// Reads the events of a part of a segment, one by one, or by whole requests. One thread each; it holds the buffer of a
+// RecordReader, and one request. It refuses nothing: a hole is noted, an error ends it.
 #pragma once
 
 #include <cstddef>
@@ -9,20 +9,19 @@
 #include <vector>
 
 #include "journal/interval_set.h"
-#include "journal/journal.h"
 #include "journal/record_reader.h"
 #include "journal/segment.h"
 
 namespace sluice::journal {
 
-// What a record of this event takes.
+// The size of a record of this event.
 [[nodiscard]] std::uint64_t record_bytes(const Record& event);
 
 class EventReader {
  public:
   EventReader(const Segment& segment, std::uint64_t from, std::uint64_t to);
 
-  // The next event for which `wants(sequence, offset)` is true. Nothing: there is none, or error(). The view is valid
+  // The next event for which `wants(sequence, offset)` is true; nothing: there is none, or error(). The view is valid
   // until the next call.
   template <typename Wants>
   std::optional<Record> next(const Wants& wants) {
@@ -32,7 +31,7 @@ class EventReader {
     return std::nullopt;
   }
   [[nodiscard]] std::error_code error() const { return error_; }
-  // So far: something between the events was no record.
+  // So far: some bytes between the events were no record.
   [[nodiscard]] bool holes() const { return holes_; }
 
  private:
@@ -44,9 +43,9 @@ class EventReader {
   bool holes_ = false;
 };
 
-// By requests, the wanted events of each: none of a request that is not whole any more. A page that was there a moment
-// ago may be what an older disk had when it is read again: a failed sync calls such pages clean, and the kernel drops
-// them. `wanted` outlives it.
+// Reads by requests, the wanted events of each; none of a request that is not whole any more. A page may read
+// differently the second time: a failed sync marks pages as clean, the kernel drops them, and the disk has older
+// contents. `wanted` outlives it.
 class RequestReader {
  public:
   RequestReader(const Segment& segment, std::uint64_t from, std::uint64_t to, const IntervalSet& wanted);

@@ -1,4 +1,4 @@
-// The code of the page in format.h. The only file that sees xxHash.
+// The code of the page in format.h. The only file that includes xxHash. Any thread; keeps no state.
 #include "journal/format.h"
 
 #include <fmt/format.h>

@@ -5,25 +5,24 @@
 // STATE/journal/ holds pairs of files, NNNNNN counting up from 000001:
 //   segment-NNNNNN          events, in commits; never changed but at its end
 //   segment-NNNNNN.settled  which of them are finished
-//   segment-NNNNNN.damaged  a segment that had broken events, set aside after its intact ones were finished; nobody
-//                           reads it any more, it may be looked at and removed
+//   segment-NNNNNN.damaged  a segment that had broken events, set aside after its intact ones were finished; it is not
+//                           read any more, and may be examined and removed
 // Numbers are little endian, offsets count from the begin of the file.
 //
 // segment  = header ... header ... commit* [footer] zeros*         headers at 0 and 4096, the first commit at 8192
 // commit   = begin event+ end                                      one write; a request never spans two
 // settled  = [header copy] settles*                                from offset 0, zeros behind
 //
-// A disk writes a block of 4096 bytes whole, and a write or a sync that fails may destroy what stood in it before. So
-// nothing that was synced is the only copy of itself while its block is written again. What comes behind a sync, a
-// commit or the footer, begins at the next multiple of 4096, with zeros between: these are no damage before a commit
-// whose begin says that it was synced up to where they begin, nor before a footer. But small commits that are synced
-// one by one may follow each other in one block: then the file ends in two blocks that take turns, each with a record
-// `tail`, a copy of what that block held up to the end of a commit. One is written with each commit, the other is left
-// alone. Where what the segment has is no longer what a copy has, the copy is right. Sealing cuts them off. What is
-// left is assumed of the disk: that a sync which succeeds has put the data there; that a failure destroys nothing but
-// blocks that were being written; and, where a start finds no room for a copy of what stands behind the last sync that
-// is known of (the disk is full, or the limit is reached and nothing else is left to deliver), that it can write this
-// once more where it stands.
+// A disk writes a block of 4096 bytes whole, and a failed write or sync may destroy the block's earlier contents. So
+// while a block is rewritten, its synced bytes have a second copy. After a sync, the next commit or the footer begins
+// at the next multiple of 4096, with zeros between: these are no damage before a commit whose `begin` says that it was
+// synced up to where they begin, nor before a footer. But small commits that are synced one by one may follow each
+// other in one block: then the file ends in two blocks that take turns, each with a record `tail`, a copy of that block
+// up to the end of a commit. One of them is written with each commit, the other is left alone. If the segment differs
+// from a copy, the copy is right. Sealing cuts them off. Assumed of the disk: a sync that succeeds has stored the data;
+// a failure destroys only blocks that were being written; and, if a start finds no room for a copy of the bytes behind
+// the last known sync (the disk is full, or the limit is reached and nothing else is left to deliver), these can be
+// rewritten in place.
 //
 // header (112 bytes, written twice)            of the segment before this one:
 //    0  8  "SLUICEJ\n"                         56  8  its number; 0: there is none
@@ -35,21 +34,21 @@
 //          count up, older ones first          96  8  sequence of the last of them
 //   48  8  sequence of the first event,       104  8  XXH3-64 of bytes 0..103
 //          or of what comes next
-// Of these, three things are the same in every version, so that each knows a journal that is not its own: both copies
-// begin with the magic and the version at these offsets, and have the checksum of bytes 0..103 at 104. The bytes
-// between are the version's own, and so are any that it adds behind 112, with a checksum of its own. A journal in which
-// a header that fits, or both copies whether they fit or not, names another version is refused, and not a byte of it is
-// changed. What a build of another version may overlook (a kind of record in the settled file) needs no new version.
+// Three things are the same in every version, so that each recognises a journal of another one: both headers begin with
+// the magic and the version at these offsets, and have the checksum of bytes 0..103 at 104. The bytes between are the
+// version's own, and so are any behind 112, with a checksum of their own. A journal is refused, and not a byte of it
+// changed, if a header that fits names another version, or both headers do whether they fit or not. Records that
+// another version's build may skip (a new kind in the settle file) need no new version.
 //
-// `copies` are events that stand in an older segment of the same run too, or stood there: the copy counts, the older
-// record does not. Such a segment is named segment-NNNNNN.draft until all of it is synced; a draft never counts. Its
-// header has no segment before it, and says of its own what others say of theirs; its footer counts as synced too.
+// `copies` are events that are, or were, in an older segment of the same run too: the copy counts, the older record
+// does not. Such a segment is named segment-NNNNNN.draft until all of it is synced; a draft never counts. Its header
+// names no predecessor: the fields for one describe the segment itself; its footer counts as synced too.
 //
 // record = 16 bytes of head, a body, zeros up to a multiple of 8. Every record begins at a multiple of 8.
 //    0  2  0x4A53, "SJ"                         4  4  size: head and body
 //    2  1  kind, in an event with flags         8  8  XXH3-64 of the body, seeded with
 //    3  1  event: length of its content type          seed + offset * 0x9E3779B97F4A7C15 + bytes 0..7 of the head
-// So neither an older record nor a payload that looks like one fits anywhere but where it was written.
+// So a record, or a payload that contains one, fits only at the offset at which it was written.
 //
 //   event   kind 1, +0x10: begins a request, +0x20: ends it. Of a request that is not whole nothing counts
 //           body: 8 sequence, 8 nanoseconds since 1970 at which it was received, content type, payload
@@ -62,10 +61,10 @@
 //           body: ranges, each 8 first sequence, 8 how many
 //   tail    kind 7, in the last two blocks of a segment that is not sealed
 //           body: 8 offset, then the bytes that stand there
-//   header  kind 6, a third copy of it, first in the settled file, where it does not share the fate of the other two
+//   header  kind 6, a third copy of it, first in the settle file, so that damage to the segment does not reach it
 //   copy    body: the 112 bytes of the header, 8 size of the segment when it was made; 0: not known
-//           Written when both headers, and that size, are synced. So where they are missing, or the file is shorter and
-//           has no footer, no crash did it: that is damage. Builds before it have written none, and overlook it.
+//           Written when both headers, and that size, are synced. So if they are missing, or the file is shorter and
+//           has no footer, that is damage, not a crash. Older builds have not written it, and skip it.
 //
 // Example: event 7, "hi" of type "text/plain", alone in its request, the first of a segment with seed 1, so at 8240
 // (8192 + 48 for the begin of its commit), received 2026-11-24T00:00:00Z. 44 bytes, padded to 48:
@@ -99,24 +98,24 @@ constexpr std::size_t kHeaderSize = 112;
 constexpr std::uint64_t kSecondHeader = 4096;
 constexpr std::uint64_t kFirstCommit = 8192;
 constexpr std::size_t kHeadSize = 16;
-constexpr std::size_t kEventFrame = kHeadSize + 8 + 8;               // what stands before an event's type and payload
+constexpr std::size_t kEventFrame = kHeadSize + 8 + 8;               // before an event's type and payload
 constexpr std::size_t kCommitFrame = kHeadSize + 8 + 4 + 4 + 8 + 8;  // begin and end, each
 constexpr std::size_t kFooterSize = kHeadSize + 8 + 8 + 8 + 8 + 8;
 constexpr std::size_t kRangeSize = 16;
 constexpr std::size_t kHeaderCopySize = kHeadSize + kHeaderSize + 8;
-constexpr std::size_t kTailFrame = kHeadSize + 8;  // what stands before the bytes in a copy of a tail
+constexpr std::size_t kTailFrame = kHeadSize + 8;  // before the bytes in a copy of a tail
 constexpr std::size_t kAlign = 8;
-// What an event may cost in a settled file: a record of its own with one range.
+// The most an event costs in a settle file: a record of its own with one range.
 constexpr std::uint64_t kSettleBytes = kHeadSize + kRangeSize;
 
 [[nodiscard]] constexpr std::uint64_t aligned(std::uint64_t size) noexcept {
   return (size + kAlign - 1) & ~(kAlign - 1);
 }
-// What a disk writes as one, at most; larger ones would call for larger steps.
+// The unit that a disk writes, at most; a larger one would need larger steps.
 constexpr std::uint64_t kBlock = 4096;
 // At the end of a segment that is not sealed: two copies of its last block.
 constexpr std::uint64_t kTailRoom = 2 * kBlock;
-// The first offset from here on at which nothing shares a block with what stands before.
+// The first block boundary that is not before this offset.
 [[nodiscard]] constexpr std::uint64_t next_block(std::uint64_t offset) noexcept {
   return (offset + kBlock - 1) & ~(kBlock - 1);
 }
@@ -139,9 +138,9 @@ struct Header {
 };
 using HeaderBytes = std::array<std::byte, kHeaderSize>;
 [[nodiscard]] HeaderBytes encode(const Header& header) noexcept;
-// Nothing if the checksum does not fit. Another version is told by `version`; then nothing else may be believed.
+// Nothing if the checksum does not fit. If `version` is another one, no other member is valid.
 [[nodiscard]] std::optional<Header> decode_header(std::span<const std::byte> bytes) noexcept;
-// The version that this names, if it begins as a header does; nobody has looked at its checksum.
+// The version that this header names, if it begins as one; the checksum is not checked.
 [[nodiscard]] std::optional<std::uint32_t> version_named(std::span<const std::byte> bytes) noexcept;
 
 enum class RecordKind : std::uint8_t {
@@ -156,19 +155,19 @@ enum class RecordKind : std::uint8_t {
 constexpr std::uint8_t kBeginsRequest = 0x10;
 constexpr std::uint8_t kEndsRequest = 0x20;
 
-// The first 8 bytes of a record, whose checksum nobody has looked at yet.
+// The first 8 bytes of a record; its checksum is not checked yet.
 struct Head {
   RecordKind kind{};
   bool begins_request = false, ends_request = false;
   std::uint8_t type_size = 0;
   std::uint32_t size = 0;  // of the record, without padding
 };
-// Nothing if this cannot be the head of a record.
+// Nothing if these bytes cannot be the head of a record.
 [[nodiscard]] std::optional<Head> peek(std::span<const std::byte> bytes) noexcept;
-// `record` is the whole of it, without padding, as it lies at `offset`.
+// `record` is all of it, without padding, and lies at `offset`.
 [[nodiscard]] bool fits(std::span<const std::byte> record, std::uint64_t seed, std::uint64_t offset) noexcept;
 
-// The same for a record that is too long to be looked at in one piece.
+// The same for a record that is too long for one piece of memory.
 class LongCheck {
  public:
   LongCheck(std::span<const std::byte> head, std::uint64_t seed, std::uint64_t offset) noexcept;
@@ -183,7 +182,7 @@ class LongCheck {
   std::uint64_t expected_;
 };
 
-// Fills in the frame of an event whose type and payload stand behind it already, `padding` zeros behind those.
+// Writes the frame of an event whose type and payload follow it already, with zeros up to a multiple of 8.
 struct EventMark {
   std::uint64_t sequence = 0;
   std::chrono::system_clock::time_point received;
@@ -218,17 +217,17 @@ struct Range {
 [[nodiscard]] std::string encode(std::span<const Range> ranges, std::uint64_t seed, std::uint64_t offset);
 [[nodiscard]] constexpr std::uint64_t settled_seed(std::uint64_t segment_seed) noexcept { return segment_seed + 1; }
 
-// The third copy of a segment's header, at the begin of its settled file.
+// The third copy of a segment's header, at the beginning of its settle file.
 struct HeaderCopy {
   Header header;
-  std::uint64_t size = 0;  // of the segment when it was made, as far as is known
+  std::uint64_t size = 0;  // of the segment when it was made; 0: not known
 };
 using HeaderCopyBytes = std::array<std::byte, kHeaderCopySize>;
 [[nodiscard]] HeaderCopyBytes encode(const HeaderCopy& copy) noexcept;
-// `bytes`: the beginning of a settled file. Nothing if there is no copy; another version as decode_header().
+// `bytes`: the beginning of a settle file. Nothing if it has no copy; another version as in decode_header().
 [[nodiscard]] std::optional<HeaderCopy> decode_header_copy(std::span<const std::byte> bytes) noexcept;
 
-// A copy of a tail, which is to stand at `at`. `bytes`: one at least, kBlock - kTailFrame at most.
+// A copy of a tail, to be written at `at`. `bytes`: one at least, kBlock - kTailFrame at most.
 struct TailView {
   std::uint64_t offset = 0;
   std::span<const std::byte> bytes;

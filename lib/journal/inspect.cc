@@ -1,7 +1,7 @@
-// The look from outside: what the survey found, for show. All is read once, to judge it; the unfinished events are read
-// again when somebody wants them. A daemon may be at work meanwhile: segments that went between two looks are looked
-// for anew, since their events may stand in a copy by now; and damage is believed only if it is still there when looked
-// at again.
+// A look into a journal from outside: the results of the survey, as public values. Everything is read once; the
+// unfinished events are read again when they are asked for. A daemon may be at work meanwhile: if a segment is removed
+// during the survey, it begins anew, since the events may be in a copy by now; and damage counts only if a second
+// survey finds it again. One thread at a time; it changes nothing.
 #include <algorithm>
 #include <map>
 #include <optional>
@@ -25,10 +25,10 @@ using journal::RecordReader;
 using journal::Survey;
 using journal::Surveyed;
 
-// So often a journal is looked at anew that changes under our eyes.
+// Surveys of a journal that keeps changing.
 constexpr int kLooks = 8;
 
-// With events to show.
+// A segment with unfinished events.
 struct Segment {
   std::unique_ptr<DiskFile> file;
   journal::Header header;
@@ -154,15 +154,15 @@ struct SLUICE_INTERNAL JournalView::Impl {
   }
 
   std::unique_ptr<Disk> disk;
-  std::vector<Segment> segments;      // that have events to show
-  std::vector<JournalSegment> shown;  // and those set aside
+  std::vector<Segment> segments;      // with unfinished events
+  std::vector<JournalSegment> shown;  // all, and those set aside
   std::vector<JournalHole> holes;
 };
 
 namespace {
 
-// Reads the live events of one segment, one after the other; opened when its first one is due, so that the memory of
-// many is not held at once.
+// Reads the live events of one segment, one by one; the reader is made for the first one, so that only segments whose
+// turn has come hold a buffer.
 class Cursor {
  public:
   explicit Cursor(const Segment& segment) : segment_(&segment) {
@@ -234,7 +234,7 @@ bool JournalView::whole() const noexcept {
   });
 }
 
-// Segments may overlap (copies, and what was spilled), so it is a merge.
+// Segments may overlap (copies, spilled events), so this is a merge.
 std::error_code JournalView::for_each_unfinished(const std::function<bool(const Delivery&)>& visit) const {
   const auto later = [](const Cursor& a, const Cursor& b) { return a.order() > b.order(); };
   std::vector<Cursor> waiting;  // a heap, the earliest on top

@@ -1,5 +1,5 @@
-// A set of numbers, kept as intervals: which events of a segment are finished. Small as long as they finish more or
-// less in order. One thread at a time, or a lock of its owner's.
+// A set of numbers, stored as intervals: the finished events of a segment. Small as long as events finish more or less
+// in order. One thread at a time, or under a lock of its owner.
 #pragma once
 
 #include <algorithm>
@@ -11,13 +11,13 @@ namespace sluice::journal {
 
 class IntervalSet {
  public:
-  // How many of [first, first + count) were not in it before.
+  // Adds [first, first + count); returns how many of them are new.
   std::uint64_t add(std::uint64_t first, std::uint64_t count) {
     if (count == 0) return 0;
     std::uint64_t begin = first;
     std::uint64_t end = first + count;
     std::uint64_t known = 0;
-    auto next = ends_.upper_bound(begin);  // the first interval that begins behind `begin`
+    auto next = ends_.upper_bound(begin);  // the first interval that begins after `begin`
     if (next != ends_.begin() && std::prev(next)->second >= begin) --next;
     while (next != ends_.end() && next->first <= end) {
       const std::uint64_t from = std::max(next->first, first);
@@ -36,7 +36,7 @@ class IntervalSet {
     const auto next = ends_.upper_bound(number);
     return next != ends_.begin() && std::prev(next)->second > number;
   }
-  // The first number from here on that is in it; UINT64_MAX: none.
+  // The first element that is not less than `from`; UINT64_MAX: none.
   [[nodiscard]] std::uint64_t next(std::uint64_t from) const {
     if (contains(from)) return from;
     const auto next = ends_.upper_bound(from);
@@ -50,7 +50,7 @@ class IntervalSet {
     size_ = 0;
   }
 
-  // What is in both; what is in this one alone.
+  // The intersection; the difference.
   [[nodiscard]] IntervalSet common(const IntervalSet& other) const {
     IntervalSet both;
     each([&](std::uint64_t first, std::uint64_t count) {
@@ -74,7 +74,7 @@ class IntervalSet {
     other.each([this](std::uint64_t first, std::uint64_t count) { add(first, count); });
   }
 
-  // visit(first, count), in order: the parts of it that lie within [begin, end).
+  // Calls visit(first, count) in order, for the parts of intervals within [begin, end).
   template <typename Visit>
   void each_within(std::uint64_t begin, std::uint64_t end, Visit visit) const {
     auto at = ends_.upper_bound(begin);
@@ -86,14 +86,14 @@ class IntervalSet {
     }
   }
 
-  // visit(first, count), in order.
+  // Calls visit(first, count) for each interval, in order.
   template <typename Visit>
   void each(Visit visit) const {
     for (const auto& [begin, end] : ends_) visit(begin, end - begin);
   }
 
  private:
-  std::map<std::uint64_t, std::uint64_t> ends_;  // by begin; behind the last one. Neither overlap nor touch
+  std::map<std::uint64_t, std::uint64_t> ends_;  // begin -> end (exclusive); they neither overlap nor touch
   std::uint64_t size_ = 0;
 };
 

@@ -1,5 +1,5 @@
-// A lock on a file or a directory (flock) that can tell whether the locked inode still has its name: names are removed
-// and given to other files. The kernel releases a lock with its descriptor, also at kill -9.
+// A lock on a file or a directory (flock) that can check whether the locked inode still has its name, since names are
+// removed and reused. The kernel releases a lock with its descriptor, also at kill -9.
 // One thread at a time. It refuses a lock that another process, or another NamedLock, holds.
 #pragma once
 
@@ -15,10 +15,10 @@ class NamedLock {
   NamedLock(const NamedLock&) = delete;
   NamedLock& operator=(const NamedLock&) = delete;
 
-  // Whether this name leads to the locked inode.
+  // Whether this name is the locked inode's.
   [[nodiscard]] bool holds(const std::string& name) const;
-  // Takes over the descriptor and locks its file; releases the lock held before. On an error the old lock stays, and
-  // the descriptor is closed.
+  // Owns the descriptor from here, locks its file, and releases the lock held before. On an error the old lock stays,
+  // and the descriptor is closed.
   [[nodiscard]] std::error_code take(int descriptor);
   void let_go();
 

@@ -1,4 +1,4 @@
-// System calls, and nothing that thinks. EINTR is tried again, a write that stops half way goes on.
+// System calls, and no decisions. Tries again after EINTR, and continues a short write.
 #include "journal/posix_disk.h"
 
 #include <fcntl.h>
@@ -17,7 +17,7 @@ namespace sluice {
 
 namespace {
 
-// Fewer than IOV_MAX, and few enough for the stack.
+// Less than IOV_MAX, and small enough for the stack.
 constexpr std::size_t kPieces = 256;
 
 std::error_code failure(int error = errno) { return {error, std::generic_category()}; }
@@ -57,7 +57,7 @@ class PosixFile final : public DiskFile {
     } while (result != 0 && errno == EINTR);
     if (result == 0) return {};
     if (errno != EOPNOTSUPP) return failure();
-    // A file system without it: then the room is not reserved, and a write may find the disk full.
+    // A file system without fallocate: the room is not reserved, and a write may find the disk full.
     struct ::stat now {};
     if (::fstat(descriptor_, &now) != 0) return failure();
     if (static_cast<std::uint64_t>(now.st_size) >= size) return {};
@@ -102,7 +102,7 @@ class PosixFile final : public DiskFile {
   const int descriptor_;
 };
 
-// Of a directory, on a file system that may know no such thing.
+// Syncs a directory; EINVAL: its file system does not support that.
 std::error_code sync_descriptor(int directory) {
   return ::fsync(directory) == 0 || errno == EINVAL ? std::error_code{} : failure();
 }
@@ -172,13 +172,13 @@ std::error_code PosixDisk::hold() {
   names_synced_ = false;
   const int opened = ::open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (opened < 0) return failure();
-  // Where a directory cannot be locked, the state directory's file is.
+  // If a directory cannot be locked, the lock of the state directory's file must do.
   const std::error_code error = lock_.take(opened);
   return is_taken(error) ? error : std::error_code();
 }
 
-// From the journal's parent up to the root of the file system. An earlier start may have made them and failed before it
-// synced their names, so they are synced whether they look new or not.
+// Syncs from the journal's parent up to the root of the file system. An earlier start may have made these directories
+// and failed before it synced their names, so all are synced, new or not.
 std::error_code PosixDisk::sync_names_above() const {
   int at = ::open(directory_.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
   std::error_code error = at < 0 ? failure() : std::error_code();
@@ -191,7 +191,7 @@ std::error_code PosixDisk::sync_names_above() const {
     at = parent;
     if (error || above.st_dev != below.st_dev || above.st_ino == below.st_ino) break;
     const int readable = ::openat(parent, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    // A directory that we may enter but not read cannot be synced by us; its maker could.
+    // We cannot sync a directory that we may enter but not read; whoever made it could.
     if (readable < 0 && errno == EACCES) continue;
     error = readable < 0 ? failure() : sync_descriptor(readable);
     if (readable >= 0) ::close(readable);

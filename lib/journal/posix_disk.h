@@ -1,4 +1,4 @@
-// The real disk: the files of STATE/journal, by system calls. Any thread, as the seam says.
+// The real disk: the files of STATE/journal, by system calls. Threads: as disk.h says.
 #pragma once
 
 #include <filesystem>
@@ -29,13 +29,12 @@ class PosixDisk final : public Disk {
 
   StateDir& state_dir_;
   const std::filesystem::path directory_;
-  // Of the journal's directory itself: the state directory's are no help where two of them lead to one journal.
+  // On the journal's directory itself: two state directories may lead to one journal.
   NamedLock lock_;
-  bool names_synced_ = false;  // of the directory, and of all above it
+  bool names_synced_ = false;  // of the directory and its parents
 };
 
-// Only for reading what is there, without holding it: every change is refused. For who looks into a journal from
-// outside.
+// For reading only, without a lock: every change is refused. For a look into a journal from outside.
 [[nodiscard]] std::unique_ptr<Disk> read_only_disk(const std::filesystem::path& state_dir);
 
 // STATE/journal

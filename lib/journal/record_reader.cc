@@ -1,4 +1,4 @@
-// One record at a time out of a buffer. See the header.
+// See the header.
 #include "journal/record_reader.h"
 
 #include <algorithm>
@@ -11,23 +11,23 @@ namespace sluice::journal {
 
 namespace {
 
-// A byte lies as far into its line of the processor's cache here as it does in the file, and so in the page cache: the
-// kernel then copies whole lines, which is twice as fast.
+// A byte has the same offset within a cache line in the buffer as in the file, and so in the page cache: then the
+// kernel copies whole lines, which is twice as fast.
 constexpr std::size_t kLine = 64;
 constexpr std::size_t kLongest = RecordReader::kBuffer - kLine;
-// So little may be all that is left of a file; where so much cannot be read at once, it is the disk that is away.
+// The rest of a file may be so short. If more than this cannot be read at once, the disk is away.
 constexpr std::size_t kLittle = std::size_t{64} << 10U;
 
-// Each byte is as its neighbour, and the first is 0: much is preallocated, and looked at at every start.
+// Compares each byte with its neighbour: every start reads much preallocated room, so this has to be fast.
 bool is_zero(std::span<const std::byte> bytes) noexcept {
   return bytes.empty() ||
          (bytes[0] == std::byte{0} && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
 }
 
-// Whether a writer put this at the begin of a block of its own, and nothing between that and `end`, where what was
-// synced ended.
+// Whether a writer has put this record at the beginning of a block, with nothing between it and `end`, the end of the
+// synced bytes.
 bool follows(const RecordReader::Item& item, std::uint64_t end) noexcept {
-  if (item.head.kind == RecordKind::footer) return true;  // its counts tell if anything is missing
+  if (item.head.kind == RecordKind::footer) return true;  // its counts show whether anything is missing
   if (item.head.kind != RecordKind::begin) return false;
   const std::optional<CommitFrame> frame = commit_frame_in(item.record);
   return frame && frame->synced == end;
@@ -68,7 +68,7 @@ void RecordReader::read_from(std::uint64_t offset, std::size_t size) {
   std::byte* const begin = buffer_.get() + (offset - reinterpret_cast<std::uintptr_t>(buffer_.get())) % kLine;
   const auto room = bytes - static_cast<std::size_t>(begin - buffer_.get());
   const auto want = static_cast<std::size_t>(std::min<std::uint64_t>(room, to_ - offset));
-  // What is there already stays: a failing disk is asked as little as possible, a fast one copies a little.
+  // Bytes that are in the buffer are copied, not read again: a failing disk is read as little as possible.
   std::size_t kept = 0;
   if (offset >= buffer_at_ && offset < buffer_at_ + filled_) {
     kept = static_cast<std::size_t>(buffer_at_ + filled_ - offset);
@@ -91,8 +91,8 @@ void RecordReader::read_from(std::uint64_t offset, std::size_t size) {
   filled_ = kept + got;
 }
 
-// What cannot be read is zeros, and remembered. An error if nothing can be read here, nor where a look is taken behind
-// it: then it is the disk that is away.
+// Reads unreadable blocks as zeros, and remembers them. An error if nothing can be read here, nor at some places
+// behind: then the disk is away.
 std::error_code RecordReader::read_by_blocks(std::uint64_t from, std::span<std::byte> to, std::size_t& got) {
   std::error_code first;
   bool any = false;
@@ -138,7 +138,7 @@ bool RecordReader::long_record_fits(const Head& head, std::span<const std::byte>
   return check.fits();
 }
 
-// The record at at_, if there is one.
+// The record at at_, or nothing.
 std::optional<RecordReader::Item> RecordReader::record_here() {
   const std::optional<Head> head = peek(view(at_, kHeadSize));
   if (!head || head->size > to_ - at_) return std::nullopt;
@@ -148,7 +148,7 @@ std::optional<RecordReader::Item> RecordReader::record_here() {
   return Item{.what = What::record, .offset = at_, .size = aligned(head->size), .head = *head, .record = record};
 }
 
-// The first record of the next block, if zeros are all that stands before it, and it says so; or the end.
+// The first record of the next block, if only zeros lie before it and it allows that; or the end.
 std::optional<RecordReader::Item> RecordReader::behind_padding() {
   const std::uint64_t begin = at_;
   const std::uint64_t end = next_block(begin);
@@ -192,7 +192,7 @@ RecordReader::Item RecordReader::next() {
   const std::uint64_t begin = at_;
   std::uint64_t used = 0;
   bool unreadable = false;
-  bool ends = false;  // in zeros that could be read: behind these nothing was written
+  bool ends = false;  // it begins with readable zeros: behind these nothing was written
   while (at_ < to_) {
     const std::optional<Item> item = record_here();
     if (error_) return {.what = What::error, .offset = at_};
@@ -220,7 +220,7 @@ RecordReader::Item RecordReader::next() {
     unreadable = unreadable || (gone && !ends);
     at_ += kAlign;
     if (!zero && !(gone && ends)) used = at_ - begin;
-    // Long stretches of zeros, the preallocated rest of a segment, in larger steps.
+    // Larger steps over zeros, the preallocated rest of a segment.
     for (auto more = view(at_, kBlock); zero && more.size() == kBlock && is_zero(more); more = view(at_, kBlock)) {
       if (!unreadable_.empty() && (is_unreadable(at_) || is_unreadable(at_ + kBlock - 1))) break;
       at_ += kBlock;

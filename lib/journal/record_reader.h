@@ -1,8 +1,8 @@
-// Reads a file of records from one offset to another. Where a record does not fit it looks for the next one that does,
-// 8 bytes at a time: what lies between is a hole. What the disk will not read is an error; to a reader that reads
-// around it, it is a hole as well, by blocks, unless nothing near it can be read: then it is the disk that is away. One
-// thread; holds a buffer of 256 KiB, more only for a record that is longer and fits. The zeros before a commit that
-// begins in a block of its own (format.h) are nothing, no hole.
+// Reads a file of records from one offset to another. If a record does not fit, it searches for the next one that does,
+// 8 bytes at a time: the bytes between are a hole. A read error ends it; a reader that reads around errors takes such
+// blocks for a hole as well, unless nothing near them can be read: then the disk is away, which is an error. One
+// thread; it holds a buffer of 256 KiB, a larger one only for a longer record that fits. The zeros before a commit that
+// begins in a block of its own (format.h) are no hole.
 #pragma once
 
 #include <cstddef>
@@ -25,8 +25,8 @@ class RecordReader {
     What what = What::end;
     std::uint64_t offset = 0;
     std::uint64_t size = 0;               // with padding
-    std::uint64_t used = 0;               // of a hole: up to its last word that is not zero, or cannot be read
-    bool unreadable = false;              // a hole, and something of it cannot be read
+    std::uint64_t used = 0;               // of a hole: up to its last word that is not zero or not readable
+    bool unreadable = false;              // a hole, and some of it cannot be read
     Head head{};                          // of a record
     std::span<const std::byte> record{};  // without padding; valid until the next call
   };
@@ -38,20 +38,20 @@ class RecordReader {
   RecordReader(DiskFile& file, std::uint64_t seed, std::uint64_t from, std::uint64_t to, BufferSource buffers = {});
 
   [[nodiscard]] Item next();
-  // The next record if it fits and is in the buffer already, so that what was given before it stays valid.
+  // The next record if it fits and is in the buffer already, so that earlier items stay valid.
   [[nodiscard]] bool next_in_buffer(Item& item);
-  // The buffer with all that was given from it, for who keeps it: the reader goes on in a new one.
+  // Gives the buffer away, with all items in it; the reader continues with a new one.
   [[nodiscard]] Buffer take_buffer() noexcept;
   [[nodiscard]] std::size_t buffer_bytes() const noexcept { return buffer_bytes_; }
-  // From here once more; what could not be read is tried again.
+  // Continues from here; tries again what could not be read.
   void seek(std::uint64_t offset) noexcept {
     at_ = offset;
     error_.clear();
   }
   void extend(std::uint64_t to) noexcept { to_ = to; }
-  // `to` is where what was acknowledged ends, a footer perhaps: zeros up to there that fill a block are its end.
+  // `to` is the end of the acknowledged bytes, perhaps a footer: zeros that fill a block up to there are the end.
   void ends_at_footer() noexcept { at_footer_ = true; }
-  // From here it reads around what cannot be read.
+  // From here it reads around errors.
   void read_around() noexcept { around_ = true; }
   // Why the last item was an error.
   [[nodiscard]] std::error_code error() const noexcept { return error_; }
@@ -73,12 +73,12 @@ class RecordReader {
   const BufferSource buffers_;
   Buffer buffer_;  // not filled with zeros: most files are short
   std::size_t buffer_bytes_ = 0;
-  std::byte* begin_ = nullptr;  // where in it the bytes from buffer_at_ on are
+  std::byte* begin_ = nullptr;  // in the buffer: the byte at file offset buffer_at_
   std::uint64_t buffer_at_ = 0;
   std::size_t filled_ = 0;
   std::error_code error_;
   bool around_ = false, at_footer_ = false;
-  std::vector<std::uint64_t> unreadable_;  // blocks that were met, by where they begin
+  std::vector<std::uint64_t> unreadable_;  // offsets of the unreadable blocks so far
 };
 
 }  // namespace sluice::journal

@@ -1,45 +1,45 @@
-// How a journal that has failed goes on, and what becomes of events whose files somebody has removed: they are written
-// anew, under their own ids, out of memory or through descriptors that are still open. The committer's thread.
+// See the header.
+#include "journal/rescue.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cassert>
+#include <mutex>
 #include <utility>
 
 #include "journal/event_reader.h"
-#include "journal/journal.h"
 
 namespace sluice::journal {
 
-std::error_code Journal::recover(UnsyncedEvents& unsynced) {
-  assert(failed());
-  if (const auto error = disk_.hold()) return error;
+std::error_code Rescue::recover(UnsyncedEvents& unsynced) {
+  assert(health_.failed());
+  if (const auto error = context_.disk.hold()) return error;
   // The copies made here leave finished events behind. If their settles were not on disk, these events would come again
   // at the next start, out of order. A disk that refuses the settles does not stop the recovery.
-  if (!settles_syncing_) static_cast<void>(sync_settles());
-  if (const auto error = taken_over_ ? secure_tails() : take_over_late()) return error;
-  seal_earlier();
-  const SegmentPtr old = active_ ? active_ : last_of_earlier_runs();
-  if (active_) {
-    if (const auto error = move_unsynced(unsynced, active_)) return error;
+  if (!settles_.syncing()) static_cast<void>(settles_.sync());
+  if (const auto error = cursor_.begun() ? tails_.secure() : recovery_.take_over_late()) return error;
+  tails_.seal_all();
+  const bool was_active = table_.active() != nullptr;
+  const SegmentPtr old = was_active ? table_.active() : table_.last_of_earlier_runs();
+  if (was_active) {
+    if (const auto error = move_unsynced(unsynced, old)) return error;
   }
-  // What the files held that somebody removed is still to be read through their descriptors, and nowhere else.
+  // Unlinked files can still be read through their descriptors, and nowhere else.
   std::vector<SegmentPtr> removed;
   if (const auto error = find_removed(removed)) return error;
   for (const SegmentPtr& segment : removed) {
-    if (const auto error = rescue(segment)) return error;
+    if (const auto error = write_anew(segment)) return error;
   }
-  const bool was_active = old && old == active_;
-  if (const auto error = begin_segment(0, next_sequence_, old.get())) return error;
-  if (was_active) cut_failed(*old);
-  failed_.store(false);
-  log(LogLevel::warn, "the journal works again");
+  if (const auto error = writer_.begin(old.get())) return error;
+  if (was_active) writer_.cut_failed(*old);
+  health_.mend();
   return {};
 }
 
-std::error_code Journal::find_removed(std::vector<SegmentPtr>& removed) const {
+std::error_code Rescue::find_removed(std::vector<SegmentPtr>& removed) const {
   std::error_code first;
-  for (const auto& [number, segment] : segments_) {
+  for (const auto& [number, segment] : table_.all()) {
     DiskFile::Stat stat;
     if (const auto error = segment->file->stat(stat)) {
       if (!first) first = error;
@@ -50,44 +50,47 @@ std::error_code Journal::find_removed(std::vector<SegmentPtr>& removed) const {
   return first;
 }
 
-std::error_code Journal::look_for_names() {
-  if (failed()) return {};  // recover() looks
+std::error_code Rescue::look_for_names() {
+  if (health_.failed()) return {};  // recover() looks
   std::vector<SegmentPtr> removed;
   const std::error_code unknown = find_removed(removed);
   for (const SegmentPtr& segment : removed) {
     const auto gone = std::make_error_code(std::errc::no_such_file_or_directory);
-    if (segment == active_) return fail("look for " + segment_name(segment->number), gone);
+    if (segment == table_.active()) return health_.fail("look for " + segment_name(segment->number), gone);
     {
-      const std::lock_guard lock(mutex_);
-      if (is_finished(*segment)) continue;
+      const std::lock_guard lock(table_.mutex());
+      if (segment->feed.is_finished()) continue;
     }
-    log(LogLevel::error,
-        fmt::format("somebody has removed {}, its unfinished events are written anew", segment_name(segment->number)));
-    if (const auto error = disk_.hold()) return fail("hold the journal's directory", error);
-    if (const auto error = rescue(segment)) return fail("write anew " + segment_name(segment->number), error);
+    context_.log(LogLevel::error, fmt::format("somebody has removed {}, its unfinished events are written anew",
+                                              segment_name(segment->number)));
+    if (const auto error = context_.disk.hold()) return health_.fail("hold the journal's directory", error);
+    if (const auto error = write_anew(segment)) {
+      return health_.fail("write anew " + segment_name(segment->number), error);
+    }
   }
   return unknown;
 }
 
-std::uint64_t Journal::nameless() const {
+std::uint64_t Rescue::nameless() const {
   std::vector<SegmentPtr> removed;
   static_cast<void>(find_removed(removed));
-  const std::lock_guard lock(mutex_);
-  std::uint64_t events = late_lost_;
+  const std::lock_guard lock(table_.mutex());
+  std::uint64_t events = cursor_.lost();
   for (const SegmentPtr& segment : removed) {
-    events += segment->events - std::min(segment->events, segment->finished.size() + segment->lost);
+    const FeedState& feed = segment->feed;
+    events += feed.events - std::min(feed.events, feed.finished.size() + feed.lost);
   }
   return events;
 }
 
-// What was committed and not synced, and is not finished, goes from the segment that failed into one of its own.
-std::error_code Journal::move_unsynced(UnsyncedEvents& unsynced, const SegmentPtr& old) {
+// Unfinished events that were committed and not synced go from the segment that failed into one of their own.
+std::error_code Rescue::move_unsynced(UnsyncedEvents& unsynced, const SegmentPtr& old) {
   std::vector<Record> events;
   Extent most;
   IntervalSet moved;
   unsynced.add_records(old->number, events);
   std::erase_if(events, [&](const Record& event) {
-    return event.sequence <= old->synced_last || old->finished.contains(event.sequence);
+    return event.sequence <= old->written.synced_last || old->feed.finished.contains(event.sequence);
   });
   for (const Record& event : events) {
     most.add(record_bytes(event));
@@ -95,86 +98,80 @@ std::error_code Journal::move_unsynced(UnsyncedEvents& unsynced, const SegmentPt
   }
   std::ranges::sort(events, {}, &Record::sequence);
   SegmentPtr copies;
-  const Source source = [&, next = events.begin()](std::error_code&) mutable {
+  const Rewriter::Source source = [&, next = events.begin()](std::error_code&) mutable {
     return next == events.end() ? std::nullopt : std::optional(*next++);
   };
-  if (const auto error = write_closed(SegmentKind::copies, config_.run, ordinal_, most, source, copies)) return error;
+  if (const auto error =
+          rewriter_.write(SegmentKind::copies, context_.config.run, table_.ordinal(), most, source, copies)) {
+    return error;
+  }
   if (!copies) return {};
-  disk_.pass(Instant::after_copy);
-  const std::lock_guard lock(mutex_);
-  copy_of(*old, moved, copies);
+  context_.disk.pass(Instant::after_copy);
+  const std::lock_guard lock(table_.mutex());
+  table_.move(*old, moved, copies);
   moved.each([&](std::uint64_t first, std::uint64_t count) {
-    const std::uint64_t fed_to = std::min(first + count, fed_sequence_ + 1);
-    if (fed_to > first) copies->skip.add(first, fed_to - first);
+    const std::uint64_t fed_to = std::min(first + count, cursor_.fed_sequence() + 1);
+    if (fed_to > first) copies->feed.skip.add(first, fed_to - first);
   });
-  copies->unfed = moved.size() - copies->skip.size();
-  old->unfed -= std::min(old->unfed, copies->unfed);
-  order_.push_back(copies);
+  copies->feed.unfed = moved.size() - copies->feed.skip.size();
+  old->feed.unfed -= std::min(old->feed.unfed, copies->feed.unfed);
+  cursor_.append(copies);
   // At once: if what follows fails, the next attempt must not copy them a second time.
   unsynced.moved(old->number, copies->number);
   return {};
 }
 
-// Writes what is unfinished in a segment that has no name any more into one that has, which takes its turn as well.
-std::error_code Journal::rescue(const SegmentPtr& from) {
-  std::uint64_t fed_to = UINT64_MAX;  // events before this offset were fed
+// Copies the unfinished events of a segment that has no name any more. The copies take its turn.
+std::error_code Rescue::write_anew(const SegmentPtr& from) {
+  std::uint64_t fed_to = 0;
   {
-    const std::lock_guard lock(mutex_);
-    normalize_cursor();
-    const auto place = std::ranges::find(order_, from);
-    if (place != order_.end()) fed_to = place == order_.begin() ? cursor_ : 0;
+    const std::lock_guard lock(table_.mutex());
+    fed_to = cursor_.fed_to(from);
   }
   IntervalSet moved;
   IntervalSet fed;
-  EventReader reading(*from, kFirstCommit, from->acknowledged_end);
-  const Source source = [&](std::error_code& error) {
+  SegmentPtr copies;
+  if (const auto error = copy_unfinished(from, fed_to, moved, fed, copies)) return error;
+  FeedState& feed = from->feed;
+  const std::lock_guard lock(table_.mutex());
+  if (copies) {
+    fed.add(moved.common(feed.skip));  // the feeder went on meanwhile
+    copies->feed.skip = std::move(fed);
+    copies->feed.unfed = moved.size() - copies->feed.skip.size();
+    feed.unfed -= std::min(feed.unfed, copies->feed.unfed);
+    table_.move(*from, moved, copies);
+  }
+  // Broken events are nowhere else, and nobody will read them again.
+  const std::uint64_t known = feed.finished.size() + feed.lost;
+  if (feed.events > known) {
+    cursor_.add_lost(feed.events - known);
+    feed.lost = feed.events - feed.finished.size();
+    feed.unfed = 0;
+  }
+  if (copies) cursor_.replace(from, copies);
+  return {};
+}
+
+std::error_code Rescue::copy_unfinished(const SegmentPtr& from, std::uint64_t fed_to, IntervalSet& moved,
+                                        IntervalSet& fed, SegmentPtr& copies) {
+  const FeedState& feed = from->feed;
+  EventReader reading(*from, kFirstCommit, from->written.acknowledged_end);
+  const Rewriter::Source source = [&](std::error_code& error) {
     std::uint64_t at = 0;
     const auto event = reading.next([&](std::uint64_t sequence, std::uint64_t offset) {
       at = offset;
-      return !from->finished.contains(sequence) && !from->absent.contains(sequence);
+      return !feed.finished.contains(sequence) && !feed.absent.contains(sequence);
     });
     error = reading.error();
     if (event) {
       moved.add(event->sequence, 1);
-      const std::lock_guard lock(mutex_);
-      if (at < fed_to || from->skip.contains(event->sequence)) fed.add(event->sequence, 1);
+      const std::lock_guard lock(table_.mutex());
+      if (at < fed_to || feed.skip.contains(event->sequence)) fed.add(event->sequence, 1);
     }
     return event;
   };
-  SegmentPtr copies;
-  if (const auto error = write_closed(SegmentKind::copies, from->header.run, from->header.ordinal,
-                                      {from->acknowledged_end - kFirstCommit, from->events}, source, copies)) {
-    return error;
-  }
-  const std::lock_guard lock(mutex_);
-  if (copies) {
-    fed.add(moved.common(from->skip));  // the feeder went on meanwhile
-    copies->skip = std::move(fed);
-    copies->unfed = moved.size() - copies->skip.size();
-    from->unfed -= std::min(from->unfed, copies->unfed);
-    copy_of(*from, moved, copies);
-  }
-  // What is broken there stands nowhere else, and nobody will read it again.
-  const std::uint64_t known = from->finished.size() + from->lost;
-  if (from->events > known) {
-    late_lost_ += from->events - known;
-    from->lost = from->events - from->finished.size();
-    from->unfed = 0;
-  }
-  if (!copies) return {};
-  const auto place = std::ranges::find(order_, from);
-  if (place == order_.end()) return {};
-  const bool at_cursor = place == order_.begin();
-  if (from == active_) {
-    // The active one stays until another is: what is behind the cursor in it is skipped. Behind the copies stands what
-    // was not synced in it.
-    order_.insert(std::next(place), copies);
-    if (at_cursor) cursor_ = active_->end;
-  } else {
-    if (at_cursor) cursor_ = kFirstCommit;
-    *place = copies;
-  }
-  return {};
+  return rewriter_.write(SegmentKind::copies, from->header.run, from->header.ordinal, {from->content(), feed.events},
+                         source, copies);
 }
 
 }  // namespace sluice::journal

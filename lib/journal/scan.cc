@@ -1,5 +1,6 @@
-// The reading of a whole segment. Which events count is known only at its end: behind the offset that was synced last,
-// a request counts whole or not at all; before it, each intact event counts, and each broken one is missed.
+// Reads a whole segment. Which events count is known only at its end: behind the last synced offset a request counts as
+// a whole or not at all; before it each intact event counts, and each broken one is missing. One thread; keeps no
+// state.
 #include "journal/scan.h"
 
 #include <algorithm>
@@ -12,10 +13,10 @@ namespace sluice::journal {
 
 namespace {
 
-// A request, or what is left of one.
+// A request, or an intact part of one.
 struct Piece {
   std::uint64_t offset = 0;
-  std::uint64_t end = 0;  // behind its last event
+  std::uint64_t end = 0;  // of its last event
   std::uint64_t first_sequence = 0;
   std::uint64_t events = 0;
 };
@@ -33,11 +34,11 @@ class Scanner {
     scan_.synced = std::max(kFirstCommit, limits_.synced);
     for (bool more = true; more;) more = take(reader_.next());
     drop_open();
-    judge_begin();
-    judge_unreadable();
-    judge_holes();
-    judge_end();
-    judge_pieces();
+    check_begin();
+    check_unreadable();
+    check_holes();
+    check_end();
+    check_pieces();
     for (const Piece& piece : intact_) {
       if (piece.offset >= scan_.synced) scan_.tail.add(piece.first_sequence, piece.events);
     }
@@ -67,7 +68,7 @@ class Scanner {
   bool record(const RecordReader::Item& item) {
     commit_ends_ = item.head.kind == RecordKind::end ? item.offset + item.size : 0;
     if (item.offset >= limits_.end) {
-      // Behind it a request may stand whose outcome was unknown; or nothing but the footer.
+      // A request behind it was answered "unknown" and does not count; the footer does.
       const bool stands_there = item.offset == limits_.end || item.offset == next_block(limits_.end);
       if (item.head.kind != RecordKind::footer || !stands_there) return true;
     }
@@ -134,7 +135,7 @@ class Scanner {
       intact_.pop_back();
     }
   }
-  // Runs of requests within a commit are remembered as one; copies have gaps between them and stand alone.
+  // Consecutive requests of a commit are stored as one; copies have gaps between them, and are stored one by one.
   static bool joins(const Piece& before, const Piece& piece) {
     return before.end == piece.offset && before.first_sequence + before.events == piece.first_sequence;
   }
@@ -144,9 +145,9 @@ class Scanner {
     open_.reset();
   }
 
-  // Where the headers have gone, so has what was behind them: no power cut takes either. Nobody knows what it was, but
-  // for the length of the first commit, if its end is still there.
-  void judge_begin() {
+  // If both headers are destroyed, the bytes after them are, too: no power cut does that. Their number of events is not
+  // known, but the length of the first commit is, if its end is intact.
+  void check_begin() {
     if (!limits_.headless || scan_.footer || limits_.end <= kFirstCommit) return;
     const bool gone = holes_.empty() ? end_at_ == kFirstCommit : holes_.front().offset == kFirstCommit;
     if (!gone) return;
@@ -156,8 +157,8 @@ class Scanner {
     if (first != commits_.end()) scan_.synced = std::max(scan_.synced, kFirstCommit + first->second.length);
   }
 
-  // What cannot be read is damage, also behind what was synced: the commit in which it lies may have been acknowledged.
-  void judge_unreadable() {
+  // Unreadable bytes are damage, also behind the synced ones: their commit may have been acknowledged.
+  void check_unreadable() {
     for (const RecordReader::Item& hole : holes_) {
       if (!hole.unreadable) continue;
       scan_.unreadable += hole.size;
@@ -171,10 +172,9 @@ class Scanner {
     }
   }
 
-  // A file that is shorter than it was made, and not sealed, was cut off by somebody. But for what a crash leaves in
-  // the midst of sealing it, and where there were zeros only, so that nothing came behind. Of one that a successor
-  // names, it is known where it ends.
-  void judge_end() {
+  // A file that is shorter than it was made, and not sealed, was truncated by somebody. Except if a crash interrupted
+  // its sealing, or if it ends in zeros, so that nothing was behind them, or if a successor says where it ends.
+  void check_end() {
     if (scan_.footer || limits_.end != UINT64_MAX || limits_.size >= limits_.made_size) return;
     const RecordReader::Item last = holes_.empty() ? RecordReader::Item() : holes_.back();
     const bool hole_at_end = last.size > 0 && last.offset + last.size == end_at_;
@@ -191,8 +191,8 @@ class Scanner {
     }
   }
 
-  // Zeros, and what is cut off, are damage before what was synced, and nothing behind it.
-  void judge_holes() {
+  // Zeros and missing bytes are damage before the last synced offset, and nothing behind it.
+  void check_holes() {
     for (const RecordReader::Item& item : holes_) {
       const std::uint64_t lost_to = std::min(item.offset + item.size, scan_.synced);
       const std::uint64_t end = std::max(item.offset + item.used, lost_to);
@@ -206,7 +206,7 @@ class Scanner {
     }
   }
 
-  void judge_pieces() {
+  void check_pieces() {
     for (const Piece& piece : pieces_) {
       if (piece.offset < scan_.synced) {
         count(piece);
@@ -227,7 +227,7 @@ class Scanner {
     if (scan_.footer && scan_.footer->events > 0) {
       note_sequences(scan_.footer->first_sequence, scan_.footer->last_sequence - scan_.footer->first_sequence + 1);
     }
-    std::uint64_t intact = 0;  // before what was synced
+    std::uint64_t intact = 0;  // before the last synced offset
     for (const Piece& piece : intact_) {
       if (piece.offset < scan_.synced) intact += piece.events;
       note_synced(piece.offset, piece.first_sequence, piece.events);
@@ -245,13 +245,13 @@ class Scanner {
       expected = expected_by_commits();
     }
     scan_.synced_events = std::max(expected, intact);
-    // How many, nobody knows: it stands for one at least.
+    // Their number is not known: at least one.
     if (misses_one_ && scan_.synced_events == intact) ++scan_.synced_events;
     scan_.broken = scan_.synced_events - intact;
     scan_.events = scan_.present.size() + scan_.broken;
   }
 
-  // Sequences count up: what comes behind tells as well where those that were synced end.
+  // Sequences count up, so the first one behind `synced` also bounds the synced ones.
   void note_synced(std::uint64_t offset, std::uint64_t first, std::uint64_t n) {
     if (n == 0) return;
     if (offset < scan_.synced) {
@@ -268,8 +268,8 @@ class Scanner {
     scan_.last_sequence = std::max(scan_.last_sequence, first + n - 1);
   }
 
-  // How many there must have been before what was synced: each commit says so at both its ends. Where both are broken,
-  // the sequences before and behind tell; they may have gaps of their own, so no more than would fit.
+  // The number of events before the last synced offset: each commit has it at both its ends. If both are broken, the
+  // sequences before and after tell; these may have gaps, so no more than would fit.
   std::uint64_t expected_by_commits() {
     std::sort(intact_.begin(), intact_.end(), [](const Piece& a, const Piece& b) { return a.offset < b.offset; });
     std::uint64_t expected = 0;
@@ -279,7 +279,7 @@ class Scanner {
       for (; piece != intact_.end() && piece->offset < offset; ++piece) events += piece->events;
       return events;
     };
-    std::uint64_t next_sequence = first_sequence_;  // behind the last commit that is known
+    std::uint64_t next_sequence = first_sequence_;  // after the last known commit
     std::uint64_t at = kFirstCommit;
     for (const auto& [begin, frame] : commits_) {
       std::uint64_t gap = 0;
@@ -302,17 +302,17 @@ class Scanner {
   Scan scan_;
   std::vector<RecordReader::Item> holes_;
   std::uint64_t end_at_ = kFirstCommit;           // of the file
-  std::uint64_t commit_ends_ = 0;                 // here, if the last record was a commit's end
-  bool misses_one_ = false;                       // what nobody can count is missing
-  std::uint64_t first_behind_ = UINT64_MAX;       // the first sequence behind what was synced
-  std::map<std::uint64_t, CommitFrame> commits_;  // by where they begin
+  std::uint64_t commit_ends_ = 0;                 // offset, if the last record was a commit's end
+  bool misses_one_ = false;                       // an unknown number of events is missing
+  std::uint64_t first_behind_ = UINT64_MAX;       // the first sequence behind the last synced offset
+  std::map<std::uint64_t, CommitFrame> commits_;  // by their first offset
   std::vector<Piece> intact_;
   std::vector<Piece> pieces_;  // of requests that are not whole
   std::optional<Piece> open_;
   bool open_begins_ = false;
 };
 
-// So often what cannot be read is asked for.
+// Reads before an error counts.
 constexpr int kTries = 3;
 
 bool is_zero(std::span<const std::byte> bytes) {
@@ -351,7 +351,7 @@ std::error_code read_patiently(DiskFile& file, std::uint64_t at, std::span<std::
   return error;
 }
 
-// Some part of the file can be read, so the disk is there; or the file is too short for an event.
+// Some part of the file can be read, so the disk is not away; or the file is too short for an event.
 bool can_be_read(DiskFile& file, std::uint64_t size) {
   std::array<std::byte, kAlign> word{};
   std::size_t got = 0;
@@ -396,7 +396,7 @@ FoundHeader read_header(DiskFile& file, std::uint64_t size, const std::optional<
     std::size_t got = 0;
     if (const std::error_code error = read_patiently(file, kHeaderPlaces[i], bytes, got)) {
       found.error = error;
-      continue;  // the others say the same
+      continue;  // the other copies say the same
     }
     ++read;
     headers[i] = decode_header(std::span(bytes).first(got));
@@ -404,7 +404,7 @@ FoundHeader read_header(DiskFile& file, std::uint64_t size, const std::optional<
     versions[i] = version_named(std::span(bytes).first(got));
   }
   if (copy) candidates.push_back(copy->header);
-  // A later version may keep its checksum elsewhere, whatever this one says.
+  // A later version may have its checksum elsewhere, whatever format.h says.
   if (versions[0] && versions[0] == versions[1] && !is_read(*versions[0])) {
     candidates.emplace_back().version = *versions[0];
   }
@@ -458,7 +458,7 @@ Settled read_settled(DiskFile& file, std::uint64_t segment_seed, std::uint64_t s
   reader.read_around();
   for (;;) {
     const RecordReader::Item item = reader.next();
-    if (item.what == RecordReader::What::error) {  // nothing of all that is left
+    if (item.what == RecordReader::What::error) {  // the rest cannot be read
       settled.holes.push_back({item.offset, size - item.offset, true});
       settled.unreadable += size - item.offset;
       return settled;

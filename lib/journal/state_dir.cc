@@ -1,4 +1,4 @@
-// The locks are flock's: they go with the process, so nothing is left behind to clean up.
+// The locks are flock's: the kernel releases them with the process, so there is nothing to clean up.
 #include "journal/state_dir.h"
 
 #include <fcntl.h>
@@ -21,7 +21,7 @@ StateDir::StateDir(std::filesystem::path path) : path_(std::move(path)) {
   if (is_taken(error)) {
     throw StartError(StartError::Kind::in_use, "state directory " + path_.string() + ": held by another process");
   }
-  // All its parents could be made, and yet it cannot: this file system (as /proc) has no room for names of ours.
+  // All its parents could be made, and it cannot: this file system (such as /proc) makes no directories.
   if (error == std::errc::no_such_file_or_directory && !std::filesystem::is_symlink(path_)) {
     throw StartError(StartError::Kind::io, "state directory " + path_.string() + ": " + error.message());
   }
@@ -33,7 +33,7 @@ StateDir::StateDir(std::filesystem::path path) : path_(std::move(path)) {
 std::error_code StateDir::hold() {
   if (const std::error_code error = hold_directory()) return error;
   const std::error_code error = hold_file();
-  // One lock is enough where the other cannot be had.
+  // One lock is enough if the other is not available.
   return directory_.holds(path_) && !is_taken(error) ? std::error_code{} : error;
 }
 
@@ -43,7 +43,7 @@ std::error_code StateDir::hold_directory() {
   std::filesystem::create_directories(path_, error);
   if (error) return error;
   const int opened = ::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (opened < 0) return errno == EACCES ? std::error_code() : failure();  // it may be entered and not read
+  if (opened < 0) return errno == EACCES ? std::error_code() : failure();  // we may enter it but not read it
   error = directory_.take(opened);
   return is_taken(error) ? error : std::error_code();
 }
@@ -52,7 +52,7 @@ std::error_code StateDir::hold_file() {
   const std::string name = path_ / "lock";
   if (file_.holds(name)) return {};
   int opened = ::open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  // Where nothing can be written, one that is there can still be locked.
+  // On a read-only disk an existing file can still be locked.
   if (opened < 0) opened = ::open(name.c_str(), O_RDONLY | O_CLOEXEC);
   return opened < 0 ? failure() : file_.take(opened);
 }

@@ -1,4 +1,4 @@
-// First each file for itself, then what they say about each other: predecessors, doubles, copies.
+// Reads each file by itself, then compares them: predecessors, duplicates, copies.
 #include "journal/survey.h"
 
 #include <fmt/format.h>
@@ -24,9 +24,9 @@ DiskFile::Stat stat_of(DiskFile& file, const std::string& name) {
   return stat;
 }
 
-// ---- each for itself
+// ---- each file by itself
 
-// To be written, if it can be: what is on a disk that takes no change is still to be delivered.
+// For writing if possible: the events on a read-only disk are still delivered.
 std::error_code open_at_least_to_read(Disk& disk, const std::string& name, Disk::Open how,
                                       std::unique_ptr<DiskFile>& file) {
   const std::error_code error = disk.open(name, how, file);
@@ -46,7 +46,7 @@ void open_settled(Disk& disk, Disk::Open how, Surveyed& one) {
   const std::string name = settled_name(one.number);
   if (const auto error = open_at_least_to_read(disk, name, how, one.settled_file)) {
     if (error != std::errc::no_such_file_or_directory) refuse("open", name, error);
-    // It was not made yet; or the segment went before it, and is finished.
+    // It was not made yet; or the segment was removed before it, because it is finished.
     if (stat_of(*one.file, segment_name(one.number)).links == 0) {
       throw Gone(StartError::Kind::io, "open " + name + ": it went");
     }
@@ -66,8 +66,8 @@ void look_for_header(Surveyed& one) {
   }
 }
 
-// Its successor knows its seed, and what they have in common if it is of the same run: the first of a run begins with
-// the event 1.
+// The header of its successor has its seed; and its run and ordinal, if both are of one run. The first segment of a run
+// begins with the event 1.
 void ask_successor(Surveyed& one, const std::vector<Surveyed>& all) {
   for (const Surveyed& other : all) {
     if (other.is != Surveyed::Is::segment || other.copies() || other.number <= one.number) continue;
@@ -97,11 +97,11 @@ void look_for_tails(Surveyed& one) {
   one.file = std::move(tailed);
 }
 
-// ---- what they say about each other
+// ---- compared with each other
 
-class Judge {
+class Reconciler {
  public:
-  Judge(std::vector<Surveyed>& all, Look look) : all_(all), look_(look) {}
+  Reconciler(std::vector<Surveyed>& all, Look look) : all_(all), look_(look) {}
 
   void run() {
     find_limits();
@@ -125,9 +125,9 @@ class Judge {
   }
 
  private:
-  // What headers say of the segment before them, and those of copies of their own.
+  // From the headers: each describes the segment before it, those of copies their own.
   void find_limits() {
-    // By its seed, whatever somebody has called the file since; by its number, if nobody knows its seed any more.
+    // By seed, because somebody may have renamed the file; by number, if the seed is not known.
     std::multimap<std::uint64_t, const Surveyed*> by_seed;
     std::multimap<std::uint64_t, const Surveyed*> by_number;
     for (const Surveyed& other : all_) {
@@ -162,7 +162,7 @@ class Judge {
   }
   ScanLimits& limits_of(const Surveyed& one) { return limits_[static_cast<std::size_t>(&one - all_.data())]; }
 
-  // One that held anything has a successor that says so, or is the last.
+  // A segment that had events has a successor that says so, or is the last one.
   bool is_unmade(const Surveyed& one) {
     const ScanLimits& limits = limits_of(one);
     if (limits.end != UINT64_MAX && limits.end > kFirstCommit) return false;
@@ -174,7 +174,7 @@ class Judge {
 
   void scan_it(Surveyed& one) {
     if (one.scanned) return;
-    // A footer tells more than any other can.
+    // Its own footer knows more than any other header.
     ScanLimits limits = limits_of(one);
     if (one.footer) limits = {.size = one.size};
     limits.tail_room = one.tail_room;
@@ -183,8 +183,8 @@ class Judge {
     one.scanned = true;
   }
 
-  // Two with one seed are one: somebody has copied a file, or written a part of one over another. The one that holds
-  // more is it.
+  // Two segments of one seed: somebody has copied a file, or written a part of one over another. The one with more
+  // events is the original.
   void find_duplicates() {
     std::map<std::uint64_t, std::size_t> seeds;
     for (const Surveyed& one : all_) {
@@ -215,8 +215,8 @@ class Judge {
     return at != moved_.end() ? at->second : moved_.emplace_back(run, IntervalSet()).second;
   }
 
-  // Copies first, the newest first: an event counts where it stands last. What was finished there is finished, whether
-  // the copy can still be read or not.
+  // Copies first, the newest first: an event counts in the last segment that has it. An event that was finished there
+  // is finished, whether the copy can still be read or not.
   void find_superseded() {
     for (const bool copies : {true, false}) {
       for (Surveyed* const one : segments_) {
@@ -239,14 +239,14 @@ class Judge {
     one.absent.add(one.scan.absent);
     one.finished = one.settled.set.without(one.absent);
     if (!one.scanned) {
-      // What was settled behind the end of a segment that was sealed later is not there any more.
+      // Settled events behind the end of a segment that was sealed later are not in it any more.
       const IntervalSet settled = std::exchange(one.finished, {});
       if (one.footer->events == 0) return;
       settled.each_within(one.footer->first_sequence, one.footer->last_sequence + 1,
                           [&](std::uint64_t first, std::uint64_t n) { one.finished.add(first, n); });
       return;
     }
-    // What was settled and is torn does not count here; what is broken does.
+    // A settled event that is torn does not count here; a broken one does.
     const IntervalSet gone = one.finished.without(one.scan.present);
     one.finished = one.finished.common(one.scan.present);
     std::uint64_t broken = one.scan.broken;
@@ -264,8 +264,8 @@ class Judge {
     return one.events - std::min(one.events, known.size());
   }
 
-  // A record that is broken here may stand elsewhere, whole: the copy of a broken original, the original of a broken
-  // copy. Then nothing is lost. `at`: of those with a higher number all is decided.
+  // A record that is broken here may be intact elsewhere: the copy of a broken original, the original of a broken copy.
+  // Then nothing is lost. Called for the highest number first.
   void forgive_broken(std::size_t at) {
     Surveyed& one = *segments_[at];
     const std::uint64_t broken = missing(one);
@@ -279,7 +279,7 @@ class Judge {
       if (!one.copies()) others.add(other->settled.set);
     }
     if (!one.copies()) {
-      // Not those whose original is known.
+      // Without those whose original is known.
       for (const Surveyed* const other : segments_) {
         if (!other->copies() && other != &one && other->header().run == one.header().run) {
           others = others.without(other->superseded);
@@ -295,7 +295,7 @@ class Judge {
 
   std::vector<Surveyed>& all_;
   const Look look_;
-  std::vector<ScanLimits> limits_;   // beside all_
+  std::vector<ScanLimits> limits_;   // one for each of all_
   std::vector<Surveyed*> segments_;  // the newest first
   std::vector<std::pair<RunId, IntervalSet>> moved_;
 };
@@ -338,7 +338,7 @@ Survey survey(Disk& disk, Disk::Open how, Look look) {
     if (one.is == Surveyed::Is::unreadable) ask_successor(one, found.segments);
     if (one.is != Surveyed::Is::newer) look_for_settles(one);
   }
-  Judge(found.segments, look).run();
+  Reconciler(found.segments, look).run();
   return found;
 }
 

@@ -1,10 +1,9 @@
-// A second copy of what was synced in the last block of a segment. Small commits share a block, so each rewrites what
-// an earlier one has acknowledged, and a write or a sync that fails may destroy it. Two places at the end of the
-// segment take turns: a commit writes its copy to one of them while the other, synced with the commit before, holds
-// what the block held until then. format.h has the layout. A segment that was sealed has none: its file is cut off
-// before them.
+// A second copy of the synced bytes in the last block of a segment. Small commits share a block, so each rewrites bytes
+// that an earlier one has acknowledged, and a failed write or sync may destroy them. Two blocks at the end of the file
+// take turns: a commit writes its copy to one of them, while the other one, synced with the commit before, holds the
+// older contents. format.h has the layout. A sealed segment has none: its file ends before them.
 //
-// TailedFile is a segment's file seen through such copies. Any thread reads; set() may come from another.
+// TailedFile is a segment's file as read through such copies. Any thread reads; set() may be called by another thread.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +18,7 @@
 
 namespace sluice::journal {
 
-// Bytes of a segment that stand elsewhere, too.
+// Bytes of a segment of which there is a second copy.
 struct TailCopy {
   std::uint64_t offset = 0;
   std::vector<std::byte> bytes;
@@ -29,18 +28,19 @@ class TailedFile final : public DiskFile {
  public:
   explicit TailedFile(std::unique_ptr<DiskFile> file) : file_(std::move(file)) {}
 
-  // From here these bytes are read, whatever the disk has there by now.
+  // From here read() returns these bytes, whatever the disk has there.
   void set(TailCopy copy);
-  // Writes them where they belong, up to this offset, so that their copies can go once that is synced.
+  // Writes them to their place, up to this offset; once that is synced the copies are not needed.
   [[nodiscard]] std::error_code write_back(std::uint64_t end);
-  // Synced: the file is read as it is again, here and, where it cannot be cut, by the next start. `size`: of the file.
+  // After that sync: read() returns the file's own bytes again, and, if the file cannot be cut, the next start does not
+  // see the copies. `size`: of the file.
   [[nodiscard]] std::error_code drop_copies(std::uint64_t size);
 
   [[nodiscard]] std::error_code write(std::uint64_t offset,
                                       std::span<const std::span<const std::byte>> pieces) override {
     return file_->write(offset, pieces);
   }
-  // What cannot be read stays an error.
+  // A read error stays an error.
   [[nodiscard]] std::error_code read(std::uint64_t offset, std::span<std::byte> to, std::size_t& got) override;
   [[nodiscard]] std::error_code sync() override { return file_->sync(); }
   [[nodiscard]] std::error_code preallocate(std::uint64_t size) override { return file_->preallocate(size); }
@@ -50,14 +50,14 @@ class TailedFile final : public DiskFile {
  private:
   const std::unique_ptr<DiskFile> file_;
   std::mutex mutex_;
-  std::vector<TailCopy> copies_;  // guarded by mutex_; hardly ever any
+  std::vector<TailCopy> copies_;  // guarded by mutex_; nearly always empty
 };
 
-// The copies at the end of an unsealed segment of this size, the shorter one first; none that do not fit.
+// The intact copies at the end of an unsealed segment of this size, the shorter one first.
 [[nodiscard]] std::vector<TailCopy> read_tail_copies(DiskFile& file, std::uint64_t seed, std::uint64_t size);
 
-// Where that begins which stands behind what was synced: in a block of its own, which may be written anew, unless zeros
-// are not all that lies between, since the two share a block.
+// The offset at which the bytes after the synced ones begin: the next block, which may be rewritten, if only zeros lie
+// between; else `synced` itself, because both share a block.
 [[nodiscard]] std::error_code behind_padding(DiskFile& file, std::uint64_t synced, std::uint64_t& begin);
 
 }  // namespace sluice::journal

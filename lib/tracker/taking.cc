@@ -55,10 +55,14 @@ Admit Tracker::Engine::track(std::span<const Event> events) {
   return counted(take(events, Receipt()), events.size());
 }
 
-Admit Tracker::Engine::track(std::span<const Event> events, const Receipt& receipt) {
-  if (!events.empty()) return counted(take(events, receipt), events.size());
-  if (receipt) receipt({Admit::accepted, {}, {}});
-  return Admit::accepted;
+Submission Tracker::Engine::track(std::span<const Event> events, const Receipt& receipt) {
+  if (events.empty()) {
+    if (receipt) receipt({Admit::accepted, {}, {}});
+    return Submission::under_way();
+  }
+  const Admit answer = counted(take(events, receipt), events.size());
+  if (answer == Admit::accepted) return Submission::under_way();
+  return Submission(answer);
 }
 
 Admit Tracker::Engine::wait_track(std::span<const Event> events, Deadline deadline) {
@@ -167,11 +171,12 @@ Admit Tracker::Engine::commit(Block::Owner block, const Receipt& receipt) {
     return room == journal::Journal::Room::never ? Admit::too_large : Admit::full;
   }
   try {
-    backlog::Committer::Told told = [this, receipt, events](bool committed, const EventId& first, const EventId& last) {
+    backlog::Committer::Completion complete = [this, receipt, events](bool committed, const EventId& first,
+                                                                      const EventId& last) {
       if (!committed) unknown_.fetch_add(events);
       if (receipt) receipt({committed ? Admit::accepted : Admit::failed, first, last});
     };
-    disked_->committer.submit({.block = std::move(block), .reserved = cost, .told = std::move(told)});
+    disked_->committer.submit({.block = std::move(block), .reserved = cost, .complete = std::move(complete)});
   } catch (...) {  // no memory: nothing was handed over
     block.reset();
     disked_->journal.give_back(cost);
