@@ -28,9 +28,6 @@ daemon/options/options.cc table one row for each flag, in the order of --help
 lib/backlog/committer.h - to be cut
 lib/journal/format.h - the page of the file format stands in it, beside the constants that it explains
 lib/queue/block.h - to be cut
-daemon/http/budget.h - to be cut
-daemon/http/server.h - to be cut
-daemon/http/slots.h - to be cut
 END
 }
 

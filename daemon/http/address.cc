@@ -1,11 +1,12 @@
-// Reads a listen address as it stands on the command line. Pure; any thread. Refuses, saying what is allowed, what
-// could not be meant as an address; whether one can be bound here is the listener's question.
+// Makes a server's Address of text from the command line. Pure; any thread. It refuses text that is no address, and
+// names the allowed forms; the listener checks whether the address can be bound here.
+#include "http/address.h"
+
 #include <fmt/format.h>
 
 #include <string>
 
 #include "flags/address.h"
-#include "http/server.h"
 #include "sluice/error.h"
 
 namespace sluiced::http {

@@ -1,5 +1,5 @@
-// Answers as bytes: status line, fields, body, appended to the loop's output. Pure but for the date, which is its
-// loop's.
+// Answers as bytes: status line, fields, body, appended to the thread's output. Pure but for the date, which each
+// thread has for itself.
 #include "http/answers.h"
 
 #include <charconv>
@@ -13,8 +13,8 @@ constexpr std::string_view kClosing = "Connection: close\r\n";
 constexpr std::string_view kStaying = "Connection: keep-alive\r\n";
 constexpr std::size_t kDateSize = 6 + 29 + 2;  // "Date: ", an HTTP date, a line end
 
-// Writes piece behind piece where there is room for all of them. For the answer that is written most: a string looks
-// for room at each of its pieces, which cost more than their bytes.
+// Appends without checks; the caller has made room. For the most frequent answer: a string checks its capacity at each
+// append, which cost more than copying the bytes.
 class Cursor {
  public:
   explicit Cursor(char* at) noexcept : at_(at) {}

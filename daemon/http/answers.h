@@ -1,5 +1,5 @@
-// How answers look on the wire: the 202, problem+json (RFC 9457), pages. Each is appended to what the thread will write
-// next, in the order of the requests. Pure but for the clock behind the Date; no state is shared between threads.
+// Answers on the wire: the 202, problem+json (RFC 9457), pages. Each is appended to the thread's output. Pure but for
+// the clock behind the Date; threads share no state.
 #pragma once
 
 #include <chrono>
@@ -16,15 +16,14 @@
 
 namespace sluiced::http {
 
-// What becomes of the connection, as the answer must say it.
+// What an answer says of the connection's future, and who may read it.
 struct Ending {
   bool keep_alive = true;    // else it closes
-  std::uint32_t origin = 0;  // the place, from 1, of the allowed origin whose page may read the answer; 0: none asked
+  std::uint32_t origin = 0;  // index from 1 of the allowed origin whose page may read the answer; 0: none
 };
 
-// The fields that every answer has, "Date: Sun, 06 Nov 1994 08:49:37 GMT" made anew once a second, and what becomes of
-// the connection: that it closes, or that it stays, and how long while it is idle. To a page of an allowed origin also
-// that it may read it (CORS). One a thread.
+// The fields of every answer: the Date, formatted once a second; Connection, and Keep-Alive with the idle time; for a
+// page of an allowed origin, the permission to read it (CORS). One a thread.
 class CommonFields {
  public:
   // `idle` in whole seconds, rounded down; less than one is not said, since clients differ on what 0 means.
@@ -33,20 +32,20 @@ class CommonFields {
 
  private:
   std::time_t second_ = -1;
-  std::string text_;  // closing, date, staying: each answer has two of them, which stand together
+  std::string text_;  // closing, date, keep-alive: an answer has two of them, which are adjacent
   std::vector<std::string> of_origins_;
   std::string with_origin_;
 };
 
-// What is wrong. `detail` needs no escaping in JSON: it is our text, never a client's.
+// An error answer. `detail` needs no escaping in JSON: it is our text, never a client's.
 struct Problem {
   int status = 500;
   std::string_view detail = {};
   std::size_t line = 0;                   // of an NDJSON body, from 1; 0: none
-  std::string_view fields = {};           // more of them, whole lines, such as Allow with 405
-  bool with_body = true;                  // else only its length, as to a HEAD
+  std::string_view fields = {};           // more header lines, such as Allow with 405
+  bool with_body = true;                  // else only its length, for a HEAD
   std::optional<std::size_t> index = {};  // of a batch of CloudEvents, from 0
-  bool counted = false;                   // as refused, by who knows better what it was
+  bool counted = false;                   // its refusal has been counted already
 };
 
 inline constexpr std::string_view kTooManyConnections = "too many connections";
@@ -61,7 +60,7 @@ void write_page(std::string& out, std::string_view common, const Page& page, boo
 void write_allowed(std::string& out, std::string_view common, std::string_view fields);  // to OPTIONS
 
 [[nodiscard]] std::string_view phrase_of(int status) noexcept;
-// What an answer says about events; nothing if it is about something else.
+// The reason for which a status refuses events; nothing if it is about something else.
 [[nodiscard]] std::optional<Refused> refused_by(int status) noexcept;
 
 }  // namespace sluiced::http

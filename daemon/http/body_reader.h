@@ -11,7 +11,7 @@
 #include <string_view>
 
 #include "http/answers.h"
-#include "http/budget.h"
+#include "http/charged_bytes.h"
 #include "http/chunks.h"
 #include "http/client_socket.h"
 #include "http/coding.h"

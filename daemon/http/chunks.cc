@@ -1,4 +1,4 @@
-// The grammar of chunks as a table of places and bytes. Pure; what it knows is one body's.
+// The grammar of chunks as a state machine. Thread: see the header.
 #include "http/chunks.h"
 
 #include <algorithm>
@@ -38,7 +38,7 @@ ChunkStep ChunkReader::step(std::string_view input) noexcept {
   return {State::starved, used, {}};
 }
 
-// One byte that is not data. False: it cannot stand here.
+// Takes one byte that is not data. False: it is not allowed here.
 bool ChunkReader::take(char byte) noexcept {
   const auto go_on_if = [this](bool fits, At next) {
     at_ = next;
@@ -74,7 +74,7 @@ bool ChunkReader::take(char byte) noexcept {
       return go_on_if(byte == '\n', At::trailer);
     case At::last:
       return go_on_if(byte == '\n', At::over);
-    case At::data:  // taken in one piece
+    case At::data:  // handled in step()
     case At::over:
       break;
   }

@@ -1,8 +1,7 @@
-// Unwraps a chunked body (RFC 9112, 7.1) byte by byte, so that where the bytes were cut cannot matter: each byte moves
-// it from one place of the grammar to the next, and what is no chunk is known at the very byte that is wrong. What
-// extensions and trailers say is nobody's concern here. It refuses whatever another reader might take for the end of a
-// line or of the body: bare CR and LF, other control characters, folded trailers, trailers that speak of framing, sizes
-// over 64 bits. No thread of its own; the state of one body.
+// Decodes a chunked body (RFC 9112, 7.1) byte by byte, a state machine, so that the bytes may be split anywhere and a
+// fault is found at its byte. Extensions and trailers are ignored. It refuses everything that another reader might take
+// for the end of a line or of the body: bare CR and LF, other control characters, folded trailers, trailers about
+// framing, sizes over 64 bits. Belongs to one body and its connection's thread.
 #pragma once
 
 #include <array>
@@ -12,17 +11,17 @@
 
 namespace sluiced::http {
 
-// What a step through a chunked body gave.
+// The result of a step through a chunked body.
 struct ChunkStep {
   enum class State : std::uint8_t {
     going,     // there is data, or there may be more in the input
     starved,   // all of the input is used, and more is wanted
-    done,      // the body is whole; what is behind `used` is not its own
-    bad,       // no chunk; nothing behind it can be understood
+    done,      // the body is whole, and ends at `used`
+    bad,       // not a chunk; the rest cannot be parsed
     too_long,  // a chunk's head, or the trailers, are longer than ChunkReader::kMaxLine
   };
   State state = State::going;
-  std::size_t used = 0;   // bytes of the input that are done with
+  std::size_t used = 0;   // bytes of the input that are consumed
   std::string_view data;  // of the body, part of the input
 };
 
@@ -30,7 +29,7 @@ class ChunkReader {
  public:
   static constexpr std::size_t kMaxLine = std::size_t{16} << 10U;  // a size with its extensions, or all trailers
 
-  // `input` is what follows the bytes that were used before.
+  // `input`: the bytes behind those that were used before.
   [[nodiscard]] ChunkStep step(std::string_view input) noexcept;
 
  private:

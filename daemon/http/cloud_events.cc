@@ -1,5 +1,5 @@
-// First a reader of JSON that is known to be valid, then what makes an event of it, then binary mode, which writes the
-// JSON and asks the same judge. Pure.
+// First a reader of JSON that is known to be valid, then the validator of an event, then binary mode, which writes JSON
+// and runs the same validator. Pure.
 #include "http/cloud_events.h"
 
 #include <fmt/format.h>
@@ -25,14 +25,14 @@ namespace {
 CloudFault malformed(std::string detail) { return {400, std::move(detail)}; }
 
 bool is_between(char c, char first, char last) noexcept { return c >= first && c <= last; }
-// ---- reading what check_json has passed, so without asking what may follow
+// ---- reading text that check_json has passed, so without checks of the grammar
 
 void skip_space(std::string_view& rest) noexcept {
   const std::size_t at = rest.find_first_not_of(" \t\r\n");
   rest.remove_prefix(at == std::string_view::npos ? rest.size() : at);
 }
 
-// How long the string in front is, with its quotes.
+// The length of the string in front, with its quotes.
 std::size_t string_size(std::string_view text) noexcept {
   for (std::size_t end = 1;; ++end) {
     end = text.find('"', end);
@@ -63,7 +63,7 @@ std::size_t nested_size(std::string_view text) noexcept {
   }
 }
 
-// The value in front; `rest` is what stands behind it and its spaces.
+// The value in front; `rest` begins behind it and the space after it.
 std::string_view take_value(std::string_view& rest) noexcept {
   const bool nested = rest.front() == '{' || rest.front() == '[';
   const std::size_t size = rest.front() == '"' ? string_size(rest)
@@ -75,7 +75,7 @@ std::string_view take_value(std::string_view& rest) noexcept {
   return value;
 }
 
-// The inside of the object or list that the text is, if it is one; it still has its closing bracket.
+// If the text is an object or a list: its inside, with the closing bracket.
 std::optional<std::string_view> inside(std::string_view text, char bracket) noexcept {
   skip_space(text);
   if (text.empty() || text.front() != bracket) return std::nullopt;
@@ -96,7 +96,7 @@ bool at_next(std::string_view& rest) noexcept {
 
 std::string_view without_quotes(std::string_view string) noexcept { return string.substr(1, string.size() - 2); }
 
-// The characters of a string, its escapes undone. Those beyond ASCII are only told from it, not from each other.
+// The characters of a string, unescaped. Of characters beyond ASCII it only says that they are.
 class Characters {
  public:
   explicit Characters(std::string_view inside_quotes) noexcept : rest_(inside_quotes) {}
@@ -123,7 +123,7 @@ class Characters {
   std::string_view rest_;
 };
 
-// Whether the text inside quotes means the word, however it is written.
+// Whether the text inside quotes is the word, with or without escapes.
 bool means(std::string_view text, std::string_view word) noexcept {
   Characters characters(text);
   for (const char c : word) {
@@ -132,7 +132,7 @@ bool means(std::string_view text, std::string_view word) noexcept {
   return characters.next() == Characters::kEnd;
 }
 
-// ---- what makes an event
+// ---- the validator of an event
 
 // CloudEvents, "Naming Conventions".
 bool may_be_in_name(int c) noexcept { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); }
@@ -141,7 +141,7 @@ bool is_attribute_name(std::string_view name) noexcept {
   return !name.empty() && std::ranges::all_of(name, may_be_in_name);
 }
 
-// Something of a client's for our answer: short, and without what would need escaping.
+// A client's text as our answer shows it: short, without characters that need escaping.
 std::string shown(std::string_view text) {
   constexpr std::size_t most = 40;
   std::string clean(text.substr(0, most));
@@ -180,15 +180,15 @@ bool is_integer(std::string_view number) noexcept {
   return error == std::errc() && end == number.data() + number.size();
 }
 
-// What the specification itself defines: all strings, none of them empty.
+// The attributes of the specification itself: all are strings, none is empty.
 constexpr std::array<std::string_view, 8> kCore = {"specversion",     "id",         "source",  "type",
                                                    "datacontenttype", "dataschema", "subject", "time"};
-constexpr std::size_t kRequired = 4;  // of these, from the first
+constexpr std::size_t kRequired = 4;  // the first of these
 
-constexpr std::size_t kFew = 32;  // names, which are sorted as fast as they are hashed
+constexpr std::size_t kFew = 32;  // names; so many are sorted as fast as they are hashed
 
-// True: no two names are equal, since their hashes differ. False says nothing; where the search in the table gets long
-// it is given up, so that nobody can make it slow by a choice of names.
+// True: no two names are equal, since their hashes differ. False: unknown; a long search in the table is given up, so
+// that no choice of names makes it slow.
 bool all_differ(std::span<const std::string_view> names) {
   std::array<std::size_t, 2 * kMaxMembers> table{};  // 0: free
   constexpr std::size_t longest = 16;
@@ -205,11 +205,11 @@ bool all_differ(std::span<const std::string_view> names) {
   return true;
 }
 
-// Looks at the members of one event, then at all of them together.
-class Judge {
+// Checks each member of one event, then all of them together.
+class Validator {
  public:
-  // `written`: the name as it stands between its quotes.
-  CloudFault look_at(std::string_view written, std::string_view value) {
+  // `written`: the text between the quotes of the name.
+  CloudFault check(std::string_view written, std::string_view value) {
     if (count_ == names_.size()) return malformed(fmt::format("an event has at most {} members", kMaxMembers));
     const std::string_view name = written.find('\\') == std::string_view::npos ? written : unescaped(written);
     names_[count_++] = name;
@@ -225,7 +225,7 @@ class Judge {
       return malformed("data_base64 is not a string in Base64");
     }
     if (!is_attribute_name(name)) return no_name(written);
-    return unset ? CloudFault() : look_at_attribute(name, value);
+    return unset ? CloudFault() : check_attribute(name, value);
   }
 
   CloudFault end() {
@@ -238,9 +238,9 @@ class Judge {
   }
 
  private:
-  CloudFault look_at_attribute(std::string_view name, std::string_view value) {
+  CloudFault check_attribute(std::string_view name, std::string_view value) {
     const auto* const core = std::ranges::find(kCore, name);
-    if (core == kCore.end()) return look_at_extension(name, value);
+    if (core == kCore.end()) return check_extension(name, value);
     if (value.front() != '"') return wrong(*core, "is not a string");
     const std::string_view text = without_quotes(value);
     if (text.empty()) return wrong(*core, "is empty");
@@ -249,7 +249,7 @@ class Judge {
     return {};
   }
 
-  static CloudFault look_at_extension(std::string_view name, std::string_view value) {
+  static CloudFault check_extension(std::string_view name, std::string_view value) {
     switch (value.front()) {
       case '"':
       case 't':
@@ -272,7 +272,7 @@ class Judge {
     return malformed(fmt::format("the member {} is there twice", shown(*doubled)));
   }
 
-  // Once a name, however often it is compared. What is not ASCII may become anything that no name has.
+  // Done once for each name. A character beyond ASCII becomes a byte that no valid name has.
   std::string_view unescaped(std::string_view written) {
     std::string& name = unescaped_.emplace_back();
     Characters characters(written);
@@ -282,7 +282,7 @@ class Judge {
   }
 
   std::array<std::string_view, kMaxMembers> names_;  // escapes undone
-  std::deque<std::string> unescaped_;                // where those of them are that had any
+  std::deque<std::string> unescaped_;                // the text of names that had escapes
   std::size_t count_ = 0;
   std::array<bool, kCore.size()> found_{};
   bool has_data_ = false;
@@ -293,12 +293,12 @@ class Judge {
 
 constexpr std::string_view kPrefix = "ce-";
 
-// Appends; what went wrong first stays.
+// Appends, and keeps the first fault.
 class Output {
  public:
   Output(ChargedBytes& out, std::size_t limit) noexcept : out_(out), limit_(limit) {}
 
-  // All that is to come, if it is known.
+  // Room for `more` bytes that are to come.
   void reserve(std::size_t more) {
     static_cast<void>(has_room(more) && (out_.try_reserve(out_.size() + more) || fail(429)));
   }
@@ -338,7 +338,7 @@ void Output::put_base64(std::string_view bytes) {
   sluice::put_base64(std::as_bytes(std::span(bytes)), [this](std::string_view piece) { put(piece); });
 }
 
-// The inside of one quoted string that is all of the value. False: it is none.
+// The inside of a value that is one quoted string. False: it is not.
 bool unquote(std::string_view value, std::string& text) {
   text.clear();
   if (!value.starts_with('"')) return false;
@@ -350,16 +350,16 @@ bool unquote(std::string_view value, std::string& text) {
   return value.size() == 1;
 }
 
-// ISO 8859-1, which fields were once in, as UTF-8.
+// From ISO 8859-1, the encoding of old fields, to UTF-8.
 std::string from_latin1(std::string_view text) {
   std::string utf8;
   for (const char c : text) sluice::put_utf8(utf8, static_cast<unsigned char>(c));
   return utf8;
 }
 
-// The HTTP binding, 3.1.3.2: quotes are undone, then percent signs. Not all senders write so: a percent sign that
-// begins no escape stands for itself, as do quotes that are no quoted string; bytes beyond ASCII are UTF-8, or else
-// ISO 8859-1, as Node writes them. False: the escapes do not decode to UTF-8, so it cannot be what was meant.
+// The HTTP binding, 3.1.3.2: first quotes are removed, then percent escapes are decoded. Not all senders write so: a
+// percent sign that begins no escape is taken as it is, as are quotes around no quoted string; bytes beyond ASCII are
+// UTF-8, or else ISO 8859-1, as Node writes them. False: the escapes do not decode to UTF-8.
 bool decode(std::string_view value, std::string& text) {
   if (!unquote(value, text)) text = value;
   if (!is_utf8(text)) text = from_latin1(text);
@@ -378,7 +378,7 @@ bool decode(std::string_view value, std::string& text) {
   return is_utf8(text);
 }
 
-// What a Content-Type says of the bytes.
+// The form of the data, by its Content-Type.
 enum class Form : std::uint8_t { json, text, bytes };
 
 Form form_of(std::string_view content_type) noexcept {
@@ -406,14 +406,14 @@ std::optional<std::string_view> CloudBatch::next() noexcept {
 CloudFault check_batched_event(std::string_view element) {
   std::optional<std::string_view> rest = inside(element, '{');
   if (!rest) return malformed("an event is a JSON object");
-  Judge judge;
+  Validator validator;
   while (at_next(*rest)) {
     const std::string_view name = without_quotes(take_value(*rest));
     rest->remove_prefix(1);  // the colon
     skip_space(*rest);
-    if (CloudFault fault = judge.look_at(name, take_value(*rest))) return fault;
+    if (CloudFault fault = validator.check(name, take_value(*rest))) return fault;
   }
-  return judge.end();
+  return validator.end();
 }
 
 CloudFault check_cloud_event(std::string_view text) {
@@ -464,7 +464,7 @@ CloudFault put_attributes(std::span<const Field> fields, std::string_view conten
 CloudFault put_data(std::string_view content_type, std::string_view body, std::size_t limit, ChargedBytes& out) {
   Output to(out, limit);
   if (!body.empty()) {
-    // Without a type the JSON format takes the data for JSON, and so do we where it is.
+    // Without a type the JSON format says that the data is JSON; we follow that if it is valid JSON.
     const Form form = content_type.empty() ? Form::json : form_of(content_type);
     const std::string_view json = without_mark(body);
     JsonFault no_json;

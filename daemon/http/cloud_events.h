@@ -1,9 +1,9 @@
 // CloudEvents 1.0.2: whether a text is an event in the JSON format, alone or in a batch, and how a message in binary
 // mode (attributes in `ce-` fields, data as the body) reads in that format. Pure functions over bytes; any thread.
 //
-// An event is kept as the text that came, so nothing here takes a value apart to write it anew: numbers keep their
-// digits, strings their escapes. It judges form: JSON, names, types, what must be there, what may be there once. It
-// does not judge what an attribute says: whether `time` is a time and `source` a URI is between producer and consumer.
+// An event is kept as the text that arrived; no value is parsed and written again, so numbers keep their digits and
+// strings their escapes. Checked is the form: JSON, names, types, required members, no member twice. The meaning of an
+// attribute (whether `time` is a time, `source` a URI) is between producer and consumer.
 #pragma once
 
 #include <cstddef>
@@ -12,15 +12,15 @@
 #include <string>
 #include <string_view>
 
-#include "http/budget.h"
+#include "http/charged_bytes.h"
 #include "http/request.h"
 
 namespace sluiced::http {
 
 inline constexpr std::string_view kCloudEventType = "application/cloudevents+json";
-inline constexpr std::size_t kMaxMembers = 1024;  // of one event: to find a double, all names are looked at together
+inline constexpr std::size_t kMaxMembers = 1024;  // of one event; bounds the search for doubled names
 
-// Why it is none. What it shows of a client's text needs no escaping in JSON.
+// Why a text is no event. `detail` needs no escaping in JSON.
 struct CloudFault {
   int status = 0;  // to answer; 0: nothing is wrong
   std::string detail;
@@ -30,10 +30,10 @@ struct CloudFault {
 
 // ---- the JSON format
 
-// The whole text, as JSON and as an event.
+// Checks the whole text: JSON, and an event.
 [[nodiscard]] CloudFault check_cloud_event(std::string_view text);
 
-// The whole text, as JSON that is a list; not what it is a list of.
+// Checks that the whole text is JSON and a list; not its elements.
 [[nodiscard]] CloudFault check_cloud_batch(std::string_view text);
 
 // The texts of the elements, in order. `checked` has passed check_cloud_batch.
@@ -46,16 +46,17 @@ class CloudBatch {
   std::string_view rest_;
 };
 
-// An element, as an event: it is known to be JSON.
+// Checks that an element, which is valid JSON, is an event.
 [[nodiscard]] CloudFault check_batched_event(std::string_view element);
 
 // ---- binary mode
 
-// Whether it is one of the fields that carry attributes.
+// Whether a field of this name carries an attribute.
 [[nodiscard]] bool is_cloud_event_field(std::string_view name) noexcept;
 
 // Begins the event: `{` and the members for these fields and this Content-Type (empty: there was none), checked, so
-// that with a `}` it is an event without data. Done before the body is there: who is refused need not send it.
+// that with a `}` it is an event without data. Done before the body has arrived: a client that is refused need not send
+// it.
 [[nodiscard]] CloudFault put_attributes(std::span<const Field> fields, std::string_view content_type,
                                         ChargedBytes& out);
 

@@ -1,5 +1,5 @@
-// Which decoder for which coding, and the memory that the libraries get. Each library is seen by one file: inflate.cc,
-// zstd.cc. A loop's thread.
+// The decoder of a coding, and the memory of the libraries. Each library is used by one file: inflate.cc, zstd.cc.
+// Thread: see the header.
 #include "http/decoder.h"
 
 #include <cstdlib>
@@ -8,7 +8,7 @@
 namespace sluiced::http {
 namespace {
 
-// Before each piece stands its size, in the space that keeps the piece aligned for anything.
+// Each allocation is preceded by its size, in a space that keeps it aligned for any type.
 constexpr std::size_t kBefore = alignof(std::max_align_t);
 static_assert(kBefore >= sizeof(std::size_t));
 

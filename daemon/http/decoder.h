@@ -1,7 +1,7 @@
-// Undoes the content coding of one body, step by step: a step ends where its input or the room for its output does, so
-// a small input that is a large output inside costs no more than the caller allows. What the libraries allocate is
-// charged to the server's budget before it is taken. Its loop's thread. It refuses what is corrupt, what needs a larger
-// window than kMaxWindowLog, and memory for which there is no budget.
+// Decodes the content coding of one body, step by step: a step ends with its input or the room for its output, so a
+// small input with a large output costs no more than the caller allows. What the libraries allocate is charged to the
+// server's budget first. Its connection's thread. It refuses corrupt input, a larger window than kMaxWindowLog, and
+// memory for which the budget has no room.
 #pragma once
 
 #include <cassert>
@@ -16,13 +16,13 @@
 
 namespace sluiced::http {
 
-// How far back a zstd frame may refer, as a power of two: what RFC 9659 allows in HTTP. gzip and deflate need 32 KiB.
+// The largest window of a zstd frame, as a power of two: the limit of RFC 9659 for HTTP. gzip and deflate need 32 KiB.
 inline constexpr int kMaxWindowLog = 23;
 
 struct DecodeStep {
   enum class Fault : std::uint8_t {
     none,
-    corrupt,   // of no such coding, damaged, or more behind its end
+    corrupt,   // not of this coding, damaged, or garbage behind its end
     window,    // larger than kMaxWindowLog
     no_room,   // in the budget now
     too_much,  // more than the whole budget
@@ -39,20 +39,21 @@ class Decoder {
   Decoder(const Decoder&) = delete;
   Decoder& operator=(const Decoder&) = delete;
 
-  // Without a fault it ends with all input used, or the room full: then there may be more, also without new input.
+  // Without a fault it ends with all input used, or with the room full: then there may be more output without new
+  // input.
   [[nodiscard]] virtual DecodeStep step(std::string_view input, std::span<char> room) noexcept = 0;
-  // Whether the body may end here; else it is cut short. Not while the last step filled its room.
+  // Whether the body may end here; else it is truncated. Not to be called if the last step filled its room.
   [[nodiscard]] virtual bool may_end() const noexcept = 0;
-  // What it holds, as charged.
+  // The memory that is charged.
   [[nodiscard]] virtual std::size_t memory() const noexcept = 0;
 };
 
-// `coding` is none of identity and unknown. Allocates nothing that is not charged but the object itself.
+// `coding` is not identity or unknown. All it allocates is charged, but for the object itself.
 [[nodiscard]] std::unique_ptr<Decoder> make_decoder(Coding coding, Budget& budget);
 [[nodiscard]] std::unique_ptr<Decoder> make_inflater(Coding coding, Budget& budget);  // gzip, deflate
 [[nodiscard]] std::unique_ptr<Decoder> make_zstd_decoder(Budget& budget);
 
-// The memory of a library that takes an allocator: charged before it is taken. Lives as long as what it has given.
+// An allocator for a library: charges the budget first. Outlives all that it has allocated.
 class CodecMemory {
  public:
   explicit CodecMemory(Budget& budget) noexcept : budget_(budget) {}
@@ -61,7 +62,7 @@ class CodecMemory {
   CodecMemory& operator=(const CodecMemory&) = delete;
 
   [[nodiscard]] void* allocate(std::size_t bytes) noexcept;  // null: no_room_fault() says why
-  void release(void* memory) noexcept;                       // null is nothing
+  void release(void* memory) noexcept;                       // null is allowed
 
   [[nodiscard]] std::size_t held() const noexcept { return held_; }
   [[nodiscard]] DecodeStep::Fault no_room_fault() const noexcept {

@@ -1,4 +1,4 @@
-// The checks of guard.h, in its order: the page's site (Sec-Fetch-Site), its Origin, the Host.
+// The checks of guard.h, in its order: the site of the page (Sec-Fetch-Site), its Origin, the Host. Pure.
 #include "http/guard.h"
 
 #include <arpa/inet.h>
@@ -31,7 +31,7 @@ bool is_among(std::string_view text, const std::vector<std::string>& all) noexce
   return std::any_of(all.begin(), all.end(), [text](const std::string& one) { return equal_without_case(text, one); });
 }
 
-// "null" is what a browser calls a page without a name: from a file, or locked into a frame. It may be anybody's.
+// A browser sends "null" for a page without an origin: from a file, or in a sandboxed frame. It may be any site's.
 bool is_local_origin(std::string_view origin) noexcept {
   const std::size_t at = origin.find("://");
   return at != std::string_view::npos && is_local(origin.substr(at + 3));
@@ -52,7 +52,7 @@ bool is_local(std::string_view authority) noexcept {
 
 std::string_view why_forbidden(const Head& head, const Config& config) noexcept {
   const bool allowed = !head.origin.empty() && place_of(head.origin, config.allowed_origins) != 0;
-  // Pages of allowed origins send events from their own sites. They have no business with anything else.
+  // Pages of allowed origins may send events from their own sites, and nothing else.
   if (head.cross_site && !(allowed && config.submit)) return "a web page of another site asks";
   if (!head.origin.empty() && !allowed && !is_local_origin(head.origin))
     return "a web page asks whose Origin is not allowed (--allow-origin)";

@@ -1,4 +1,4 @@
-// The only file that sees zlib: gzip and deflate. A loop's thread.
+// The only file that uses zlib: gzip and deflate. Thread: its connection's.
 #include <zlib.h>
 
 #include <algorithm>
@@ -10,7 +10,7 @@ namespace sluiced::http {
 namespace {
 
 constexpr int kWindowBits = 15;          // 32 KiB, the most that the format has
-constexpr int kGzip = kWindowBits + 16;  // as zlib wants it said
+constexpr int kGzip = kWindowBits + 16;  // zlib's convention
 constexpr int kRaw = -kWindowBits;
 
 class Inflater final : public Decoder {
@@ -39,17 +39,17 @@ class Inflater final : public Decoder {
 
  private:
   DecodeStep::Fault begin(char first) noexcept {
-    // Deflate is to be wrapped (RFC 9110, 8.4.1.2), and is often not. In the first byte of a wrapped stream the low
-    // half is 8; an unwrapped one would begin with a stored block, whose padding no encoder fills.
+    // Deflate should have the zlib header (RFC 9110, 8.4.1.2), and often has none. With the header, the low half of the
+    // first byte is 8; without, that would be a stored block with non-zero padding, which no encoder writes.
     const bool wrapped = (static_cast<unsigned char>(first) & 0x0FU) == Z_DEFLATED;
     if (inflateInit2(&stream_, gzip_ ? kGzip : wrapped ? kWindowBits : kRaw) != Z_OK) return memory_.no_room_fault();
     begun_ = true;
     return DecodeStep::Fault::none;
   }
 
-  // One call of zlib. False: it can do no more.
+  // One call of zlib. False: no progress is possible.
   bool one(DecodeStep& step, std::string_view input, std::span<char> room) noexcept {
-    if (ended_ && step.used < input.size()) {  // another member, or what does not belong there
+    if (ended_ && step.used < input.size()) {  // another member, or garbage
       if (!gzip_ || inflateReset(&stream_) != Z_OK) {
         step.fault = DecodeStep::Fault::corrupt;
         return false;
@@ -59,7 +59,7 @@ class Inflater final : public Decoder {
     constexpr std::size_t most = std::numeric_limits<unsigned>::max();
     const std::string_view rest = input.substr(step.used, most);
     const std::span<char> space = room.subspan(step.written, std::min(room.size() - step.written, most));
-    stream_.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(rest.data()));  // which only reads it
+    stream_.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(rest.data()));  // zlib only reads it
     stream_.avail_in = static_cast<unsigned>(rest.size());
     stream_.next_out = reinterpret_cast<Bytef*>(space.data());
     stream_.avail_out = static_cast<unsigned>(space.size());
@@ -79,7 +79,7 @@ class Inflater final : public Decoder {
       case Z_MEM_ERROR:
         step.fault = memory_.no_room_fault();
         return false;
-      default:  // Z_DATA_ERROR, and Z_NEED_DICT: nobody has agreed on one
+      default:  // Z_DATA_ERROR; and Z_NEED_DICT: there is no agreed dictionary
         step.fault = DecodeStep::Fault::corrupt;
         return false;
     }
@@ -89,7 +89,7 @@ class Inflater final : public Decoder {
   CodecMemory memory_;
   z_stream stream_{};
   bool begun_ = false;
-  bool ended_ = false;  // with the last byte of the input so far
+  bool ended_ = false;  // a member ended with the last byte of the input so far
 };
 
 }  // namespace

@@ -1,4 +1,4 @@
-// From a body to events to the tracker: whole or not at all. Its loop's thread; the budget is charged for long lists.
+// One function for each kind of content. Its io thread; long lists of events are charged to the budget.
 #include "http/intake.h"
 
 #include <fmt/format.h>
@@ -19,28 +19,10 @@ namespace {
 
 constexpr std::string_view kJson = "application/json";
 
-// The list of events of one request is free up to here, and charged to the budget beyond it: 2048 events of 32 bytes.
+// Events of one request whose list is not charged to the budget: 64 KiB at 32 bytes each.
 constexpr std::size_t kFreeEvents = 2048;
 
-// Case does not count in media types, but nearly all write them in lower case.
-bool same_type(std::string_view type, std::string_view name) noexcept {
-  return type == name || equal_without_case(type, name);
-}
-
-// The many names of one event a line, without `x-`; the registered ones are few, and each has its senders.
-bool is_ndjson(std::string_view type) noexcept {
-  if (type == "application/x-ndjson") return true;  // what nearly all write
-  const std::size_t slash = type.find('/');
-  if (slash == std::string_view::npos) return false;
-  const std::string_view of = type.substr(0, slash);
-  if (!same_type(of, "application") && !same_type(of, "text")) return false;
-  std::string_view name = type.substr(slash + 1);
-  if (same_type(name.substr(0, 2), "x-")) name.remove_prefix(2);
-  return same_type(name, "ndjson") || same_type(name, "jsonl") || same_type(name, "jsonlines") ||
-         same_type(name, "json-lines") || same_type(name, "ldjson");
-}
-
-// A value that ends with its line, and more lines that are not blank: so the sender means lines.
+// Whether a value ends with its line and more lines follow that are not blank: then the sender means lines.
 bool begins_as_lines(std::string_view text) noexcept {
   Lines lines(text);
   auto line = lines.next();
@@ -49,7 +31,7 @@ bool begins_as_lines(std::string_view text) noexcept {
   return lines.rest().find_first_not_of(" \t\r\n") != std::string_view::npos;
 }
 
-// Of those before the first that is wrong.
+// Counts texts up to the first fault.
 template <typename Texts>
 std::size_t count_texts(Texts texts) noexcept {
   std::size_t count = 0;
@@ -78,8 +60,7 @@ std::string too_large(std::size_t limit) { return fmt::format("an event is at mo
 
 }  // namespace
 
-// The list of the request at hand, with room for so many events, which is charged before it is made and goes with its
-// charge.
+// The list of events of this request. Its memory is charged before it is allocated; the charge ends with the list.
 class Intake::EventList {
  public:
   explicit EventList(Intake& intake) noexcept
@@ -108,33 +89,6 @@ class Intake::EventList {
   Budget& budget_;
   Charge room_;
 };
-
-Content content_of(std::string_view content_type, bool with_cloud_event_fields) noexcept {
-  std::string_view type = content_type.substr(0, content_type.find(';'));
-  while (type.ends_with(' ') || type.ends_with('\t')) type.remove_suffix(1);
-  if (same_type(type, kCloudEventType)) return Content::cloud_event;
-  if (same_type(type, "application/cloudevents-batch+json")) return Content::cloud_batch;
-  if (with_cloud_event_fields) return Content::cloud_binary;
-  if (same_type(type, kJson) || same_type(type, "text/json")) return Content::json;
-  if (is_ndjson(type)) return Content::ndjson;
-  if (same_type(type, "application/json-seq")) return Content::json_seq;
-  return Content::opaque;
-}
-
-std::optional<Content> json_by_query(std::string_view target) noexcept {
-  constexpr std::string_view name = "array=";
-  Content content = Content::json;
-  for (std::size_t at = target.find('?'); at != std::string_view::npos;) {
-    target.remove_prefix(at + 1);
-    at = target.find('&');
-    const std::string_view parameter = target.substr(0, at);
-    if (!parameter.starts_with(name)) continue;
-    const std::string_view value = parameter.substr(name.size());
-    if (value != "event" && value != "batch") return std::nullopt;
-    content = value == "event" ? Content::json_event : Content::json;
-  }
-  return content;
-}
 
 std::size_t Intake::body_limit(Content content) const noexcept {
   switch (content) {
@@ -185,8 +139,8 @@ std::optional<Refusal> Intake::take_one(std::string_view payload, std::string_vi
   return hand_over(slot);
 }
 
-// An array is a batch; what is no JSON text but begins as lines of them is taken as lines: log shippers send these too
-// under the name of JSON.
+// An array is a batch. Text that is no JSON value but begins as lines of JSON is taken as lines: log shippers send them
+// with the type of JSON, too.
 std::optional<Refusal> Intake::take_json(std::string_view body, bool array_is_batch, Slot& slot) {
   std::optional<Refusal> refused;
   if (array_is_batch && begins_as_array(body)) {
@@ -200,11 +154,11 @@ std::optional<Refusal> Intake::take_json(std::string_view body, bool array_is_ba
   return malformed && begins_as_lines(body) ? take_lines(body, slot) : refused;
 }
 
-// `texts` gives them one by one, checked but for their encoding.
+// `texts` returns them one by one, checked but for the encoding.
 template <typename Texts>
 std::optional<Refusal> Intake::take_texts(Texts texts, std::string_view body, Slot& slot) {
   EventList list(*this);
-  std::size_t most = body.size() / 2 + 1;  // two bytes each: "0,", but for the last
+  std::size_t most = body.size() / 2 + 1;  // each has two bytes at least ("0,"), the last one
   if (most > kFreeEvents) most = count_texts(texts);
   if (auto refusal = list.make_room(most)) return refusal;
 
@@ -228,7 +182,7 @@ std::optional<Refusal> Intake::take_lines(std::string_view body, Slot& slot) {
   EventList list(*this);
   if (auto refusal = list.make_room(count_lines(body))) return refusal;
 
-  // The encoding of all lines at once is cheap; only if something is wrong there is it looked for line by line.
+  // Checking the encoding of all lines at once is cheap; line by line only after a fault.
   const bool all_utf8 = is_utf8(body);
   Lines lines(body);
   while (const auto line = lines.next()) {
@@ -244,7 +198,7 @@ std::optional<Refusal> Intake::take_lines(std::string_view body, Slot& slot) {
 
 std::optional<Refusal> Intake::take_batch(std::string_view body, Slot& slot) {
   if (CloudFault fault = check_cloud_batch(body)) return Refusal{fault.status, std::move(fault.detail)};
-  std::size_t size = 0;  // which may be 0: nothing is handed over then, and accepted
+  std::size_t size = 0;  // 0 is allowed: no event is handed over, the answer is `accepted`
   for (CloudBatch batch(body); batch.next();) ++size;
   EventList list(*this);
   if (auto refusal = list.make_room(size)) return refusal;

@@ -1,6 +1,6 @@
-// Takes apart what carries many JSON texts in one body: an array (RFC 8259), and a sequence in which a record separator
-// stands before each text (RFC 7464). Each text is checked where it stands, in the pass that finds its end; its
-// encoding is the caller's to check. Lines are in ndjson.h. Pure; any thread. It refuses what check_json() refuses.
+// Splits a body of many JSON texts: an array (RFC 8259), or a sequence with a record separator before each text (RFC
+// 7464). Each text is checked in place, in the pass that finds its end; the caller checks the encoding. Lines are in
+// ndjson.h. Pure; any thread. It refuses what check_json() refuses.
 #pragma once
 
 #include <cstddef>
@@ -11,7 +11,7 @@
 
 namespace sluiced::http {
 
-// Whether the first character that is no space is the bracket of an array.
+// Whether the first character after spaces is the bracket of an array.
 [[nodiscard]] inline bool begins_as_array(std::string_view text) noexcept {
   for (const char c : text) {
     if (c == '[') return true;
@@ -27,8 +27,8 @@ class JsonArray {
   // `text` begins as an array.
   explicit JsonArray(std::string_view text) noexcept : text_(text) {}
 
-  // The next element as it came, without the space around it. Nothing: that was the last one, or fault() says what is
-  // wrong, and where in the whole text.
+  // The next element, unchanged, without the space around it. Nothing: the array has ended, or fault() has the fault
+  // and its place in the whole text.
   [[nodiscard]] std::optional<std::string_view> next() noexcept;
   [[nodiscard]] const JsonFault& fault() const noexcept { return fault_; }
   [[nodiscard]] bool fault_in_text() const noexcept { return fault_in_text_; }  // else between two, or around them
@@ -51,8 +51,8 @@ class JsonSequence {
 
   explicit JsonSequence(std::string_view text) noexcept : text_(text) {}
 
-  // As JsonArray. Records without a text are skipped. A number or a literal without a space behind it is refused: by
-  // RFC 7464, 2.4 it may have been cut.
+  // As JsonArray. Records without a text are skipped. A number or a literal without a space behind it is refused: it
+  // may be truncated (RFC 7464, 2.4).
   [[nodiscard]] std::optional<std::string_view> next() noexcept;
   [[nodiscard]] const JsonFault& fault() const noexcept { return fault_; }
   [[nodiscard]] bool fault_in_text() const noexcept { return fault_in_text_; }  // else between two, or around them

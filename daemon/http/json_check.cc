@@ -1,4 +1,4 @@
-// See the header.
+// simdjson's validation of UTF-8 before the library's grammar. Pure.
 #include "http/json_check.h"
 
 #include <simdjson.h>

@@ -1,5 +1,5 @@
-// Bytes before the digits and behind them are compared; the digits are read. Why that is enough: the parser and its
-// callbacks look at a Content-Length for being digits and for its value, and at nothing else that depends on it.
+// Compares the bytes before and behind the digits, and parses the digits. That is enough: of a Content-Length the
+// parser and its callbacks use only its value, and that it has digits alone. Thread: see the header.
 #include "http/known_head.h"
 
 #include <algorithm>
@@ -17,7 +17,7 @@ std::size_t KnownHead::match(std::string_view text) noexcept {
   if (!text.starts_with(known.substr(0, digits_at_))) return 0;
   std::size_t at = digits_at_;
   std::uint64_t length = 0;
-  for (const std::size_t most = std::min(text.size(), at + kMostDigits); at < most && is_digit(text[at]); ++at)
+  for (const std::size_t most = std::min(text.size(), at + kMaxDigits); at < most && is_digit(text[at]); ++at)
     length = 10 * length + static_cast<std::uint64_t>(text[at] - '0');
   const std::string_view behind = known.substr(digits_at_ + digits_size_);
   if (at == digits_at_ || !text.substr(at).starts_with(behind)) return 0;
@@ -27,7 +27,7 @@ std::size_t KnownHead::match(std::string_view text) noexcept {
 
 void KnownHead::keep(std::string_view text, const Head& head) noexcept {
   size_ = 0;
-  if (text.size() > kMost || !head.cloud_event.empty() || head.length_digits.size() > kMostDigits) return;
+  if (text.size() > kMaxText || !head.cloud_event.empty() || head.length_digits.size() > kMaxDigits) return;
   if (!head.origin.empty()) return;  // a browser's; its fields vary
   text.copy(text_.data(), text.size());
   const auto at = [&](std::string_view part) { return static_cast<std::size_t>(part.data() - text.data()); };

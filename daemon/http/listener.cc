@@ -1,5 +1,4 @@
-// Sockets that listen: names resolved, sockets bound, a unix socket's file taken over, guarded and removed. One thread
-// at a time.
+// Resolves names, binds sockets; takes over, locks and removes the file of a unix socket. One thread at a time.
 #include "http/listener.h"
 
 #include <arpa/inet.h>
@@ -32,15 +31,15 @@ namespace {
 
 using Kind = sluice::StartError::Kind;
 
-// Answers that a client does not read lie here, beside what Connection keeps of them. The kernel's own limit is
-// megabytes a client on a loopback; it doubles what it is told. It is in nobody's account but the kernel's: with the
-// connections bounded, so is this. (A unix socket has net.core.wmem_default, 208 KiB, which nothing makes larger.)
+// Bounds unread answers in the kernel, beside those that a ResponseWriter keeps: the kernel's default is megabytes a
+// client on a loopback. The kernel doubles this number. It is not charged to the budget; the bound on connections
+// bounds it. (A unix socket has net.core.wmem_default, 208 KiB, which nothing makes larger.)
 constexpr int kSendBuffer = 128 << 10;
 constexpr int kBacklog = 4096;  // the kernel takes what net.core.somaxconn allows of it
 
 std::string reason(int error) { return std::generic_category().message(error); }
 
-// Whether to try again is worth while: the service manager starts us anew unless the answer is `unusable`.
+// Whether to try again is useful: the service manager restarts us unless the answer is `unusable`.
 Kind kind_of(int error) {
   switch (error) {
     case EADDRINUSE:
@@ -72,10 +71,10 @@ int make_socket(int family, const std::string& name) {
 
 void set_flag(int fd, int level, int option) noexcept {
   const int on = 1;
-  (void)::setsockopt(fd, level, option, &on, sizeof on);  // wishes: nothing here fails without them
+  (void)::setsockopt(fd, level, option, &on, sizeof on);  // optional: nothing fails without them
 }
 
-// The address as the kernel has it: port 0 has become a number.
+// The bound address: the kernel has replaced port 0 by a number.
 Endpoint bound_endpoint(int fd) noexcept {
   Endpoint bound;
   bound.size = sizeof bound.address;
@@ -89,7 +88,7 @@ std::string name_of(const Address& address) {
   return v6 ? fmt::format("[{}]:{}", address.host, address.port) : fmt::format("{}:{}", address.host, address.port);
 }
 
-// Closes it, unless it is given away.
+// Closes its descriptor, unless it was released.
 class Socket {
  public:
   explicit Socket(int fd) noexcept : fd_(fd) {}
@@ -120,8 +119,8 @@ Socket bind_tcp(const Endpoint& endpoint, bool ipv6_alone, int& error) {
   return error == 0 ? std::move(made) : Socket(-1);
 }
 
-// A family that this kernel does not have, or an IPv6 loopback that is switched off, which /etc/hosts names all the
-// same. Any other address that is missing may still come.
+// A family that this kernel lacks, or a disabled IPv6 loopback, which /etc/hosts still names. Any other missing address
+// may appear later.
 bool may_be_missing(const Endpoint& endpoint, int error) {
   return error == EAFNOSUPPORT || (error == EADDRNOTAVAIL && endpoint.loopback());
 }
@@ -132,7 +131,7 @@ bool takes_ipv4_any(const std::vector<Endpoint>& endpoints, std::uint16_t port) 
   });
 }
 
-// One try at all of them. Empty: the port that the kernel chose is taken on another of the addresses.
+// Tries all of them once. Empty: the port that the kernel chose is in use on another of the addresses.
 std::vector<Socket> bind_all(std::vector<Endpoint> endpoints, const std::string& name, const sluice::LogHook& log,
                              bool ipv6_alone, const std::function<void(std::uint16_t port)>& bound) {
   const bool chosen = endpoints.front().port() == 0;
@@ -189,7 +188,7 @@ sockaddr_un unix_address(const std::string& path) {
   return address;
 }
 
-// A socket's file with nobody behind it: connecting is refused. Whatever else is there is not ours to remove.
+// A socket's file without a process: connecting is refused. Any other file is not ours to remove.
 bool is_left_behind(const sockaddr_un& address, const std::string& name) {
   struct stat file {};
   if (::lstat(address.sun_path, &file) != 0 || !S_ISSOCK(file.st_mode)) return false;
@@ -217,12 +216,12 @@ Listener::Listener(const Address& address, const std::function<void()>& bound) :
   }
 }
 
-// Between its bind and its listen a socket looks like one that a dead process left. So a process holds this lock before
-// it takes the path over, and until it has removed the socket's file. A lock that was got is checked against the name:
-// its former holder has removed the lock's file as well.
+// Between bind() and listen() a socket looks like one that a dead process left. So a process holds this lock from
+// before it takes the path over until it has removed the socket's file. After locking, check that the name still is
+// this file: the former holder may have removed the lock's file.
 void Listener::lock_path(const std::string& path) {
   const std::string name = path + ".lock";
-  constexpr int kTries = 100;  // each meets another that has come and gone
+  constexpr int kTries = 100;  // each fails only if another process came and went meanwhile
   for (int i = 0; i < kTries; ++i) {
     const int fd = ::open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, S_IRUSR | S_IWUSR);
     if (fd < 0) {
@@ -253,8 +252,8 @@ void Listener::unlock_path() noexcept {
   ::close(std::exchange(lock_fd_, -1));
 }
 
-// Nobody can connect before the socket listens, nor open its file before mode and group are right: until then it is
-// its owner's, whatever the umask, which is of the whole process and so not ours to change.
+// No client can connect before the socket listens, or open its file before mode and group are right: until then only
+// its owner can, whatever the umask (which is the process's, so it is not changed here).
 void Listener::bind_file(const Address& address, const std::function<void()>& bound) {
   const std::optional<gid_t> group =
       address.group.empty() ? std::nullopt : std::optional(group_named(address.group, name_));
@@ -272,7 +271,7 @@ void Listener::bind_file(const Address& address, const std::function<void()>& bo
   if (::lstat(at.sun_path, &file) != 0) refuse(name_, errno);
   inode_ = file.st_ino;
   if (bound) bound();
-  // Not where it is so already: a service may be forbidden to change owners at all, and have the group as its own.
+  // Skipped if the group is right already: a service may be forbidden to change owners, and run in that group.
   if (group && file.st_gid != *group && ::lchown(at.sun_path, static_cast<uid_t>(-1), *group) != 0) {
     throw sluice::StartError(
         Kind::unusable, fmt::format("listen on {}: group {}: {}; sluiced must be in that group, as a service by Group=",
@@ -281,7 +280,8 @@ void Listener::bind_file(const Address& address, const std::function<void()>& bo
   if (::chmod(at.sun_path, address.mode) != 0) refuse(name_, errno);
 }
 
-// The kernel gives the lowest that is free, and a connection cannot be put back: a copy of our own tries it first.
+// Probes with a duplicate of our own descriptor, which gets the lowest free number: an accepted socket cannot be
+// un-accepted.
 bool Listener::leaves_room(std::size_t max_descriptors) const noexcept {
   const int lowest = ::fcntl(fd_, F_DUPFD_CLOEXEC, 0);
   if (lowest < 0) return false;
@@ -354,7 +354,7 @@ std::vector<Endpoint> resolve(const Address& address) {
   addrinfo* found = nullptr;
   const int failed = ::getaddrinfo(address.host.c_str(), std::to_string(address.port).c_str(), &hints, &found);
   if (failed != 0) {
-    // Even a name that is said not to exist may exist later: a machine that boots asks before its network is up.
+    // Even a name that does not exist may exist later: a machine that boots asks before its network is up.
     throw sluice::StartError(Kind::unavailable,
                              fmt::format("listen on {}: {}", name_of(address),
                                          failed == EAI_SYSTEM ? reason(errno) : ::gai_strerror(failed)));
@@ -377,12 +377,12 @@ std::vector<Endpoint> resolve(const Address& address) {
 
 std::vector<Listener> listen_on(std::vector<Endpoint> endpoints, const std::string& name, const sluice::LogHook& log,
                                 bool ipv6_alone, const std::function<void(std::uint16_t port)>& bound) {
-  constexpr int kTries = 16;  // each meets a port that is taken as often as the range is full
+  constexpr int kTries = 16;  // each fails as often as the port range is full
   ipv6_alone = ipv6_alone || takes_ipv4_any(endpoints, endpoints.front().port());
   for (int i = 0; i < kTries; ++i) {
     std::vector<Listener> listeners;
     for (Socket& socket : bind_all(endpoints, name, log, ipv6_alone, bound)) {
-      // In use only now: of two that were bound at the same time, the other was faster.
+      // EADDRINUSE: of two processes that were bound at the same time, the other one listened first.
       if (::listen(socket.get(), kBacklog) != 0) refuse(name, errno);
       listeners.emplace_back(socket.release());
     }
@@ -437,7 +437,8 @@ std::string try_unix(const Address& address) {
 
 }  // namespace
 
-// A bound socket that does not listen is in nobody's way: with SO_REUSEADDR, a daemon that starts meanwhile binds too.
+// A bound socket that does not listen disturbs no other: with SO_REUSEADDR, a daemon that starts meanwhile can bind,
+// too.
 std::string try_address(const Address& address) {
   if (!address.path.empty()) return try_unix(address);
   const std::string name = name_of(address);

@@ -1,6 +1,6 @@
-// A listening socket, TCP or unix, from bind to the file's removal. Made on the thread that starts the server, used by
-// the one that accepts. An address that is taken (StartError in_use), not there yet (unavailable) or of no use here
-// (unusable) is refused; a unix socket that a dead process left is taken over.
+// A listening socket, TCP or unix, from bind to the file's removal. Created on the thread that starts the server, used
+// by the one that accepts. It refuses an address that is in use (StartError in_use), does not exist yet (unavailable)
+// or cannot be listened on (unusable); a unix socket that a dead process left is taken over.
 #pragma once
 
 #include <netinet/in.h>
@@ -21,10 +21,10 @@ namespace sluiced::http {
 
 class Listener {
  public:
-  // A TCP socket that listens already; owned from here.
+  // Takes over a TCP socket that listens.
   explicit Listener(int fd);
-  // A unix socket: bound, its file with the group and mode of `address` before anybody can connect. `bound`: called
-  // between the two, where a test sees the file as it is at first.
+  // Binds a unix socket, and gives its file the group and mode of `address` before any client can connect. `bound` is
+  // called between the two, for tests that inspect the file.
   explicit Listener(const Address& address, const std::function<void()>& bound = {});
   ~Listener() { close(); }
   Listener(Listener&& other) noexcept
@@ -62,7 +62,7 @@ class Listener {
   std::string path_;              // of a unix socket
   unsigned long long inode_ = 0;  // of its file: another process may have put its own there
   std::string lock_name_;
-  int lock_fd_ = -1;  // of PATH.lock, held while the path is ours: a socket that nobody answers may be about to
+  int lock_fd_ = -1;  // of PATH.lock, held while the path is ours, see lock_path()
 };
 
 // One socket address of a TCP listener, as the resolver or a test gives it.
@@ -81,10 +81,10 @@ struct Endpoint {
 // All distinct addresses of the name or number, in the resolver's order; never empty. Waits for the resolver.
 [[nodiscard]] std::vector<Endpoint> resolve(const Address& address);
 
-// A listener each, all on one port: where that is 0, the kernel chooses it for the first, and chooses again if another
-// has it taken. An IPv6 loopback or a family that this machine does not have is passed over with a warning, unless
-// nothing else is left. [::] takes IPv4 as net.ipv6.bindv6only says, but never if 0.0.0.0 is to have the same port.
-// `name`: what the operator wrote. `bound`: called after the first bind, where a test takes the port of the next.
+// A listener for each endpoint, all on one port: for port 0 the kernel chooses it for the first, and again if it is in
+// use on another. An IPv6 loopback or a family that this machine lacks is skipped with a warning, unless no endpoint is
+// left. [::] takes IPv4 as net.ipv6.bindv6only says, but not if 0.0.0.0 gets the same port. `name`: the operator's
+// text. `bound` is called after the first bind, for a test that takes the port of the next.
 [[nodiscard]] std::vector<Listener> listen_on(std::vector<Endpoint> endpoints, const std::string& name,
                                               const sluice::LogHook& log, bool ipv6_alone = false,
                                               const std::function<void(std::uint16_t port)>& bound = {});
@@ -95,8 +95,8 @@ struct Endpoint {
 // Listeners for all of these, in their order.
 [[nodiscard]] std::vector<Listener> listen_on(const std::vector<Address>& addresses, const sluice::LogHook& log);
 
-// Whether one could listen there now: nothing, or a remark if it is in use (by a sluiced that runs, perhaps). Throws
-// StartError as listening would. Listens nowhere and leaves nothing behind.
+// Checks whether one could listen there now. Returns nothing, or a remark if the address is in use (perhaps by a
+// running sluiced). Throws StartError as listening would. Does not listen, and leaves nothing behind.
 [[nodiscard]] std::string try_address(const Address& address);
 
 }  // namespace sluiced::http

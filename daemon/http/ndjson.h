@@ -1,5 +1,5 @@
-// Splits NDJSON into its lines: LF or CRLF, the last with or without an end. Pure; any thread. It looks for line ends
-// only: what a line holds is checked line by line, so no value can reach over one.
+// Splits NDJSON into its lines: LF or CRLF, the last with or without an end. Pure; any thread. It finds line ends only;
+// each line is checked for itself, so no value can span two.
 #pragma once
 
 #include <cstddef>
@@ -13,7 +13,7 @@ class Lines {
  public:
   explicit Lines(std::string_view text) noexcept : rest_(text) {}
 
-  // The next line without its end, maybe empty; nothing behind the last.
+  // The next line without its end, may be empty; nothing after the last.
   [[nodiscard]] std::optional<std::string_view> next() noexcept {
     if (rest_.empty()) return std::nullopt;
     ++number_;
@@ -26,7 +26,7 @@ class Lines {
     return line;
   }
 
-  [[nodiscard]] std::size_t number() const noexcept { return number_; }  // of the line last given, from 1
+  [[nodiscard]] std::size_t number() const noexcept { return number_; }  // of the line returned last, from 1
   [[nodiscard]] std::string_view rest() const noexcept { return rest_; }
 
  private:
@@ -34,7 +34,7 @@ class Lines {
   std::size_t number_ = 0;
 };
 
-// Nothing, or only blanks, which is no event. A carriage return counts as one: editors leave several.
+// Empty or only blanks, which is no event. A carriage return counts as a blank: editors leave several.
 [[nodiscard]] inline bool is_blank_line(std::string_view line) noexcept {
   return line.empty() ||
          (static_cast<unsigned char>(line.front()) <= ' ' && line.find_first_not_of(" \t\r") == std::string_view::npos);

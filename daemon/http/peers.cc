@@ -1,5 +1,5 @@
-// An IPv4 address is kept as the one within IPv6 that stands for it is, by its last eight bytes, so that it does not
-// matter which kind of socket it came by.
+// An IPv4 address is kept as the last eight bytes of its IPv4-mapped IPv6 address, so that both kinds of socket give
+// the same peer. Threads: see the header.
 #include "http/peers.h"
 
 #include <netinet/in.h>
@@ -22,7 +22,8 @@ std::optional<Peer> peer_of(int socket) noexcept {
   }
   if (address.ss_family != AF_INET6) return std::nullopt;
   const auto& number = reinterpret_cast<const sockaddr_in6&>(address).sin6_addr;
-  const std::size_t from = IN6_IS_ADDR_V4MAPPED(&number) ? 8 : 0;  // those begin with zeros: they are no network
+  const std::size_t from =
+      IN6_IS_ADDR_V4MAPPED(&number) ? 8 : 0;  // a mapped IPv4 address has no network in its first half
   std::memcpy(peer.data(), number.s6_addr + from, peer.size());
   return peer;
 }

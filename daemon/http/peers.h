@@ -1,5 +1,5 @@
-// How many connections each client has, by its address: an IPv4 address, or an IPv6 network of 64 bits, of which a
-// client has all addresses. Synchronises itself. It refuses, never waits. Unix sockets have no addresses, and are not
+// Counts the connections of each client, by its IPv4 address, or its IPv6 network of 64 bits, since one client has all
+// of its addresses. Synchronises itself. It refuses and never waits. Unix sockets have no addresses, and are not
 // counted.
 #pragma once
 
@@ -18,10 +18,10 @@ using Peer = std::array<unsigned char, 8>;
 
 class Peers {
  public:
-  explicit Peers(std::size_t limit) noexcept : limit_(limit) {}  // 0: nobody is counted
+  explicit Peers(std::size_t limit) noexcept : limit_(limit) {}  // 0: no limit, nothing is counted
 
   [[nodiscard]] bool counts() const noexcept { return limit_ != 0; }
-  // False: it has as many as it may have.
+  // False: the peer is at its limit.
   [[nodiscard]] bool try_add(const Peer& peer);
   void remove(const Peer& peer) noexcept;
 

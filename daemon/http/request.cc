@@ -1,5 +1,5 @@
-// The only file that sees Boost.Beast: its parser, fed from the buffer that the socket was read into, with our
-// callbacks, takes heads apart; what it is too kind to is refused here.
+// The only file that uses Boost.Beast: its parser reads heads in place and calls back; heads that it tolerates and we
+// do not are refused in the callbacks. Pure.
 #include "http/request.h"
 
 #include <algorithm>
@@ -28,8 +28,8 @@ void each_member(std::string_view list, Visit visit) {
   }
 }
 
-// RFC 9110, 7.2: uri-host [ ":" port ], or nothing. A comma could stand in a name, but is more likely two hosts that
-// somebody has joined.
+// RFC 9110, 7.2: uri-host [ ":" port ], or nothing. A comma is allowed in a name, but more likely two hosts were
+// joined.
 bool is_host(std::string_view text) {
   const std::size_t bracket = text.starts_with('[') ? text.find(']') : std::string_view::npos;
   const std::size_t colon = text.find(':', bracket == std::string_view::npos ? 0 : bracket);
@@ -64,8 +64,8 @@ Coding coding_of(std::string_view name) {
 class Parser final : public beast::http::basic_parser<true> {
  public:
   Parser() {
-    header_limit(static_cast<std::uint32_t>(kMaxHead + 4));  // the caller has measured the head
-    body_limit(boost::none);                                 // and counts the body
+    header_limit(static_cast<std::uint32_t>(kMaxHead + 4));  // the caller has bounded the head
+    body_limit(boost::none);                                 // and bounds the body
   }
   HeadFault parse(std::string_view text, Head& head) {
     head_ = &head;
@@ -92,7 +92,7 @@ class Parser final : public beast::http::basic_parser<true> {
 
   void refuse(int status, std::string_view detail, Error& error) {
     fault_ = {status, detail};
-    error = beast::http::error::bad_value;  // stops the parser; the fault is what counts
+    error = beast::http::error::bad_value;  // stops the parser; fault_ is returned
   }
 
   void on_request_impl(beast::http::verb, Text method, Text target, int version, Error& error) override {
@@ -160,7 +160,7 @@ class Parser final : public beast::http::basic_parser<true> {
     }
   }
 
-  // `identity` is none; of all others together there may be one.
+  // `identity` does not count; of all others at most one is allowed.
   void add_codings(std::string_view list) {
     each_member(list, [this](std::string_view name) {
       if (equal_without_case(name, "identity")) return;
@@ -194,7 +194,7 @@ FoundHead find_head(std::string_view text, std::size_t searched) noexcept {
     const auto feed = static_cast<std::size_t>(static_cast<const char*>(found) - text.data());
     if (feed == 0 || text[feed - 1] != '\r') return {State::bad, feed};
     if (feed >= 3 && text[feed - 2] == '\n') return {State::whole, feed + 1};
-    if (feed + 1 == text.size()) return {State::partial, feed};  // what follows a line end says whether it is folded
+    if (feed + 1 == text.size()) return {State::partial, feed};  // the next byte decides whether the field is folded
     if (text[feed + 1] == ' ' || text[feed + 1] == '\t') return {State::bad, feed};
     at = feed + 1;
   }

@@ -8,7 +8,7 @@
 
 #include "http/answers.h"
 #include "http/body_reader.h"
-#include "http/budget.h"
+#include "http/charged_bytes.h"
 #include "http/intake.h"
 #include "http/request.h"
 

@@ -11,7 +11,7 @@
 #include <utility>
 
 #include "http/body_reader.h"
-#include "http/budget.h"
+#include "http/charged_bytes.h"
 #include "http/client_socket.h"
 #include "http/request.h"
 

@@ -8,8 +8,9 @@
 #include <string_view>
 #include <utility>
 
+#include "http/answer_queue.h"
 #include "http/answers.h"
-#include "http/budget.h"
+#include "http/charged_bytes.h"
 #include "http/client_socket.h"
 #include "http/slots.h"
 #include "http/statistics.h"

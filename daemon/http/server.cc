@@ -118,28 +118,6 @@ void Server::give_up() {
   impl_->post_to_all([](IoThread& thread) { thread.give_up(); });
 }
 
-std::string_view to_string(Refused why) noexcept {
-  switch (why) {
-    case Refused::malformed:
-      return "malformed";
-    case Refused::unsupported:
-      return "unsupported";
-    case Refused::too_large:
-      return "too_large";
-    case Refused::timeout:
-      return "timeout";
-    case Refused::full:
-      return "full";
-    case Refused::closed:
-      return "closed";
-    case Refused::forbidden:
-      return "forbidden";
-    case Refused::connections:
-      return "connections";
-  }
-  return "?";
-}
-
 Counters Server::counters() const {
   Counters counters;
   counters.connections = impl_->shared.connections;

@@ -1,5 +1,5 @@
-// What all threads of one server share: its configuration, the budget, and who is still busy while it drains.
-// Synchronises itself.
+// Shared by all threads of one server: its configuration, the budget, the count of threads that are busy while it
+// drains. Synchronises itself.
 #pragma once
 
 #include <algorithm>
@@ -33,7 +33,7 @@ struct Shared {
   // Io threads that do not drain yet, or still owe an answer, or have not closed quiet connections yet. Guarded by
   // mutex.
   std::size_t busy_threads;
-  std::function<void()> on_drained;  // guarded by mutex, also while it runs: it only rings a bell
+  std::function<void()> on_drained;  // guarded by mutex, also while it runs: it only wakes a thread
 };
 
 }  // namespace sluiced::http

@@ -1,10 +1,12 @@
-// Slots: from an io thread to the committer and back, and the order of a connection's answers. Its io thread, but for
-// complete() and add_completed(). The list of completed slots is a stack that is only taken whole, so it has no ABA.
+// Slots: from an io thread to the committer and back. Its io thread, but for complete() and add_completed(). The list
+// of completed slots is a stack that is only taken whole, so it has no ABA.
 #include "http/slots.h"
 
 #include <cassert>
 #include <new>
 #include <utility>
+
+#include "http/answer_queue.h"
 
 namespace sluiced::http {
 namespace {
@@ -97,42 +99,6 @@ CompletedLink* Slots::take_completed() noexcept {
     }
   }
   return first;
-}
-
-// ---- a connection's answers
-
-void AnswerQueue::push(Slots::Hold held) noexcept {
-  Slot* const slot = held.release();
-  slot->queue = this;
-  slot->next = nullptr;
-  (first_ == nullptr ? first_ : last_->next) = slot;
-  last_ = slot;
-  ++slots_;
-}
-
-bool AnswerQueue::try_add(std::string_view text, std::uint32_t answers) noexcept {
-  assert(last_ != nullptr && "an answer waits behind nothing");
-  if (!last_->text.try_append(text)) return false;
-  last_->answers += answers;
-  answers_ += answers;
-  bytes_ += text.size();
-  return true;
-}
-
-void AnswerQueue::pop() noexcept {
-  Slot& slot = *first_;
-  first_ = slot.next;
-  if (first_ == nullptr) last_ = nullptr;
-  --slots_;
-  answers_ -= slot.answers;
-  bytes_ -= slot.text.size();
-  if (slot.completed) return slot.home.put_back(slot);
-  slot.queue = nullptr;  // put back when it is completed
-  slot.text.release();
-}
-
-void AnswerQueue::abandon() noexcept {
-  while (!empty()) pop();
 }
 
 }  // namespace sluiced::http

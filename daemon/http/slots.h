@@ -16,7 +16,7 @@
 #include <thread>
 
 #include "http/answers.h"
-#include "http/budget.h"
+#include "http/charged_bytes.h"
 #include "http/event_loop.h"
 #include "sluice/tracker.h"
 
@@ -30,7 +30,7 @@ struct CompletedLink {
   CompletedLink* next_completed = nullptr;
 };
 
-// One request that was handed over. Outlives its connection, if it must.
+// One request that was handed over. May outlive its connection.
 struct Slot : CompletedLink {
   Slot(Slots& of, Budget& budget) noexcept : home(of), text(budget) {}
 
@@ -102,40 +102,6 @@ class Slots {
   // The slot completed last. If there is none: null while the io thread sleeps, &awake_ while it does not.
   std::atomic<CompletedLink*> completed_{nullptr};
   CompletedLink awake_;
-};
-
-// The answers of one connection from the first that the committer owes.
-class AnswerQueue {
- public:
-  explicit AnswerQueue(Connection& connection) noexcept : connection_(connection) {}
-  ~AnswerQueue() { abandon(); }
-  AnswerQueue(const AnswerQueue&) = delete;
-  AnswerQueue& operator=(const AnswerQueue&) = delete;
-
-  void push(Slots::Hold slot) noexcept;
-  // Adds answers that wait behind the last slot: their bytes, and how many they are. False: no room, and nothing
-  // changed. Not while empty.
-  [[nodiscard]] bool try_add(std::string_view text, std::uint32_t answers) noexcept;
-
-  // The first slot if it is completed, else null; it stays first until pop().
-  [[nodiscard]] Slot* completed() noexcept { return first_ != nullptr && first_->completed ? first_ : nullptr; }
-  void pop() noexcept;
-  void abandon() noexcept;  // the connection is gone
-
-  [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
-  [[nodiscard]] bool is_first(const Slot& slot) const noexcept { return first_ == &slot; }
-  [[nodiscard]] std::uint32_t slots() const noexcept { return slots_; }
-  [[nodiscard]] std::uint32_t answers() const noexcept { return slots_ + answers_; }
-  [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }  // of answers that wait behind slots
-  [[nodiscard]] Connection& connection() const noexcept { return connection_; }
-
- private:
-  Connection& connection_;
-  Slot* first_ = nullptr;
-  Slot* last_ = nullptr;
-  std::uint32_t slots_ = 0;
-  std::uint32_t answers_ = 0;  // that wait behind slots
-  std::size_t bytes_ = 0;
 };
 
 }  // namespace sluiced::http

@@ -1,4 +1,4 @@
-// The only file that sees libzstd: zstd as RFC 8878 has it, and none of the formats before it. A loop's thread.
+// The only file that uses libzstd: zstd by RFC 8878, none of the formats before it. Thread: its connection's.
 #define ZSTD_STATIC_LINKING_ONLY  // for the allocator and the headers of frames
 #include <zstd.h>
 #include <zstd_errors.h>
@@ -26,7 +26,7 @@ class ZstdDecoder final : public Decoder {
     }
     ZSTD_inBuffer in{input.data(), input.size(), 0};
     ZSTD_outBuffer out{room.data(), room.size(), 0};
-    // Behind the end of a frame the next one begins; without input there would be none, and no end either.
+    // At the end of a frame the loop goes on only with more input, which begins the next frame.
     while (step.fault == DecodeStep::Fault::none && out.pos < out.size && (in.pos < in.size || !ended_)) {
       const std::size_t used = in.pos;
       const std::size_t written = out.pos;
@@ -54,8 +54,8 @@ class ZstdDecoder final : public Decoder {
            ZSTD_isError(ZSTD_DCtx_setParameter(context_, ZSTD_d_windowLogMax, kMaxWindowLog)) == 0;
   }
 
-  // The library gets the header of each frame whole and checked. Given a part from the middle of a header, it looks
-  // there for the formats from before RFC 8878, and would decode them with memory that is not charged.
+  // Gives the library each frame's header whole and checked. In a partial header it recognises the formats from before
+  // RFC 8878, and would decode them with memory that is not charged.
   [[nodiscard]] DecodeStep::Fault read_header(ZSTD_inBuffer& in, ZSTD_outBuffer& out) noexcept {
     ended_ = false;
     ZSTD_frameHeader parsed;
@@ -94,10 +94,10 @@ class ZstdDecoder final : public Decoder {
 
   CodecMemory memory_;
   ZSTD_DCtx* context_ = nullptr;
-  std::array<char, ZSTD_FRAMEHEADERSIZE_MAX> header_{};  // of the frame that begins, as far as it has come
+  std::array<char, ZSTD_FRAMEHEADERSIZE_MAX> header_{};  // of the next frame, as far as received
   std::size_t header_size_ = 0;
   bool in_frame_ = false;  // behind its header
-  bool ended_ = false;     // with the last byte of the input so far, a frame has
+  bool ended_ = false;     // a frame ended with the last byte of the input so far
 };
 
 }  // namespace

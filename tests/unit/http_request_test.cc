@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "http/budget.h"
+#include "http/charged_bytes.h"
 #include "http/chunks.h"
 #include "http/known_head.h"
 #include "http/ndjson.h"
