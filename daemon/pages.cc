@@ -16,12 +16,14 @@ using sluice::LogLevel;
 using sluice::Phase;
 
 // A tracker runs before its intake is open; until then the daemon is starting.
-Phase Pages::phase() const noexcept { return intake_.load() == nullptr ? Phase::starting : tracker_.phase(); }
+Phase Pages::phase() const noexcept {
+  return intake_.load() == nullptr ? Phase::starting : sluice::Host(tracker_).phase();
+}
 
 Readiness Pages::readiness() const noexcept {
   const Phase now = phase();
   if (now != Phase::running) return {false, to_string(now)};
-  if (tracker_.disk_failed()) return {false, "the disk has failed"};
+  if (sluice::Host(tracker_).disk_failed()) return {false, "the disk has failed"};
   return {true, {}};
 }
 
@@ -60,7 +62,7 @@ http::Page Pages::metrics() const {
     edge.refused.emplace(to_string(static_cast<http::Refused>(why)), http.refused[why]);
   }
   if (phase() > Phase::running) edge.drain_left = signals_.deadline() - host::StopSignals::Clock::now();
-  return {200, std::string(admin::kMetricsType), admin::metrics_text(tracker_.metrics(), edge)};
+  return {200, std::string(admin::kMetricsType), admin::metrics_text(sluice::Host(tracker_).metrics(), edge)};
 }
 
 http::Pages Pages::for_intake() const {
@@ -81,7 +83,7 @@ http::Pages Pages::for_admin() const {
 http::Page Pages::move(std::string_view name, Move how, std::string_view target) const {
   const auto limit = admin::limit_in(target);
   if (!limit) return {400, "text/plain", "allowed: ?limit=N\n"};
-  const sluice::DeadLettersMoved moved = (tracker_.*how)(*limit);
+  const sluice::DeadLettersMoved moved = (sluice::Host(tracker_).*how)(*limit);
   log_.write(moved.error.empty() ? LogLevel::info : LogLevel::warn,
              fmt::format("dead letters {}={} left={}{}{}", name, moved.moved, moved.left,
                          moved.error.empty() ? "" : " error=", moved.error));
@@ -93,11 +95,10 @@ http::Page Pages::move(std::string_view name, Move how, std::string_view target)
 }
 
 http::Actions Pages::actions() const {
-  return {
-      {"/dead-letter/requeue",
-       [this](std::string_view target) { return move("requeued", &sluice::Tracker::requeue_dead_letters, target); }},
-      {"/dead-letter/drop",
-       [this](std::string_view target) { return move("dropped", &sluice::Tracker::drop_dead_letters, target); }}};
+  return {{"/dead-letter/requeue",
+           [this](std::string_view target) { return move("requeued", &sluice::Host::requeue_dead_letters, target); }},
+          {"/dead-letter/drop",
+           [this](std::string_view target) { return move("dropped", &sluice::Host::drop_dead_letters, target); }}};
 }
 
 std::string run_text(const sluice::Tracker& tracker) {

@@ -12,6 +12,7 @@
 #include "http/server.h"
 #include "log/log.h"
 #include "options/options.h"
+#include "sluice/host.h"
 #include "sluice/phase.h"
 #include "sluice/tracker.h"
 
@@ -43,7 +44,7 @@ class Pages {
   [[nodiscard]] http::Page readyz() const;
   [[nodiscard]] http::Page status() const;
   [[nodiscard]] http::Page metrics() const;
-  using Move = sluice::DeadLettersMoved (sluice::Tracker::*)(std::size_t);
+  using Move = sluice::DeadLettersMoved (sluice::Host::*)(std::size_t) const;
   [[nodiscard]] http::Page move(std::string_view name, Move how, std::string_view target) const;
 
   sluice::Tracker& tracker_;

@@ -13,6 +13,7 @@
 #include "http/listener.h"
 #include "settings.h"
 #include "sluice/sinks.h"
+#include "sluice/sqlite.h"
 #include "sluice/version.h"
 
 namespace sluiced {
@@ -24,7 +25,7 @@ Parts::Parts(const options::Options& options, log::Log& log, host::StopSignals& 
       log_(log),
       signals_(signals),
       manager_(manager),
-      tracker_(tracker_options(options, log), sluice::sinks_for(options.sink)),
+      tracker_(tracker_options(options, log), sluice::sqlite::sinks_for(options.sink)),
       watch_(signals, tracker_),
       pages_(tracker_, options, signals, log) {
   warn_of_files();

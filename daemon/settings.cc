@@ -11,6 +11,7 @@
 #include "host/descriptor_limit.h"
 #include "options/origin.h"
 #include "sluice/error.h"
+#include "sluice/host.h"
 
 namespace sluiced {
 

@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "host/final_report.h"
+#include "sluice/host.h"
 
 namespace sluiced {
 
@@ -45,7 +46,7 @@ class Stop {
  private:
   // 1. Announce: readiness turns red and systemd learns how long the stop may take.
   void announce() {
-    parts_.tracker().announce_stop();
+    sluice::Host(parts_.tracker()).announce_stop();
     const auto left = deadline() - Clock::now();
     parts_.manager().stopping(left + kPatience);
     const sluice::Status status = parts_.tracker().status();
@@ -74,7 +75,7 @@ class Stop {
     parts_.intake().drain(reading(), [&signals = parts_.signals()] { signals.wake(); });
     while (!intake_closed()) {
       const auto now = Clock::now();
-      const auto least = parts_.tracker().least_drain();
+      const auto least = sluice::Host(parts_.tracker()).least_drain();
       if (now >= given_up()) {
         give_up_clients();
         break;
@@ -164,7 +165,7 @@ class Stop {
   void hear(std::chrono::nanoseconds at_most) {
     if (parts_.wait_signals(at_most) < 2 || hastened_) return;
     hastened_ = true;
-    parts_.tracker().hasten(deadline());
+    sluice::Host(parts_.tracker()).hasten(deadline());
     parts_.log().write(LogLevel::warn, fmt::format("second signal, hurrying deadline={:.3f}s",
                                                    std::max(0.0, seconds(deadline() - Clock::now()))));
   }

@@ -9,10 +9,6 @@
 
 namespace sluice {
 
-Event event_of(std::string_view payload, std::string_view content_type) noexcept {
-  return {std::as_bytes(std::span(payload)), content_type};
-}
-
 std::string_view to_string(Admit answer) noexcept {
   switch (answer) {
     case Admit::accepted:

@@ -1,18 +1,21 @@
 // The report line and its JSON, written without allocation so that a signal handler may do it too.
 #include "sluice/report.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstring>
+
+#include "sluice/host.h"
 
 namespace sluice {
 
 namespace {
 
-// Text into a fixed room; what does not fit is left out. Signal safe.
+// Text into a buffer of fixed size; the rest is cut off. Signal safe.
 class Writer {
  public:
-  Writer(char* to, std::size_t room) noexcept : begin_(to), at_(to), end_(to + room) {}
+  Writer(char* to, std::size_t size) noexcept : begin_(to), at_(to), end_(to + size) {}
 
   Writer& text(std::string_view s) noexcept {
     const std::size_t n = std::min(s.size(), static_cast<std::size_t>(end_ - at_));
@@ -25,7 +28,7 @@ class Writer {
     if (done.ec == std::errc()) at_ = done.ptr;
     return *this;
   }
-  // Seconds with three decimals, cut off, not rounded.
+  // Seconds with three decimals, truncated.
   Writer& seconds(std::chrono::nanoseconds value) noexcept {
     const auto ms = static_cast<std::uint64_t>(
         std::max<std::int64_t>(0, std::chrono::duration_cast<std::chrono::milliseconds>(value).count()));
@@ -80,9 +83,9 @@ std::string_view to_string(WorkerState state) noexcept {
   return "?";
 }
 
-std::size_t write_report(char* to, std::size_t room, Reason reason, const Books& books,
+std::size_t write_report(char* to, std::size_t size, Reason reason, const Books& books,
                          std::chrono::nanoseconds elapsed) noexcept {
-  return Writer(to, room)
+  return Writer(to, size)
       .text("stopped reason=")
       .text(to_string(reason))
       .text(" accepted=")
@@ -103,9 +106,9 @@ std::size_t write_report(char* to, std::size_t room, Reason reason, const Books&
       .size();
 }
 
-std::size_t write_report_json(char* to, std::size_t room, Reason reason, const Books& books,
+std::size_t write_report_json(char* to, std::size_t size, Reason reason, const Books& books,
                               std::chrono::nanoseconds elapsed) noexcept {
-  return Writer(to, room)
+  return Writer(to, size)
       .text(R"({"reason":")")
       .text(to_string(reason))
       .text(R"(","accepted":)")

@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 
+#include "sluice/host.h"
 #include "sluice/report.h"
 
 namespace sluiced::admin {

@@ -11,6 +11,8 @@
 #include <cstring>
 #include <string_view>
 
+#include "sluice/host.h"
+
 namespace sluiced::host {
 
 namespace {

@@ -20,6 +20,7 @@
 
 #include "host/final_report.h"
 #include "host/stop_times.h"
+#include "sluice/host.h"
 #include "sluice/tracker.h"
 
 namespace sluiced::host {
@@ -77,7 +78,7 @@ void ring() noexcept {
 
 nanoseconds least_drain() noexcept {
   const sluice::Tracker* const watched = tracker.load();
-  return watched != nullptr ? watched->least_drain() : kLeastDrain;
+  return watched != nullptr ? sluice::Host(*watched).least_drain() : kLeastDrain;
 }
 
 void on_stop(int /*signal*/) {
@@ -111,8 +112,8 @@ void report_from_handler() noexcept {
   sluice::Books books;
   bool disk_failed = false;
   if (const sluice::Tracker* const watched = tracker.load(); watched != nullptr) {
-    books = watched->books_at_exit();
-    disk_failed = watched->disk_failed();
+    books = sluice::Host(*watched).books_at_exit();
+    disk_failed = sluice::Host(*watched).disk_failed();
   }
   if (decided_code.load() < 0) decided_code.store(exit_code(books, disk_failed, true));
   if (!report_owed.load()) return;

@@ -269,7 +269,9 @@ std::optional<Refusal> Intake::take_binary(std::string_view content_type, Charge
 std::optional<Refusal> Intake::hand_over(Slot& slot) {
   assert(submit_ && "an admin server takes no events");
   slot.events = events_.size();
-  std::optional<Refusal> refused = refusal(submit_(events_, slot.completion()));
+  const sluice::Submission submission = submit_(events_, slot.completion());
+  if (submission.pending()) return std::nullopt;
+  std::optional<Refusal> refused = refusal(submission.refusal());
   if (refused) refused->by_tracker = true;
   return refused;
 }

@@ -52,7 +52,7 @@ using Actions = std::map<std::string, std::function<Page(std::string_view target
 
 // Takes the events of a request: Tracker::track with a receipt, and its contract. Only on `accepted` will the receipt
 // be called, once; before this returns on this thread, or whenever it likes on any other.
-using Submit = std::function<sluice::Admit(std::span<const sluice::Event> events, const sluice::Receipt& receipt)>;
+using Submit = std::function<sluice::Submission(std::span<const sluice::Event> events, const sluice::Receipt& receipt)>;
 
 struct Config {
   std::vector<Address> listen;

@@ -12,6 +12,7 @@
 #include "flags/kinds.h"
 #include "flags/words.h"
 #include "options/origin.h"
+#include "sluice/host.h"
 #include "sluice/sinks.h"
 #include "sluice/version.h"
 #include "text/quantity.h"

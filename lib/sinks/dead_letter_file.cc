@@ -179,7 +179,7 @@ Bulk next_bulk(Lines& lines, std::size_t at_most) {
 // How many of them were taken, the first ones: all at once, or one by one where all are too many.
 std::size_t give(const Bulk& bulk, const DeadLetterFile::Take& take, Admit& answer) {
   std::vector<Event> events;
-  for (const DeadLetterEntry& entry : bulk.entries) events.push_back(event_of(entry.payload, entry.content_type));
+  for (const DeadLetterEntry& entry : bulk.entries) events.push_back(Event(entry.payload, entry.content_type));
   answer = take(events);
   if (answer == Admit::accepted) return events.size();
   if (answer != Admit::full && answer != Admit::too_large) return 0;

@@ -11,7 +11,7 @@
 #include <system_error>
 
 #include "sluice/event.h"
-#include "sluice/report.h"
+#include "sluice/host.h"
 
 namespace sluice {
 

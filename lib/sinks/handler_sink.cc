@@ -22,8 +22,7 @@ class HandlerSink final : public Sink {
   void deliver(std::span<const Delivery> batch, std::span<Verdict> verdicts, std::stop_token stop) override {
     for (std::size_t i = 0; i < batch.size() && !stop.stop_requested(); ++i) {
       try {
-        (*handler_)(batch[i]);
-        verdicts[i] = Verdict::delivered;
+        verdicts[i] = (*handler_)(batch[i]);
       } catch (const std::exception& error) {
         verdicts[i] = {Verdict::try_again, error.what()};
       } catch (...) {

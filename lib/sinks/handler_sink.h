@@ -1,5 +1,5 @@
-// A plain function as a sink: each event for itself, again if it throws. All workers share the function, so it is
-// called by several at a time. It refuses no event for good; an empty function is refused itself (StartError, usage).
+// A function as a sink: called for each event, with the event's verdict as its result; an exception means try_again. All
+// workers share the function and call it concurrently. An empty function is refused (StartError, usage).
 #pragma once
 
 #include "sluice/sink.h"

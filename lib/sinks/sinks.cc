@@ -1,10 +1,10 @@
-// From a URL to a factory: the one file that knows all built-in sinks.
+// From a URL to a factory, for the sinks that need no other library. Any thread; it refuses `sqlite:`, which
+// sqlite.cc knows.
 #include "sluice/sinks.h"
 
 #include "sinks/file_sink.h"
 #include "sinks/null_sink.h"
 #include "sinks/sink_url.h"
-#include "sinks/sqlite_sink.h"
 #include "sluice/error.h"
 
 namespace sluice {
@@ -15,7 +15,10 @@ struct MakeFactory {
   SinkFactory operator()(const NullBehaviour& null) const { return null_sinks(null); }
   SinkFactory operator()(const StdoutUrl& url) const { return stdout_sinks(url.format); }
   SinkFactory operator()(const FileUrl& url) const { return file_sinks(url.path, url.format); }
-  SinkFactory operator()(const SqliteUrl& url) const { return sqlite_sinks(url.path); }
+  SinkFactory operator()(const SqliteUrl& /*url*/) const {
+    throw StartError(StartError::Kind::usage,
+                     "sqlite: this program is built without it: use sluice::sqlite::sinks_for() (sluice/sqlite.h)");
+  }
   SinkFactory operator()(const BadUrl& url) const { throw StartError(StartError::Kind::usage, url.complaint); }
 };
 

@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "sluice/error.h"
+#include "sluice/host.h"
 
 namespace sluice {
 

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "sluice/options.h"
+#include "sluice/host.h"
 
 namespace sluice {
 

@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <utility>
 
+#include "sluice/host.h"
+
 namespace sluice {
 
 namespace {

@@ -49,7 +49,7 @@ void Tracker::Engine::hasten(Deadline deadline) {
 void Tracker::Engine::retire() {
   const bool was_stopped = stop_.phase() == Phase::stopped;
   const Report report = shutdown(std::chrono::steady_clock::now());
-  if (!was_stopped && report.timed_out()) log(LogLevel::warn, to_string(report));
+  if (!was_stopped && !report.drained()) log(LogLevel::warn, to_string(report));
   hook_.close();
   static_cast<void>(hook_.wait_empty(kLastLine));
 }

@@ -33,6 +33,7 @@
 #include "queue/event_queue.h"
 #include "sinks/dead_letter_file.h"
 #include "sluice/gate.h"
+#include "sluice/host.h"
 #include "sluice/tracker.h"
 #include "tracker/disked.h"
 #include "workers/ledger.h"
@@ -51,7 +52,7 @@ struct SLUICE_INTERNAL Tracker::Engine {
 
   // ---- the way in: as in the tracker
   [[nodiscard]] Admit track(std::span<const Event> events);
-  [[nodiscard]] Admit track(std::span<const Event> events, const Receipt& receipt);
+  [[nodiscard]] Submission track(std::span<const Event> events, const Receipt& receipt);
   [[nodiscard]] Admit wait_track(std::span<const Event> events, Deadline deadline);
 
   // ---- the stop: as in the tracker; the caller of shutdown() holds the engine until it returns

@@ -55,10 +55,14 @@ Admit Tracker::Engine::track(std::span<const Event> events) {
   return counted(take(events, Receipt()), events.size());
 }
 
-Admit Tracker::Engine::track(std::span<const Event> events, const Receipt& receipt) {
-  if (!events.empty()) return counted(take(events, receipt), events.size());
-  if (receipt) receipt({Admit::accepted, {}, {}});
-  return Admit::accepted;
+Submission Tracker::Engine::track(std::span<const Event> events, const Receipt& receipt) {
+  if (events.empty()) {
+    if (receipt) receipt({Admit::accepted, {}, {}});
+    return Submission::under_way();
+  }
+  const Admit answer = counted(take(events, receipt), events.size());
+  if (answer == Admit::accepted) return Submission::under_way();
+  return Submission(answer);
 }
 
 Admit Tracker::Engine::wait_track(std::span<const Event> events, Deadline deadline) {

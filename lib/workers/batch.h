@@ -10,6 +10,7 @@
 #include "admission/admission.h"
 #include "queue/block.h"
 #include "sluice/event.h"
+#include "sluice/verdict.h"
 
 namespace sluice {
 

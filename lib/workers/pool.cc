@@ -22,8 +22,10 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// So often an event may fail while others are delivered.
+// So often a suspect may fail while others are delivered.
 constexpr std::uint32_t kMostPassedOver = 5;
+// And so often, without a retry_limit of the user's, an event that the sink says to try again.
+constexpr std::uint32_t kDefaultRetryLimit = 20;
 // So few in the lane can hardly show that the sink works.
 constexpr std::size_t kFewBatches = 16;
 // A stop names so many of the events that its sink does not take.
@@ -412,6 +414,7 @@ void Pool::judge(Worker& worker, Batch& batch, std::size_t delivered, Call& call
   call.passed_over = past.passed_over + (others_pass ? 1 : 0);
   call.works = std::ranges::any_of(batch.verdicts(), [](const Verdict& v) { return v.kind() != Verdict::try_again; });
 
+  const std::uint32_t most_passed_over = flow_.options.retry_limit ? UINT32_MAX : kDefaultRetryLimit;
   std::size_t again = 0;
   for (Verdict& verdict : batch.verdicts()) {
     if (verdict.is_final()) continue;
@@ -419,9 +422,10 @@ void Pool::judge(Worker& worker, Batch& batch, std::size_t delivered, Call& call
     try {
       if (call.reason.empty()) call.reason = verdict.reason();
       const std::string_view reason = or_none(verdict.reason().empty() ? call.reason : verdict.reason());
-      if (flow_.options.retry_limit > 0 && past.attempt >= flow_.options.retry_limit) {
+      const std::size_t limit = flow_.options.retry_limit.value_or(0);
+      if (limit > 0 && past.attempt >= limit) {
         verdict = {Verdict::refused, fmt::format("given up after {} attempts: {}", past.attempt, reason)};
-      } else if (verdict.kind() == Verdict::suspect && call.passed_over >= kMostPassedOver) {
+      } else if (call.passed_over >= (verdict == Verdict::suspect ? kMostPassedOver : most_passed_over)) {
         verdict = {Verdict::refused,
                    fmt::format("it failed {} times while others were delivered: {}", call.passed_over, reason)};
       }

@@ -20,6 +20,7 @@
 #include "bench/arguments.h"
 #include "bench/request.h"
 #include "sluice/sinks.h"
+#include "sluice/sqlite.h"
 
 namespace {
 
@@ -37,7 +38,7 @@ struct Plan {
 };
 
 Seconds through_sink(const Plan& plan, std::string_view url) {
-  const std::unique_ptr<sluice::Sink> sink = sluice::sinks_for(url)({.ack = plan.ack, .log = {}, .worker = 0});
+  const std::unique_ptr<sluice::Sink> sink = sluice::sqlite::sinks_for(url)({.ack = plan.ack, .log = {}, .worker = 0});
   const sluice::RunId run = sluice::RunId::draw();
   const auto received = std::chrono::system_clock::now();
   std::vector<sluice::Delivery> batch;
@@ -46,7 +47,7 @@ Seconds through_sink(const Plan& plan, std::string_view url) {
   for (std::size_t done = 0; done < plan.events; done += batch.size()) {
     batch.resize(std::min(plan.batch, plan.events - done));
     for (std::size_t i = 0; i < batch.size(); ++i) {
-      const sluice::Event event = sluice::event_of(plan.payload(done + i), "application/json");
+      const sluice::Event event(plan.payload(done + i), "application/json");
       batch[i] = {event.payload, event.content_type, {run, done + i + 1}, received};
     }
     verdicts.assign(batch.size(), {});

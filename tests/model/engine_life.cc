@@ -403,11 +403,11 @@ class EngineLife final : public Life {
   void send_one(const Asked& asked, std::size_t number, const std::shared_ptr<Answers>& answers) {
     std::vector<sluice::Event> events;
     for (const std::string& payload : asked) events.push_back({std::as_bytes(std::span(payload)), "text/plain"});
-    const Admit admit = tracker_->track(events, [answers, number](const sluice::Outcome& outcome) {
+    const sluice::Submission submission = tracker_->track(events, [answers, number](const sluice::Outcome& outcome) {
       const bool accepted = outcome.answer == Admit::accepted;
       answers->tell(number, {accepted ? Answer::acknowledged : Answer::unknown, outcome.first});
     });
-    if (admit != Admit::accepted) answers->tell(number, {Answer::refused, {}});
+    if (!submission.pending()) answers->tell(number, {Answer::refused, {}});
   }
 
   Dice dice_;

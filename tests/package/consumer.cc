@@ -1,10 +1,11 @@
-// Somebody's program with Sluice in it: a handler, then a file sink with a journal, then what is thrown across the
-// border of a shared library. Prints the reports; ends with 0 if everything is as the headers say.
+// A program with Sluice in it, which links neither SQLite nor fmt: a handler, a file sink with a journal, tasks, a gate,
+// an exception thrown out of the library. Prints the reports; ends with 0 if everything is as the headers say.
 //
 //   consumer DIR     DIR: an empty directory to write to
 #include <sluice/gate.h>
 #include <sluice/journal.h>
 #include <sluice/sinks.h>
+#include <sluice/task_pool.h>
 #include <sluice/tracker.h>
 #include <sluice/version.h>
 
@@ -22,20 +23,18 @@ namespace {
 constexpr std::size_t kEvents = 1000;
 
 bool track_all(sluice::Tracker& tracker) {
-  const std::vector<sluice::Event> events(kEvents, sluice::event_of("{\"a\":1}", "application/json"));
+  const std::vector<sluice::Event> events(kEvents, sluice::Event("{\"a\":1}", "application/json"));
   return tracker.track(events) == sluice::Admit::accepted;
 }
 
 bool ended_well(const sluice::Report& report) {
   std::cout << to_string(report) << '\n';
-  return !report.timed_out() && report.books.balanced() && report.books.delivered == kEvents;
+  return report.drained() && report.books.balanced() && report.books.delivered == kEvents;
 }
 
 bool by_handler() {
   const auto seen = std::make_shared<std::atomic<std::size_t>>(0);
-  sluice::Options options;
-  options.workers = 2;
-  sluice::Tracker tracker(options, [seen](const sluice::Delivery& event) { *seen += event.text() == "{\"a\":1}"; });
+  sluice::Tracker tracker({.workers = 2}, [seen](const sluice::Delivery& event) { *seen += event.text() == "{\"a\":1}"; });
   return track_all(tracker) && ended_well(tracker.shutdown(5s)) && *seen == kEvents;
 }
 
@@ -64,6 +63,15 @@ bool refuses() {
   return false;
 }
 
+bool runs_tasks() {
+  std::atomic<std::size_t> ran{0};
+  sluice::TaskPool pool({.workers = 2});
+  for (std::size_t i = 0; i < kEvents; ++i) {
+    if (pool.try_run([&ran] { ++ran; }) != sluice::Admit::accepted) return false;
+  }
+  return ended_well(pool.shutdown(5s)) && ran == kEvents;
+}
+
 bool counts() {
   sluice::Gate gate;
   {
@@ -79,5 +87,5 @@ bool counts() {
 int main(int argc, char** argv) {
   if (argc != 2) return 64;
   std::cout << "sluice " << sluice::version() << '\n';
-  return by_handler() && by_file(argv[1]) && refuses() && counts() ? 0 : 1;
+  return by_handler() && by_file(argv[1]) && refuses() && runs_tasks() && counts() ? 0 : 1;
 }

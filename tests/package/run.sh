@@ -28,7 +28,7 @@ listing() { (cd "$1" && find . -mindepth 1 -printf '%P %M %l\n' | sort && find .
 installs_all() {
   cmake --install "$build" --prefix "$static" > /dev/null
   local file missing=0
-  for file in bin/sluiced bin/sluicectl lib/libsluice.a lib/pkgconfig/sluice.pc lib/cmake/sluice/sluice-config.cmake \
+  for file in bin/sluiced bin/sluicectl lib/libsluice{,-sqlite}.a lib/pkgconfig/sluice{,-sqlite}.pc lib/cmake/sluice/sluice-config.cmake \
     lib/systemd/system/sluiced.service share/sluice/sluiced.default share/doc/sluice/LICENSE \
     share/doc/sluice/{README,ARCHITECTURE,CONTRIBUTING,SECURITY,CHANGELOG}.md \
     $(cd "$root/systemd/man" && for page in *; do echo "share/man/man${page##*.}/$page"; done) \
@@ -37,7 +37,7 @@ installs_all() {
   done
   local extra
   extra=$(cd "$static" && find . -type f -printf '%P\n' |
-    grep -Ev '^(bin/sluice(d|ctl)|include/sluice/[a-z_]+\.h|lib/(libsluice\.a|pkgconfig/|cmake/sluice/|systemd/)|share/((doc/)?sluice/|man/man[1-8]/))') || true
+    grep -Ev '^(bin/sluice(d|ctl)|include/sluice/[a-z_]+\.h|lib/(libsluice(-sqlite)?\.a|pkgconfig/|cmake/sluice/|systemd/)|share/((doc/)?sluice/|man/man[1-8]/))') || true
   want 'what else is installed' "$extra" ''
   ((missing == 0))
 }
@@ -146,10 +146,11 @@ shared_has_what_our_programs_ask_for() {
 # A program that links it must not collide with names of ours outside our namespace; a library that links it shows no more of
 # it than ours would.
 static_keeps_to_itself() {
-  nm -C --defined-only "$static/lib/libsluice.a" 2> /dev/null | sed -n 's/^[0-9a-f]* [BCDGRST] //p' > "$work/strong"
+  local archives=("$static/lib/libsluice.a" "$static/lib/libsluice-sqlite.a")
+  nm -C --defined-only "${archives[@]}" 2> /dev/null | sed -n 's/^[0-9a-f]* [BCDGRST] //p' > "$work/strong"
   grep -q '^sluice::Tracker::shutdown(' "$work/strong"
   want 'names outside sluice::' "$(names < "$work/strong" | grep -Ev '^(non-virtual thunk to )?sluice::' || true)" ''
-  readelf -sW "$static/lib/libsluice.a" | awk '$5 == "GLOBAL" && $6 == "DEFAULT" && $7 != "UND" { print $8 }' |
+  readelf -sW "${archives[@]}" | awk '$5 == "GLOBAL" && $6 == "DEFAULT" && $7 != "UND" { print $8 }' |
     c++filt > "$work/symbols"
   want 'visible, and in no header' "$(names < "$work/symbols" | not_in_headers)" ''
 }
@@ -161,21 +162,22 @@ is_versioned() {
 
 # --- building against it -------------------------------------------------------------------------------------------------
 
-# runs PROGRAM: in an empty directory of its own.
+# runs PROGRAM [REPORTS]: in an empty directory of its own; it prints so many reports (3).
 runs() {
   local dir
   dir=$(mktemp -d "$work/run.XXXXXX")
   local said
   said=$("$1" "$dir")
   want 'its first line' "${said%%$'\n'*}" "sluice $version"
-  [[ $(grep -c "^stopped reason=drained accepted=1000 delivered=1000 dead=0 kept=0 lost=0 replayed=0 " <<< "$said") == 2 ]] ||
+  [[ $(grep -c "^stopped reason=drained accepted=1000 delivered=1000 dead=0 kept=0 lost=0 replayed=0 " <<< "$said") == "${2:-3}" ]] ||
     { echo "$said"; return 1; }
 }
 
-# by_find_package PREFIX [DEFINITION..]: an empty project and the README's lines.
+no_others=(-DCMAKE_DISABLE_FIND_PACKAGE_fmt=ON -DCMAKE_DISABLE_FIND_PACKAGE_SQLite3=ON)
+
+# by_find_package PREFIX: an empty project and the README's lines, where neither fmt nor SQLite can be found.
 by_find_package() {
   local prefix=$1 app
-  shift
   app=$(mktemp -d "$work/app.XXXXXX")
   cp "$here/consumer.cc" "$app/app.cc"
   {
@@ -188,10 +190,22 @@ by_find_package() {
     echo '  message(FATAL_ERROR "the package says it is ${sluice_VERSION}")'
     echo 'endif()'
   } > "$app/CMakeLists.txt"
-  cmake -S "$app" -B "$app/build" -G Ninja -DCMAKE_PREFIX_PATH="$prefix" "$@"
+  cmake -S "$app" -B "$app/build" -G Ninja -DCMAKE_PREFIX_PATH="$prefix" "${no_others[@]}"
   grep -q "^sluice_DIR:PATH=$prefix/" "$app/build/CMakeCache.txt"
   cmake --build "$app/build"
   runs "$app/build/app"
+}
+
+# sqlite_by_find_package PREFIX: with the component.
+sqlite_by_find_package() {
+  local app
+  app=$(mktemp -d "$work/app.XXXXXX")
+  printf '%s\n' 'cmake_minimum_required(VERSION 3.25)' 'project(app LANGUAGES CXX)' \
+    'find_package(sluice 0.1 REQUIRED COMPONENTS sqlite)' "add_executable(app $here/sqlite_consumer.cc)" \
+    'target_link_libraries(app PRIVATE sluice::sqlite)' > "$app/CMakeLists.txt"
+  cmake -S "$app" -B "$app/build" -G Ninja -DCMAKE_PREFIX_PATH="$1"
+  cmake --build "$app/build"
+  runs "$app/build/app" 1
 }
 
 refuses_what_was_made_for_another_version() {
@@ -210,9 +224,28 @@ by_pkg_config() {
   LD_LIBRARY_PATH=$prefix/lib runs "$app/app"
 }
 
+sqlite_by_pkg_config() {
+  local prefix=$1 app flags
+  app=$(mktemp -d "$work/app.XXXXXX")
+  flags=$(PKG_CONFIG_PATH=$prefix/lib/pkgconfig pkg-config --cflags --libs sluice-sqlite)
+  # shellcheck disable=SC2086  # several words
+  g++ -std=c++20 "$here/sqlite_consumer.cc" -o "$app/app" $flags
+  LD_LIBRARY_PATH=$prefix/lib runs "$app/app" 1
+}
+
+# Neither named for the linker nor loaded.
+static_needs_nothing() {
+  local libs
+  libs=$(PKG_CONFIG_PATH=$1/lib/pkgconfig pkg-config --libs sluice)
+  want 'what pkg-config links' "${libs//-L$1\/lib\/pkgconfig\/..\/../}" '-L/lib -lsluice -pthread'
+  g++ -std=c++20 -I "$1/include" "$here/consumer.cc" -o "$work/alone" "$1/lib/libsluice.a" -pthread
+  want 'what the program loads' "$(ldd "$work/alone" | grep -E 'fmt|sqlite' || true)" ''
+  runs "$work/alone"
+}
+
 # What a shared library needs is its own affair.
 shared_needs_nothing() {
-  by_find_package "$shared" -DCMAKE_DISABLE_FIND_PACKAGE_fmt=ON -DCMAKE_DISABLE_FIND_PACKAGE_SQLite3=ON
+  by_find_package "$shared"
   want 'what pkg-config requires' "$(PKG_CONFIG_PATH=$shared/lib/pkgconfig pkg-config --print-requires sluice)" ''
 }
 
@@ -256,10 +289,15 @@ check 'who was written for another minor version does not get this one' refuses_
 mv "$static" "$work/moved"  # it goes where it is unpacked, not only where it was installed
 check 'find_package(sluice) and a program, static' by_find_package "$work/moved"
 check 'pkg-config and a program, static' by_pkg_config "$work/moved"
+check 'a program without SQLite and fmt, static' static_needs_nothing "$work/moved"
+check 'find_package(sluice COMPONENTS sqlite) and a program, static' sqlite_by_find_package "$work/moved"
+check 'pkg-config sluice-sqlite and a program, static' sqlite_by_pkg_config "$work/moved"
 check 'a project with the sources within, shared' embeds
 check 'the shared library shows its API only' shared_shows_the_api_only "$shared/lib/libsluice.so"
 check 'the shared library has all that our programs ask for' shared_has_what_our_programs_ask_for "$shared/lib/libsluice.so"
 check 'it has a SONAME' is_versioned "$shared"
 check 'find_package(sluice) and a program, shared' shared_needs_nothing
 check 'pkg-config and a program, shared' by_pkg_config "$shared"
+check 'find_package(sluice COMPONENTS sqlite) and a program, shared' sqlite_by_find_package "$shared"
+check 'pkg-config sluice-sqlite and a program, shared' sqlite_by_pkg_config "$shared"
 ((failed == 0))

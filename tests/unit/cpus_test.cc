@@ -8,6 +8,7 @@
 #include <string>
 #include <thread>
 
+#include "sluice/host.h"
 #include "sluice/options.h"
 #include "support/temp_dir.h"
 #include "tracker/cpus.h"

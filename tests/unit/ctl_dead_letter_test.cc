@@ -12,6 +12,7 @@
 
 #include "sinks/dead_letter_entry.h"
 #include "sinks/dead_letter_file.h"
+#include "sluice/host.h"
 #include "support/temp_dir.h"
 
 namespace {
@@ -29,7 +30,7 @@ struct Letter {
 };
 
 void append(DeadLetterFile& file, std::uint64_t sequence, const Letter& letter, std::string_view reason = "no") {
-  const sluice::Delivery delivery{.payload = sluice::event_of(letter.payload).payload,
+  const sluice::Delivery delivery{.payload = sluice::Event(letter.payload).payload,
                                   .content_type = letter.type,
                                   .id = {kRun, sequence},
                                   .received = {},

@@ -131,7 +131,7 @@ void keep_numbers(const std::filesystem::path& state, std::size_t count) {
   std::vector<std::string> texts;
   for (std::size_t i = 1; i <= count; ++i) texts.push_back(std::to_string(i));
   std::vector<sluice::Event> events;
-  for (const std::string& text : texts) events.push_back(sluice::event_of(text, kJson));
+  for (const std::string& text : texts) events.push_back(sluice::Event(text, kJson));
   keep(state, events);
 }
 

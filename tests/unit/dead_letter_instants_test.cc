@@ -41,7 +41,7 @@ using namespace std::chrono_literals;
 using sluice::DeadLetterFile;
 
 std::error_code append(DeadLetterFile& file, std::uint64_t sequence, std::string_view payload) {
-  const sluice::Delivery delivery{.payload = sluice::event_of(payload).payload,
+  const sluice::Delivery delivery{.payload = sluice::Event(payload).payload,
                                   .content_type = "text/plain",
                                   .id = {{{1, 2, 3}}, sequence},
                                   .received = {},

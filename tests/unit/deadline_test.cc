@@ -23,6 +23,7 @@
 #include "sinks/null_sink.h"
 #include "sluice/deadline.h"
 #include "sluice/gate.h"
+#include "sluice/host.h"
 #include "sluice/tracker.h"
 #include "unit/blocked.h"
 
@@ -158,7 +159,7 @@ TEST_SUITE("lifecycle") {
         Options options;
         options.ack = ack;
         const auto tracker = tracker_on(disk, options, [&](const Delivery&) { wait_for(open); });
-        for (int i = 0; i < 30; ++i) REQUIRE(tracker->track(event_of("x")) == Admit::accepted);
+        for (int i = 0; i < 30; ++i) REQUIRE(tracker->track(Event("x")) == Admit::accepted);
         Report report;
         test::Blocker stopper([&] { report = shutdown(*tracker); });
         CHECK(eventually([&] { return tracker->status().phase == Phase::draining; }));
@@ -182,11 +183,11 @@ TEST_SUITE("lifecycle") {
                       const std::lock_guard lock(mutex);
                       batches.push_back(batch.size());
                     }));
-    REQUIRE(tracker.track(event_of("a")) == Admit::accepted);
+    REQUIRE(tracker.track(Event("a")) == Admit::accepted);
     // The worker has the first in hand, and either waits with it or has sent it alone.
     CHECK(eventually(
         [&] { return tracker.status().workers[0].state == WorkerState::taking || tracker.books().delivered == 1; }));
-    REQUIRE(tracker.track(event_of("b")) == Admit::accepted);
+    REQUIRE(tracker.track(Event("b")) == Admit::accepted);
     CHECK(eventually([&] { return tracker.books().delivered == 2; }));
     const std::lock_guard lock(mutex);
     CHECK(batches == std::vector<std::size_t>{2});
@@ -235,9 +236,9 @@ TEST_SUITE("lifecycle") {
     options.workers = 1;
     options.log = [](LogLevel, std::string_view) {};
     Tracker tracker(options, [open](const Delivery&) { open->wait(false); });
-    REQUIRE(tracker.track(event_of("x")) == Admit::accepted);
-    tracker.hasten(Deadline::min());
-    const Deadline remembered = deadline_in(tracker.least_drain());
+    REQUIRE(tracker.track(Event("x")) == Admit::accepted);
+    Host(tracker).hasten(Deadline::min());
+    const Deadline remembered = deadline_in(Host(tracker).least_drain());
     while (Clock::now() < remembered) std::this_thread::yield();  // the time itself is what the test is about
     const Report report = tracker.shutdown(1h);
     CHECK(report.reason == Reason::signal);
@@ -251,13 +252,13 @@ TEST_SUITE("lifecycle") {
     std::atomic<bool> open{false};
     const MemoryDisk disk(1);
     const auto tracker = tracker_on(disk, {}, [&](const Delivery&) { wait_for(open); });
-    REQUIRE(tracker->track(event_of("x")) == Admit::accepted);
+    REQUIRE(tracker->track(Event("x")) == Admit::accepted);
     Report report;
     test::Blocker stopper([&] { report = tracker->shutdown(Deadline::max()); });
     CHECK(eventually([&] { return tracker->status().phase == Phase::draining; }));
-    CHECK(tracker->books_at_exit().lost == 1);
-    tracker->hasten(Clock::now() + 1h);  // far: by the deadline itself everything is written down anyway
-    CHECK(eventually([&] { return tracker->books_at_exit().lost == 0; }));
+    CHECK(Host(*tracker).books_at_exit().lost == 1);
+    Host(*tracker).hasten(Clock::now() + 1h);  // far: by the deadline itself everything is written down anyway
+    CHECK(eventually([&] { return Host(*tracker).books_at_exit().lost == 0; }));
     open = true;
     REQUIRE(stopper.ends());
     CHECK(report.books.delivered == 1);

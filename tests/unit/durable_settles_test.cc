@@ -19,6 +19,7 @@
 #include "journal_support.h"
 #include "model/tracker_on_disk.h"
 #include "queue/event_queue.h"
+#include "sluice/host.h"
 
 using namespace journal_support;
 
@@ -139,7 +140,7 @@ struct House {
         options, [sinks = sinks](const SinkContext&) { return std::make_unique<SharedSink>(sinks); }, disk, at);
   }
 
-  void take(std::string_view text) const { REQUIRE(tracker->track(event_of(text)) == Admit::accepted); }
+  void take(std::string_view text) const { REQUIRE(tracker->track(Event(text)) == Admit::accepted); }
 
   const std::shared_ptr<Sinks> sinks;
   const std::shared_ptr<Log> log = std::make_shared<Log>();
@@ -318,7 +319,7 @@ TEST_SUITE("durable settles") {
     std::jthread stopping([&] { report = house.tracker->shutdown(60s); });
     REQUIRE(eventually([&] { return house.sinks->in_sync() == 1; }));
     const auto began = Clock::now();
-    house.tracker->hasten(began);
+    Host(*house.tracker).hasten(began);
     stopping.join();
     CHECK(Clock::now() - began < 1s);
     CHECK(report.reason == Reason::signal);
@@ -331,7 +332,7 @@ TEST_SUITE("durable settles") {
     EventQueue queue({}, 1, 1);
     const auto soon = [] { return Clock::now() + 20ms; };
     queue.wait(soon());
-    const std::vector<Event> one(1, event_of("x"));
+    const std::vector<Event> one(1, Event("x"));
     Block::Owner block = block_of(memory, door, one, {});
     EventId first;
     REQUIRE(queue.push(block, first) == EventQueue::Push::done);

@@ -14,6 +14,7 @@
 
 #include "sinks_support.h"
 #include "sluice/sinks.h"
+#include "sluice/sqlite.h"
 #include "sluice/tracker.h"
 #include "sync_spy.h"
 
@@ -55,7 +56,7 @@ TEST_CASE("durable sinks: under synced a file has the batch, and its directory t
 
 TEST_CASE("durable sinks: under synced SQLite has the batch before it is delivered") {
   const TempDir dir;
-  const auto sink = sink_of(sluice::sinks_for("sqlite:" + dir / "events.db"), Ack::synced);
+  const auto sink = sink_of(sluice::sqlite::sinks_for("sqlite:" + dir / "events.db"), Ack::synced);
   SyncSpy spy;
   for (std::uint64_t number = 1; number <= 2; ++number) {
     REQUIRE(delivered(*sink, number));
@@ -76,7 +77,7 @@ TEST_CASE("durable sinks: a tracker's ack level reaches its sinks, whoever made 
     options.log = [](sluice::LogLevel, std::string_view) {};
     SyncSpy spy;
     sluice::Tracker tracker(options, sluice::sinks_for("file:" + dir / "out.ndjson"));
-    REQUIRE(tracker.track(sluice::event_of("x")) == sluice::Admit::accepted);
+    REQUIRE(tracker.track(sluice::Event("x")) == sluice::Admit::accepted);
     const sluice::Report report = tracker.shutdown(10s);
     CHECK(report.books.delivered == 1);
     CHECK(spy.count("out.ndjson") == (ack == Ack::queued ? 0U : 1U));
@@ -150,7 +151,7 @@ TEST_CASE("durable sinks: what was written to a file that was renamed since is s
 
 TEST_CASE("durable sinks: under written SQLite's log is synced when it is asked for, also beside a reader") {
   const TempDir dir;
-  const auto sink = sink_of(sluice::sinks_for("sqlite:" + dir / "events.db"), Ack::written);
+  const auto sink = sink_of(sluice::sqlite::sinks_for("sqlite:" + dir / "events.db"), Ack::written);
   REQUIRE(delivered(*sink, 1));
   // An old reader holds up every checkpoint, and with it the only sync that SQLite would do by itself.
   sqlite3* reader = nullptr;
@@ -175,7 +176,7 @@ TEST_CASE("durable sinks: under written SQLite's log is synced when it is asked 
 
 TEST_CASE("durable sinks: one sync of SQLite's log is for all workers who committed before it") {
   const TempDir dir;
-  const auto sinks = sluice::sinks_for("sqlite:" + dir / "events.db");
+  const auto sinks = sluice::sqlite::sinks_for("sqlite:" + dir / "events.db");
   const auto one = sink_of(sinks, Ack::written);
   const auto other = sink_of(sinks, Ack::written);
   REQUIRE(delivered(*one, 1));
@@ -190,7 +191,7 @@ TEST_CASE("durable sinks: one sync of SQLite's log is for all workers who commit
 TEST_CASE("durable sinks: a new log of SQLite has its name synced with it") {
   const TempDir dir;
   SyncSpy spy;
-  const auto sink = sink_of(sluice::sinks_for("sqlite:" + dir / "events.db"), Ack::written);
+  const auto sink = sink_of(sluice::sqlite::sinks_for("sqlite:" + dir / "events.db"), Ack::written);
   REQUIRE(delivered(*sink, 1));
   sink->sync();
   const std::vector<std::string> synced = spy.take();

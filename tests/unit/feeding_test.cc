@@ -34,12 +34,12 @@ struct Station {
                    .log = [](LogLevel, std::string_view) {}}) {}
 
   Block::Owner block(std::size_t events = 1) {
-    const std::vector<Event> some(events, event_of("x"));
+    const std::vector<Event> some(events, Event("x"));
     return block_of(memory, door, some, {.frame = kEventFrame, .watched = true});
   }
   // One of the passage.
   Block::Owner passing(std::size_t events = 1) {
-    const std::vector<Event> some(events, event_of("x"));
+    const std::vector<Event> some(events, Event("x"));
     const Block::Layout layout{.frame = kEventFrame};
     auto ticket = door.try_pass(events, Block::bytes_for(some, layout));
     return Block::make(memory, some, std::get<Ticket>(std::move(ticket)), layout);
@@ -229,7 +229,7 @@ TEST_SUITE("journal") {
     MemoryDisk disk(1);
     Station station(disk);
     const std::string large(5000, 'x');
-    const std::vector<Event> events(3, event_of(large));
+    const std::vector<Event> events(3, Event(large));
     station.journal.show(
         put_on_disk(station.journal, block_of(station.memory, station.door, events, {.frame = kEventFrame}), 1));
     Admission small(2, 4000);

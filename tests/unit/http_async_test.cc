@@ -30,9 +30,9 @@ using Strings = std::vector<std::string>;
 // Takes what it is given and tells nobody before the test says so. Ids are drawn in the order of the requests.
 class Committer {
  public:
-  Admit submit(std::span<const sluice::Event> events, const sluice::Receipt& receipt) {
+  sluice::Submission submit(std::span<const sluice::Event> events, const sluice::Receipt& receipt) {
     const std::lock_guard lock(mutex_);
-    if (door_ != Admit::accepted) return door_;
+    if (door_ != Admit::accepted) return sluice::Submission(door_);
     sluice::Outcome outcome{Admit::accepted, {{}, next_}, {{}, next_ + events.size() - 1}};
     next_ += events.size();
     for (const sluice::Event& event : events)
@@ -42,7 +42,7 @@ class Committer {
     } else {
       waiting_.push_back({receipt, outcome});
     }
-    return Admit::accepted;
+    return sluice::Submission::under_way();
   }
 
   // What everybody is answered from here.

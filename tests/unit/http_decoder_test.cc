@@ -376,7 +376,8 @@ TEST_CASE(
     CHECK(early.receive().status == 400);
     CHECK(early.ends());
   }
-  // Refused at the frame's header: the connection is kept only if the body has come whole by then, so it is a short one.
+  // Refused at the frame's header: the connection is kept only if the body has come whole by then, so it is a short
+  // one.
   keeps(coded(zstd_streamed("1\n", 24), "zstd"), "the window of the zstd frame is larger than 8 MiB");
   CHECK(house.delivered().empty());
 }

@@ -32,7 +32,7 @@ bool lets_in(const std::string& fields, const Config& config) {
 // Both kinds of server, each with one origin and one host allowed.
 Config intake() {
   Config config;
-  config.submit = [](auto, const auto&) { return sluice::Admit::closed; };
+  config.submit = [](auto, const auto&) { return sluice::Submission(sluice::Admit::closed); };
   config.allowed_origins = {"http://other.example:8080", kApp};
   config.allowed_hosts = {"sluice.example"};
   return config;

@@ -100,7 +100,7 @@ struct Sleepers {
 struct House {
   explicit House(std::size_t lot = 1000, std::size_t slice_events = 1) : queue({}, lot, slice_events) {}
   Block::Owner block(std::size_t events = 1) {
-    const std::vector<Event> some(events, sluice::event_of("x"));
+    const std::vector<Event> some(events, sluice::Event("x"));
     auto ticket = door.try_admit(events, Block::bytes_for(some, {}));
     Block::Owner made = Block::make(memory, some, std::get<Ticket>(std::move(ticket)), {});
     made->ticket().hand_over_events();

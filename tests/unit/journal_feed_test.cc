@@ -147,7 +147,7 @@ TEST_SUITE("journal") {
 
   TEST_CASE("feeder: an event that fits into the window is charged no more than the window, wherever it was read to") {
     const std::string payload(250'000, 'x');  // most of what the feeder reads it to
-    const std::vector<Event> events{event_of(payload)};
+    const std::vector<Event> events{Event(payload)};
     const std::size_t fits = Block::bytes_for(events, {.own_marks = true});
     const std::size_t all_of_it = Block::bytes_for_adopted(RecordReader::kBuffer, 1, {.own_marks = true});
     REQUIRE(all_of_it > fits);

@@ -86,8 +86,8 @@ TEST_SUITE("journal") {
     const std::string payload(1000, 'x');
     std::uint64_t sequence = 2;
     for (Journal::Place last = begin; last.end + 2 * payload.size() + kTailRoom + kBlock < size; ++sequence) {
-      last = put_on_disk(
-          journal, block_of(hall.memory, hall.door, std::vector{event_of(payload)}, {.frame = kEventFrame}), sequence);
+      last = put_on_disk(journal, block_of(hall.memory, hall.door, std::vector{Event(payload)}, {.frame = kEventFrame}),
+                         sequence);
       REQUIRE(last.segment == begin.segment);
     }
     CHECK(disk.bytes(segment).size() == size);
@@ -101,7 +101,7 @@ TEST_SUITE("journal") {
     Journal journal(disk, {.run = {}, .limit_bytes = kLimit, .log = {}});
     const std::string fills(journal.segment_bytes(), 'x');
     const auto large = [&] {
-      return block_of(hall.memory, hall.door, std::vector{event_of(fills)}, {.frame = kEventFrame});
+      return block_of(hall.memory, hall.door, std::vector{Event(fills)}, {.frame = kEventFrame});
     };
     const Journal::Place removed = put_on_disk(journal, large(), 1);
     journal.show(removed);

@@ -38,7 +38,7 @@ bool takes(Journal& journal) {
 
 Block::Owner large(Hall& hall, std::size_t bytes) {
   const std::string fills(bytes, 'x');
-  return block_of(hall.memory, hall.door, std::vector{event_of(fills)}, {.frame = kEventFrame});
+  return block_of(hall.memory, hall.door, std::vector{Event(fills)}, {.frame = kEventFrame});
 }
 
 // A block that is committed and not synced.

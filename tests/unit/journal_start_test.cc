@@ -15,6 +15,7 @@
 #include "journal/pace.h"
 #include "journal_support.h"
 #include "model/tracker_on_disk.h"
+#include "sluice/host.h"
 
 using namespace journal_support;
 
@@ -33,7 +34,7 @@ std::uint64_t segments_on(const MemoryDisk& disk) {
 
 Block::Owner large_block(Hall& hall, std::size_t bytes) {
   const std::string payload(bytes, 'x');
-  return block_of(hall.memory, hall.door, std::vector{event_of(payload)}, {.frame = kEventFrame});
+  return block_of(hall.memory, hall.door, std::vector{Event(payload)}, {.frame = kEventFrame});
 }
 
 // Events 1 to 3, each in a segment of its own, sealed by an orderly end.
@@ -60,7 +61,7 @@ std::unique_ptr<MemoryDisk> with_a_tail(std::uint64_t seed, bool failed_sync) {
   Journal journal(disk, config());
   const std::string payload(3000, 'x');  // each has blocks of its own
   for (std::uint64_t sequence = 1; sequence <= 9; sequence += 2) {
-    const std::vector<Event> two(2, event_of(payload));
+    const std::vector<Event> two(2, Event(payload));
     const Block::Owner block = block_of(hall.memory, hall.door, two, {.frame = kEventFrame});
     block->number({}, sequence);
     Block* const raw = block.get();
@@ -117,8 +118,8 @@ struct Delivering {
   void check_recovers() {
     open.store(true);
     CHECK(eventually([&] { return delivered.load() == 3; }));
-    CHECK(eventually([&] { return !tracker->disk_failed(); }));
-    CHECK(tracker->track(event_of("x")) == Admit::accepted);
+    CHECK(eventually([&] { return !Host(*tracker).disk_failed(); }));
+    CHECK(tracker->track(Event("x")) == Admit::accepted);
     CHECK(eventually([&] { return delivered.load() == 4; }));
     const Report report = tracker->shutdown(10s);
     CHECK(report.reason == Reason::drained);
@@ -404,7 +405,7 @@ TEST_SUITE("journal") {
     disk.set_capacity(disk.used());
     std::uint64_t sequence = 1;
     while (!error && sequence < 2000) {
-      const std::vector<Event> some(16, event_of("x"));
+      const std::vector<Event> some(16, Event("x"));
       blocks.push_back(block_of(hall.memory, hall.door, some, {.frame = kEventFrame}));
       blocks.back()->number({}, sequence);
       Block* const raw = blocks.back().get();
@@ -433,9 +434,9 @@ TEST_SUITE("journal") {
     const auto disk = with_a_backlog();
     disk->set_capacity(disk->used());
     Delivering life(*disk);
-    CHECK(life.tracker->disk_failed());
+    CHECK(Host(*life.tracker).disk_failed());
     CHECK(life.tracker->books().replayed == 3);
-    CHECK(life.tracker->track(event_of("x")) == Admit::failed);
+    CHECK(life.tracker->track(Event("x")) == Admit::failed);
     life.check_recovers();
   }
 
@@ -445,7 +446,7 @@ TEST_SUITE("journal") {
     std::atomic<bool> away{true};
     disk->fail({.call = Call::list, .lasts = true, .where = [&](std::string_view) { return away.load(); }});
     Delivering life(*disk, 1h);  // nor does anybody look by chance whether files are there
-    CHECK(life.tracker->disk_failed());
+    CHECK(Host(*life.tracker).disk_failed());
     CHECK(life.tracker->books().replayed == 0);
     away.store(false);
     CHECK(eventually([&] { return life.tracker->books().replayed == 3; }));

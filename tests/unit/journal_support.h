@@ -61,7 +61,7 @@ struct Hall {
   Admission door{1024, std::size_t{1} << 20U};
   BlockMemory memory{std::size_t{1} << 20U};
   Block::Owner block(std::size_t events = 1) {
-    const std::vector<Event> some(events, event_of("x"));
+    const std::vector<Event> some(events, Event("x"));
     return block_of(memory, door, some, {.frame = kEventFrame, .watched = true});
   }
 };

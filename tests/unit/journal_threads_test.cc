@@ -24,6 +24,7 @@
 #include "journal/pace.h"
 #include "journal_support.h"
 #include "model/tracker_on_disk.h"
+#include "sluice/host.h"
 
 using namespace journal_support;
 
@@ -224,7 +225,7 @@ TEST_SUITE("journal") {
 
   TEST_CASE("journal: of a request that was half delivered a stop under queued keeps the other half, and counts it") {
     MemoryDisk disk(1);
-    const std::vector<Event> four{event_of("a"), event_of("b"), event_of("c"), event_of("d")};
+    const std::vector<Event> four{Event("a"), Event("b"), Event("c"), Event("d")};
     {
       Engine engine(disk, {},
                     [](const Delivery& event) { return event.text() < "c" ? Verdict::delivered : Verdict::try_again; });
@@ -248,7 +249,7 @@ TEST_SUITE("journal") {
     options.batch_events = 2;
     Engine engine(disk, options, not_yet);
     for (int requests = 0; requests < 2; ++requests) {
-      REQUIRE(engine->track(std::vector<Event>{event_of("a"), event_of("b")}) == Admit::accepted);
+      REQUIRE(engine->track(std::vector<Event>{Event("a"), Event("b")}) == Admit::accepted);
     }
     REQUIRE(engine.has_asked(2));
     disk.fail({.call = Call::create, .error = std::errc::no_space_on_device, .lasts = true});
@@ -262,7 +263,7 @@ TEST_SUITE("journal") {
     MemoryDisk disk(1);
     {
       Engine engine(disk, {}, not_yet);
-      REQUIRE(engine->track(event_of("a")) == Admit::accepted);
+      REQUIRE(engine->track(Event("a")) == Admit::accepted);
       REQUIRE(engine.has_asked(1));
       disk.fail({.call = Call::create, .error = std::errc::no_space_on_device});
       const Report report = engine->shutdown(2s);
@@ -282,7 +283,7 @@ TEST_SUITE("journal") {
       options.ack = ack;
       {
         Engine engine(disk, options, not_yet, kPatientAtTheEnd);
-        REQUIRE(engine->track(event_of("a")) == Admit::accepted);
+        REQUIRE(engine->track(Event("a")) == Admit::accepted);
         disk.remove_directory();
         const Report report = engine->shutdown(0s);
         CHECK(report.books.kept == 1);
@@ -315,7 +316,7 @@ TEST_SUITE("journal") {
       std::uint64_t kept = 0;
       {
         Engine engine(disk, options, not_yet, pace);
-        for (std::size_t i = 0; i < kEvents; ++i) REQUIRE(engine->track(event_of(payload)) == Admit::accepted);
+        for (std::size_t i = 0; i < kEvents; ++i) REQUIRE(engine->track(Event(payload)) == Admit::accepted);
         REQUIRE(sealed(disk).size() > 1);
         const std::string victim = sealed(disk).front();
         const std::uint64_t copies = disk.passed(Instant::after_create);
@@ -341,7 +342,7 @@ TEST_SUITE("journal") {
       Options options;
       options.ack = ack;
       Engine engine(disk, options, not_yet, kPatientAtTheEnd);
-      for (int i = 0; i < 30; ++i) REQUIRE(engine->track(event_of("a")) == Admit::accepted);
+      for (int i = 0; i < 30; ++i) REQUIRE(engine->track(Event("a")) == Admit::accepted);
       disk.remove_directory();
       disk.fail({.call = Call::hold, .lasts = true});
       const Report report = engine->shutdown(0s);
@@ -359,10 +360,10 @@ TEST_SUITE("journal") {
     Engine engine(disk, {}, deliver, pace);
     disk.fail({.call = Call::hold, .lasts = true});
     disk.remove_directory();
-    CHECK(eventually([&] { return engine->disk_failed(); }));
+    CHECK(eventually([&] { return Host(*engine).disk_failed(); }));
     disk.heal();
-    CHECK(eventually([&] { return !engine->disk_failed(); }));
-    CHECK(engine->track(event_of("a")) == Admit::accepted);
+    CHECK(eventually([&] { return !Host(*engine).disk_failed(); }));
+    CHECK(engine->track(Event("a")) == Admit::accepted);
     CHECK(engine->shutdown(10s).books.delivered == 1);
   }
 
@@ -384,12 +385,12 @@ TEST_SUITE("journal") {
     });
     {
       Engine engine(disk, options, deliver, pace);
-      REQUIRE(engine->track(event_of("settled")) == Admit::accepted);
+      REQUIRE(engine->track(Event("settled")) == Admit::accepted);
       REQUIRE(at_disk.try_acquire_for(10s));
       std::atomic<int> answered{0};
-      const std::vector<Event> behind(1, event_of("behind"));
+      const std::vector<Event> behind(1, Event("behind"));
       const Receipt count = [&](const Outcome& outcome) { answered += outcome.answer == Admit::accepted ? 1 : 0; };
-      for (int i = 0; i < 3; ++i) CHECK(engine->track(behind, count) == Admit::accepted);
+      for (int i = 0; i < 3; ++i) CHECK(engine->track(behind, count).pending());
       CHECK(eventually([&] { return answered.load() == 3; }));
       go_on.release();
       const Report report = engine->shutdown(10s);
@@ -422,7 +423,7 @@ TEST_SUITE("journal") {
     {
       Engine engine(disk, options, deliver, pace);
       held->next = true;
-      REQUIRE(engine->track(event_of("settled")) == Admit::accepted);
+      REQUIRE(engine->track(Event("settled")) == Admit::accepted);
       REQUIRE(held->at_disk.try_acquire_for(10s));
       const auto began = Clock::now();
       const Report report = engine->shutdown(200ms);
@@ -451,8 +452,8 @@ TEST_SUITE("journal") {
       {
         Engine engine(disk, options, all_but_held, pace);
         disk.fail({.call = Call::sync, .where = is_settled});
-        REQUIRE(engine->track(event_of("held")) == Admit::accepted);
-        REQUIRE(engine->track(event_of("a")) == Admit::accepted);
+        REQUIRE(engine->track(Event("held")) == Admit::accepted);
+        REQUIRE(engine->track(Event("a")) == Admit::accepted);
         REQUIRE(engine.delivers(1));
         REQUIRE(eventually([&] { return disk.failed_syncs(is_settled) == 1; }));
         CHECK_FALSE(engine->shutdown(0s).disk_failed);
@@ -470,7 +471,7 @@ TEST_SUITE("journal") {
     options.ack = Ack::written;
     {
       Engine engine(disk, options, not_yet, kPatientAtTheEnd);
-      REQUIRE(engine->track(event_of("a")) == Admit::accepted);
+      REQUIRE(engine->track(Event("a")) == Admit::accepted);
       disk.fail({.call = Call::sync, .where = is_segment});
       const Report report = engine->shutdown(0s);
       CHECK(report.books.kept == 1);
@@ -489,7 +490,7 @@ TEST_SUITE("journal") {
     Engine engine(disk, options, deliver);
     disk.fail({.call = Call::write, .lasts = true, .where = is_settled});
     disk.fail({.call = Call::create, .lasts = true});
-    REQUIRE(engine->track(event_of("a")) == Admit::accepted);
+    REQUIRE(engine->track(Event("a")) == Admit::accepted);
     const Report report = engine->shutdown(10s);
     CHECK(report.books.delivered == 1);
     CHECK(report.disk_failed);
@@ -500,7 +501,7 @@ TEST_SUITE("journal") {
       "journal: requests that wait for the disk leave the feeder its part of memory, and a backlog is delivered") {
     constexpr std::size_t kEvents = 300;  // of 4000 bytes, several times what memory holds
     const std::string payload(4000, 'x');
-    const std::vector<Event> one(1, event_of(payload));
+    const std::vector<Event> one(1, Event(payload));
     for (const Overflow overflow : {Overflow::disk, Overflow::reject}) {
       CAPTURE(static_cast<int>(overflow));
       MemoryDisk disk(1);
@@ -527,7 +528,7 @@ TEST_SUITE("journal") {
       });
       std::size_t passing = 0;
       const auto fill = [&] {
-        while (engine->track(one, [](const Outcome&) {}) == Admit::accepted) ++passing;
+        while (engine->track(one, [](const Outcome&) {}).pending()) ++passing;
       };
       hangs = true;
       fill();
@@ -553,7 +554,7 @@ TEST_SUITE("journal") {
     options.overflow = Overflow::disk;
     options.queue_events = 1;
     Engine engine(disk, options, not_yet, {.sync_every = 1h});
-    const std::vector<Event> one(1, event_of("x"));
+    const std::vector<Event> one(1, Event("x"));
     for (std::size_t i = 0; i < kEvents; ++i) REQUIRE(engine->wait_track(one, Clock::now() + 10s) == Admit::accepted);
     CHECK(engine->shutdown(0s).books.kept == kEvents);
   }
@@ -564,7 +565,7 @@ TEST_SUITE("journal") {
     options.ack = Ack::synced;
     options.queue_events = 1;
     Engine engine(disk, options, not_yet);
-    const std::vector<Event> one(1, event_of("x"));
+    const std::vector<Event> one(1, Event("x"));
     REQUIRE(engine->track(one) == Admit::accepted);
     CHECK(engine->wait_track(one, Clock::now() + 50ms) == Admit::full);
     CHECK(engine->status().refused_full == 1);
@@ -583,7 +584,7 @@ TEST_SUITE("journal") {
       Engine engine(disk, options,
                     [&](const Delivery&) { return delivers.load() ? Verdict::delivered : Verdict::try_again; });
       const std::string large(is_window ? 1 : 60000, 'x');
-      const std::vector<Event> one(1, event_of(large));
+      const std::vector<Event> one(1, Event(large));
       Admit answer = Admit::accepted;
       for (int i = 0; i < 1000 && answer == Admit::accepted; ++i) answer = engine->track(one);
       REQUIRE(answer == Admit::full);
@@ -611,7 +612,7 @@ TEST_SUITE("journal") {
     options.ack = Ack::synced;
     Engine engine(disk, options, not_yet);
     const std::string large(60000, 'x');
-    const std::vector<Event> one(1, event_of(large));
+    const std::vector<Event> one(1, Event(large));
     Admit answer = Admit::accepted;
     for (int i = 0; i < 1000 && answer == Admit::accepted; ++i) answer = engine->track(one);
     REQUIRE(answer == Admit::full);

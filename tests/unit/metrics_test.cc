@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "admin/metrics.h"
+#include "sluice/host.h"
 #include "sluice/tracker.h"
 #include "support/temp_dir.h"
 #include "workers/tally.h"
@@ -141,7 +142,7 @@ TEST_CASE("metrics: under load every look finds the books balanced, and no more 
   std::vector<std::jthread> producers;
   for (int i = 0; i < 2; ++i) {
     producers.emplace_back([&] {
-      const std::vector<Event> events(8, event_of("x"));
+      const std::vector<Event> events(8, Event("x"));
       while (!done.load()) static_cast<void>(tracker.track(events));
     });
   }
@@ -155,7 +156,7 @@ TEST_CASE("metrics: under load every look finds the books balanced, and no more 
   };
   // Mostly books alone, which are where it could go wrong: so that a look that is interrupted is one in its middle.
   for (int i = 0; i < 20'000; ++i) {
-    check(tracker.metrics().books);
+    check(Host(tracker).metrics().books);
     for (int k = 0; k < 400; ++k) check(tracker.books());
   }
   done.store(true);
@@ -165,7 +166,7 @@ TEST_CASE("metrics: under load every look finds the books balanced, and no more 
   CHECK(went_back == 0);
 
   CHECK(tracker.shutdown(10s).reason == Reason::drained);
-  const Metrics last = tracker.metrics();
+  const Metrics last = Host(tracker).metrics();
   CHECK(last.books.accepted > 1000);  // or there was no load
   CHECK(last.books.kept == 0);
   CHECK(last.batch_events.sum == static_cast<double>(last.books.delivered));
@@ -180,10 +181,10 @@ TEST_CASE("metrics: at rest what is kept is what is in memory, and of that in fl
   options.queue_events = 10;
   options.max_event_bytes = 100;
   Tracker tracker(std::move(options), [&](const Delivery&) { barrier.wait(); });
-  const std::vector<Event> events(10, event_of("x"));
+  const std::vector<Event> events(10, Event("x"));
   REQUIRE(tracker.track(events) == Admit::accepted);
-  REQUIRE(comes_true([&] { return tracker.metrics().in_flight == 3; }));
-  const Metrics now = tracker.metrics();
+  REQUIRE(comes_true([&] { return Host(tracker).metrics().in_flight == 3; }));
+  const Metrics now = Host(tracker).metrics();
   CHECK(now.books.kept == 10);
   CHECK(now.queue_events == 10);
   CHECK(now.queue_bytes > 0);
@@ -191,16 +192,16 @@ TEST_CASE("metrics: at rest what is kept is what is in memory, and of that in fl
   CHECK(now.commit_seconds.count() == 0);
   CHECK(now.commit_seconds.bounds.size() > 0);  // there from the first look on
   REQUIRE(now.worker_busy.size() == 1);
-  CHECK(comes_true([&] { return tracker.metrics().worker_busy[0] > now.worker_busy[0]; }));
+  CHECK(comes_true([&] { return Host(tracker).metrics().worker_busy[0] > now.worker_busy[0]; }));
 
   const std::string large(101, 'x');
-  CHECK(tracker.track(event_of("one more")) == Admit::full);
+  CHECK(tracker.track(Event("one more")) == Admit::full);
   CHECK(tracker.wait_track(events, Clock::now() + 10ms) == Admit::full);
-  CHECK(tracker.track(event_of(large)) == Admit::too_large);
+  CHECK(tracker.track(Event(large)) == Admit::too_large);
   barrier.open();
   CHECK(tracker.shutdown(10s).reason == Reason::drained);
   CHECK(tracker.track(events) == Admit::closed);
-  const Metrics last = tracker.metrics();
+  const Metrics last = Host(tracker).metrics();
   CHECK(last.refused.full == 11);
   CHECK(last.refused.too_large == 1);
   CHECK(last.refused.closed == 10);
@@ -217,15 +218,15 @@ TEST_CASE("metrics: who waits for room in vain is refused once, however often th
   options.ack = Ack::synced;
   options.state_dir = dir.path();
   Tracker tracker(std::move(options), [&](const Delivery&) { barrier.wait(); });
-  const std::vector<Event> events(2, event_of("x"));
+  const std::vector<Event> events(2, Event("x"));
   REQUIRE(tracker.track(events) == Admit::accepted);
   CHECK(tracker.wait_track(events, Clock::now() + 50ms) == Admit::full);
-  CHECK(tracker.metrics().refused.full == 2);
+  CHECK(Host(tracker).metrics().refused.full == 2);
   CHECK(tracker.status().refused_full == 2);
   // A commit is timed, and the journal has a size.
-  CHECK(tracker.metrics().commit_seconds.count() == 1);
-  CHECK(tracker.metrics().commit_seconds.sum > 0);
-  CHECK(tracker.metrics().journal_bytes > 0);
+  CHECK(Host(tracker).metrics().commit_seconds.count() == 1);
+  CHECK(Host(tracker).metrics().commit_seconds.sum > 0);
+  CHECK(Host(tracker).metrics().journal_bytes > 0);
   barrier.open();
   CHECK(tracker.shutdown(10s).reason == Reason::drained);
 }
@@ -239,25 +240,25 @@ TEST_CASE("metrics: the request under which the disk fails has no known end, tho
   options.state_dir = state;
   options.log = [](LogLevel, std::string_view) {};
   Tracker tracker(std::move(options), [](const Delivery&) {});
-  const std::vector<Event> events(3, event_of("x"));
-  REQUIRE(tracker.track(event_of("x")) == Admit::accepted);
+  const std::vector<Event> events(3, Event("x"));
+  REQUIRE(tracker.track(Event("x")) == Admit::accepted);
   std::filesystem::remove_all(state);
   std::ofstream(state) << "in the way\n";  // so that it does not recover
   CHECK(tracker.track(events) == Admit::failed);
-  CHECK(tracker.metrics().refused.unknown == 3);
-  CHECK(tracker.metrics().refused.failed == 0);
-  CHECK(tracker.track(event_of("y")) == Admit::failed);
-  CHECK(tracker.metrics().refused.unknown == 3);
-  CHECK(tracker.metrics().refused.failed == 1);
-  CHECK(tracker.metrics().books.accepted == 1);
-  CHECK(tracker.metrics().commit_seconds.count() == 2);  // the failed one took its time too
+  CHECK(Host(tracker).metrics().refused.unknown == 3);
+  CHECK(Host(tracker).metrics().refused.failed == 0);
+  CHECK(tracker.track(Event("y")) == Admit::failed);
+  CHECK(Host(tracker).metrics().refused.unknown == 3);
+  CHECK(Host(tracker).metrics().refused.failed == 1);
+  CHECK(Host(tracker).metrics().books.accepted == 1);
+  CHECK(Host(tracker).metrics().commit_seconds.count() == 2);  // the failed one took its time too
 }
 
 TEST_CASE("metrics: every name of the design is there, with its type, help and labels, from the first scrape on") {
   Options options;
   options.workers = 2;
   Tracker tracker(std::move(options), [](const Delivery&) {});
-  const std::string text = sluiced::admin::metrics_text(tracker.metrics(), {});
+  const std::string text = sluiced::admin::metrics_text(Host(tracker).metrics(), {});
   std::set<std::string> types;
   for (std::size_t at = 0; (at = text.find("# TYPE ", at)) != std::string::npos;) {
     const std::size_t end = text.find('\n', at);

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "options/options.h"
+#include "sluice/host.h"
 #include "sluice/version.h"
 #include "text/quantity.h"
 

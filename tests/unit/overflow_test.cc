@@ -91,7 +91,7 @@ std::size_t produce(Tracker& tracker, std::size_t producer, const std::atomic<bo
     for (std::size_t i = 0; i < bulk; ++i) {
       texts.push_back(std::to_string(producer) + ":" + std::to_string(next + i) + padding.substr(random() % 500));
     }
-    for (const std::string& text : texts) events.push_back(event_of(text));
+    for (const std::string& text : texts) events.push_back(Event(text));
     const Admit answer = tracker.wait_track(events, Clock::now() + 20s);
     CHECK(answer == Admit::accepted);
     if (answer != Admit::accepted) break;
@@ -225,11 +225,11 @@ TEST_SUITE("overflow") {
     {
       Tracker tracker(options, handler);
       const std::string padding(kSize, '.');
-      const std::vector<Event> bulk(100, event_of(padding));
+      const std::vector<Event> bulk(100, Event(padding));
       std::size_t sent = 0;
       std::size_t most = 0;
       for (; sent < kEvents; sent += bulk.size()) {
-        if (sent == kEvents / 4) REQUIRE(tracker.track(event_of("poison")) == Admit::accepted);
+        if (sent == kEvents / 4) REQUIRE(tracker.track(Event("poison")) == Admit::accepted);
         REQUIRE(tracker.wait_track(bulk, Clock::now() + 30s) == Admit::accepted);
         most = std::max(most, journal_in(*options.state_dir).bytes);
       }
@@ -269,7 +269,7 @@ TEST_SUITE("overflow") {
       const std::string padding(1000, '.');
       const auto track = [&] {
         const std::string text = (sent % 50 == 49 ? "held" : "") + padding;
-        const Admit answer = tracker.track(event_of(text));
+        const Admit answer = tracker.track(Event(text));
         if (answer != Admit::accepted) return answer;
         held += sent++ % 50 == 49 ? 1 : 0;
         return answer;

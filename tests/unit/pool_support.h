@@ -119,7 +119,7 @@ struct Rig : std::enable_shared_from_this<Rig> {
     if (queue.push(block, first) != sluice::EventQueue::Push::done) throw std::bad_alloc();
   }
   void track(std::string_view text) {
-    const sluice::Event event = sluice::event_of(text);
+    const sluice::Event event = sluice::Event(text);
     track(std::span(&event, 1));
   }
 

@@ -16,6 +16,7 @@
 #include "journal/pace.h"
 #include "model/memory_disk.h"
 #include "model/tracker_on_disk.h"
+#include "sluice/host.h"
 #include "sluice/tracker.h"
 #include "unit/blocked.h"
 #include "unit/pool_support.h"
@@ -133,7 +134,7 @@ TEST_SUITE("pool") {
                       test::deliver_all(verdicts);
                     }));
     const std::string text(100 << 10U, 'x');
-    const std::vector<Event> many(512, event_of(text));
+    const std::vector<Event> many(512, Event(text));
     REQUIRE(tracker.track(many) == Admit::accepted);
     REQUIRE(eventually([&] { return batch_of_hung > 0; }));
     CHECK(batch_of_hung <= 10);  // a MiB
@@ -159,9 +160,9 @@ TEST_SUITE("pool") {
                       if (batch[0].text() == "hang") latch->pass();
                       if (batch[0].text() != "again" || ++tries == 5) test::deliver_all(verdicts);
                     }));
-    REQUIRE(tracker.track(event_of("hang")) == Admit::accepted);
+    REQUIRE(tracker.track(Event("hang")) == Admit::accepted);
     REQUIRE(eventually([&] { return latch->waiting() == 1; }));
-    REQUIRE(tracker.track(event_of("again")) == Admit::accepted);
+    REQUIRE(tracker.track(Event("again")) == Admit::accepted);
     CHECK(eventually([&] { return tracker.books().delivered == 1; }));
     latch->open();
     CHECK(tracker.shutdown(10s).drained());
@@ -180,10 +181,10 @@ TEST_SUITE("pool") {
                         if (batch[0].text() == "again" && batch[0].attempt == 1) verdicts[0] = {Verdict::suspect, "no"};
                       }));
       std::this_thread::sleep_for(20ms);  // past their naps: all are parked, until events come
-      REQUIRE(tracker.track(event_of("again")) == Admit::accepted);
+      REQUIRE(tracker.track(Event("again")) == Admit::accepted);
       REQUIRE(eventually([&] { return tracker.status().retrying == 1 || tracker.books().delivered == 1; }));
       // All but one hang, mostly the one that has put it there as well.
-      for (int i = 1; i < kWorkers; ++i) REQUIRE(tracker.track(event_of("hang")) == Admit::accepted);
+      for (int i = 1; i < kWorkers; ++i) REQUIRE(tracker.track(Event("hang")) == Admit::accepted);
       CHECK(eventually([&] { return tracker.books().delivered == 1; }));
       latch->open();
       CHECK(tracker.shutdown(10s).drained());
@@ -358,7 +359,7 @@ TEST_SUITE("pool") {
     };
     {
       Tracker tracker(options, factory);
-      REQUIRE(tracker.track(event_of("x")) == Admit::accepted);
+      REQUIRE(tracker.track(Event("x")) == Admit::accepted);
       REQUIRE(eventually([&] { return world->latch.waiting() == 1; }));
       CHECK(tracker.shutdown(0s).held_up_by.size() == 1);
       world->latch.open();
@@ -383,19 +384,19 @@ TEST_SUITE("pool") {
     };
     {
       const auto first = make();
-      REQUIRE(first->track(event_of("kept")) == Admit::accepted);
+      REQUIRE(first->track(Event("kept")) == Admit::accepted);
       CHECK(first->shutdown(0s).books.kept == 1);
     }
     const auto tracker = make();
     REQUIRE(eventually([&] { return asked.load(); }));
-    REQUIRE(tracker->track(event_of("lost")) == Admit::accepted);
-    REQUIRE(tracker->books_at_exit().lost == 1);  // it has no record yet
+    REQUIRE(tracker->track(Event("lost")) == Admit::accepted);
+    REQUIRE(Host(*tracker).books_at_exit().lost == 1);  // it has no record yet
     disk.fail({.call = model::Call::write, .lasts = true});
     disk.fail({.call = model::Call::create, .lasts = true});
     const Report report = tracker->shutdown(0s);
     CHECK(report.books.kept == 1);
     CHECK(report.books.lost == 1);
-    const Books books = tracker->books_at_exit();
+    const Books books = Host(*tracker).books_at_exit();
     CHECK(books.kept == 1);
     CHECK(books.lost == 1);
     CHECK(books.balanced());

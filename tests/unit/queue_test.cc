@@ -36,7 +36,7 @@ struct House {
     made->ticket().hand_over_events();
     return made;
   }
-  Block::Owner block(std::size_t events) { return block(std::vector<Event>(events, event_of("x"))); }
+  Block::Owner block(std::size_t events) { return block(std::vector<Event>(events, Event("x"))); }
   EventId push(std::size_t events) {
     Block::Owner made = block(events);
     EventId first;
@@ -184,7 +184,7 @@ TEST_SUITE("block") {
       std::uint32_t pointing = 1;
     } watcher;
     House house;
-    Block* const block = house.block({event_of("a"), event_of("b")}, {.frame = 64, .watched = true}).release();
+    Block* const block = house.block({Event("a"), Event("b")}, {.frame = 64, .watched = true}).release();
     block->watch().by = &watcher;
     CHECK(block->try_hold());
     block->release(2);
@@ -196,8 +196,8 @@ TEST_SUITE("block") {
   }
 
   TEST_CASE("block: each event keeps its own payload and type, also where neighbours share one") {
-    const std::vector<Event> events{event_of("one", "a/b"), event_of("two", "a/b"),  event_of("", "c/d"),
-                                    event_of("four", ""),   event_of("five", "a/b"), event_of("six", "a/c")};
+    const std::vector<Event> events{Event("one", "a/b"), Event("two", "a/b"),  Event("", "c/d"),
+                                    Event("four", ""),   Event("five", "a/b"), Event("six", "a/c")};
     for (const Block::Layout layout : {Block::Layout{}, Block::Layout{.frame = 64}, Block::Layout{.own_marks = true},
                                        Block::Layout{.frame = 64, .watched = true}}) {
       CAPTURE(layout.frame);
@@ -220,11 +220,11 @@ TEST_SUITE("block") {
 
   TEST_CASE("block: what is charged is at least what it takes, and what it cannot address is never admitted") {
     const std::string long_type(256, 't');
-    CHECK(Block::bytes_for(std::vector<Event>{event_of("x", long_type)}, {}) == SIZE_MAX);
-    CHECK(Block::bytes_for(std::vector<Event>{event_of("x", long_type.substr(1))}, {}) < 2048);
+    CHECK(Block::bytes_for(std::vector<Event>{Event("x", long_type)}, {}) == SIZE_MAX);
+    CHECK(Block::bytes_for(std::vector<Event>{Event("x", long_type.substr(1))}, {}) < 2048);
     const std::string payload(1000, 'x');
     for (const std::size_t n : {1, 64, 65, 1000}) {
-      const std::vector<Event> events(n, event_of(payload, "a/b"));
+      const std::vector<Event> events(n, Event(payload, "a/b"));
       const std::size_t slices = (n + Slice::kMost - 1) / Slice::kMost;
       CHECK(Block::bytes_for(events, {}) >= sizeof(Block) + n * (16 + 1000) + 3 + slices * sizeof(Slice));
       CHECK(Block::bytes_for(events, {.frame = 64}) >= sizeof(Block) + n * (16 + 64 + 1003) + slices * sizeof(Slice));
@@ -241,7 +241,7 @@ TEST_SUITE("block") {
     const std::string text = "payload" + std::string("text/plain");
     std::memcpy(piece.get() + 100, text.data(), text.size());
     const std::string_view lies(reinterpret_cast<const char*>(piece.get()) + 100, text.size());
-    const std::vector<Event> events{event_of(lies.substr(0, 7), lies.substr(7))};
+    const std::vector<Event> events{Event(lies.substr(0, 7), lies.substr(7))};
     const Block::Layout layout{.own_marks = true};
     const std::size_t bytes = Block::bytes_for_adopted(kSize, 1, layout);
     auto ticket = house.door.try_admit(1, bytes);

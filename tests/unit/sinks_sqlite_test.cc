@@ -20,7 +20,7 @@ using sluice::Verdict;
 std::string url_of(const std::string& path) { return "sqlite:" + path; }
 
 std::unique_ptr<sluice::Sink> sqlite_sink(const std::string& path, const sluice::SinkContext& context = {}) {
-  return sluice::sinks_for(url_of(path))(context);
+  return sluice::sqlite::sinks_for(url_of(path))(context);
 }
 
 using Reader = test::Database;  // somebody else's connection
@@ -259,7 +259,7 @@ TEST_CASE("sqlite: many connections open one new database at once, and write to 
   constexpr std::size_t kThreads = 6;
   constexpr std::size_t kBatches = 20;
   // Two factories, as two trackers would have.
-  const std::array factories{sluice::sinks_for(url_of(dir / "db")), sluice::sinks_for(url_of(dir / "db"))};
+  const std::array factories{sluice::sqlite::sinks_for(url_of(dir / "db")), sluice::sinks_for(url_of(dir / "db"))};
   std::atomic<std::size_t> delivered{0};
   std::vector<std::jthread> threads;
   for (std::size_t t = 0; t < kThreads; ++t) {
@@ -297,7 +297,7 @@ TEST_CASE("sqlite: a batch for which there is no room is tried again whole") {
 
 TEST_CASE("sqlite: a database that was renamed keeps what was delivered into it, and a new one is made") {
   const TempDir dir;
-  const auto factory = sluice::sinks_for(url_of(dir / "db"));
+  const auto factory = sluice::sqlite::sinks_for(url_of(dir / "db"));
   auto one = factory({});
   auto two = factory({});
   deliver(*one, Batch(1).add("1"));
@@ -315,7 +315,7 @@ TEST_CASE("sqlite: a database that was renamed keeps what was delivered into it,
 
 TEST_CASE("sqlite: a database that was deleted is made anew, and an idle connection to the old one does no harm") {
   const TempDir dir;
-  const auto factory = sluice::sinks_for(url_of(dir / "db"));
+  const auto factory = sluice::sqlite::sinks_for(url_of(dir / "db"));
   const auto one = factory({});
   auto idle = factory({});
   deliver(*one, Batch(1).add("1"));
@@ -394,7 +394,7 @@ TEST_CASE("sqlite: a database that is locked at the start delays no start, and i
   Reader other(dir / "db");
   other.run("BEGIN EXCLUSIVE");
   Told told;
-  const auto factory = sluice::sinks_for(url_of(dir / "db"));
+  const auto factory = sluice::sqlite::sinks_for(url_of(dir / "db"));
   constexpr std::size_t kWorkers = 8;
   std::vector<std::unique_ptr<sluice::Sink>> sinks(kWorkers);
   const auto began = std::chrono::steady_clock::now();
@@ -421,7 +421,7 @@ TEST_CASE("sqlite: a database that is locked at the start delays no start, and i
 
 TEST_CASE("sqlite: all sinks of a database have one patience with whoever locks it") {
   const TempDir dir;
-  const auto factory = sluice::sinks_for(url_of(dir / "db"));
+  const auto factory = sluice::sqlite::sinks_for(url_of(dir / "db"));
   std::vector<std::unique_ptr<sluice::Sink>> sinks(8);
   for (auto& sink : sinks) sink = factory({});
   Reader other(dir / "db");
@@ -477,7 +477,7 @@ TEST_CASE("sqlite: what was delivered before and after its log or index was remo
     CAPTURE(replaced);
     const TempDir dir;
     Told told;
-    const auto factory = sluice::sinks_for(url_of(dir / "db"));
+    const auto factory = sluice::sqlite::sinks_for(url_of(dir / "db"));
     auto one = factory(told.context);
     auto two = factory(told.context);
     deliver(*one, Batch(1).add("1"));

@@ -23,6 +23,7 @@
 #include "sluice/error.h"
 #include "sluice/event.h"
 #include "sluice/sinks.h"
+#include "sluice/sqlite.h"
 #include "support/temp_dir.h"
 
 namespace sinks_test {
@@ -86,7 +87,7 @@ struct Refusal {
 };
 inline Refusal refusal_of(const std::string& url, const sluice::SinkContext& context = {}) {
   try {
-    static_cast<void>(sluice::sinks_for(url)(context));
+    static_cast<void>(sluice::sqlite::sinks_for(url)(context));
   } catch (const sluice::StartError& error) {
     return {error.kind(), error.what()};
   }

@@ -242,7 +242,7 @@ TEST_CASE("sink url: a sink that calls itself by its URL shows no secret in the 
                                  log.append(line);
                                }},
                           [](const sluice::SinkContext&) { return std::make_unique<Named>(); });
-  CHECK(tracker.track(sluice::event_of("1")) == sluice::Admit::accepted);
+  CHECK(tracker.track(sluice::Event("1")) == sluice::Admit::accepted);
   CHECK(tracker.status().workers.front().sink == "postgresql://***@db/x");
   static_cast<void>(tracker.shutdown(20s));
   const std::lock_guard lock(mutex);

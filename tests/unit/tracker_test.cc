@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "queue/event_queue.h"
+#include "sluice/host.h"
 #include "sluice/tracker.h"
 
 using namespace sluice;
@@ -95,7 +96,7 @@ TEST_SUITE("tracker") {
       CHECK(std::chrono::abs(std::chrono::system_clock::now() - event.received) < 1h);
       seen.add(event);
     });
-    CHECK(tracker.track(event_of("hello", "text/x")) == Admit::accepted);
+    CHECK(tracker.track(Event("hello", "text/x")) == Admit::accepted);
     const Report report = tracker.shutdown(5s);
     CHECK(report.reason == Reason::drained);
     CHECK_FALSE(report.timed_out());
@@ -109,8 +110,8 @@ TEST_SUITE("tracker") {
     Seen seen;
     Tracker tracker(quiet(), [&](const Delivery& event) { seen.add(event); });
     CHECK(tracker.shutdown(5s).books.accepted == 0);
-    CHECK(tracker.track(event_of("late")) == Admit::closed);
-    const std::vector<Event> two{event_of("a"), event_of("b")};
+    CHECK(tracker.track(Event("late")) == Admit::closed);
+    const std::vector<Event> two{Event("a"), Event("b")};
     CHECK(tracker.wait_track(two, Clock::now() + 1h) == Admit::closed);
     CHECK(tracker.status().refused_closed == 3);
     CHECK(seen.size() == 0);
@@ -121,9 +122,9 @@ TEST_SUITE("tracker") {
     Options options = quiet();
     options.queue_events = 10;
     Tracker tracker(options, [latch](const Delivery&) { latch->pass(); });
-    const std::vector<Event> eleven(11, event_of("x"));
+    const std::vector<Event> eleven(11, Event("x"));
     CHECK(tracker.track(eleven) == Admit::too_large);
-    const std::vector<Event> eight(8, event_of("x"));
+    const std::vector<Event> eight(8, Event("x"));
     CHECK(tracker.track(eight) == Admit::accepted);
     CHECK(tracker.track(std::span(eight).first(3)) == Admit::full);
     CHECK(tracker.track(std::span(eight).first(2)) == Admit::accepted);
@@ -139,10 +140,10 @@ TEST_SUITE("tracker") {
     Options options = quiet();
     options.max_event_bytes = 10;
     Tracker tracker(options, [](const Delivery&) {});
-    CHECK(tracker.track(event_of("12345678901")) == Admit::too_large);
+    CHECK(tracker.track(Event("12345678901")) == Admit::too_large);
     const std::string type(256, 't');
-    CHECK(tracker.track(event_of("1", type)) == Admit::too_large);
-    CHECK(tracker.track(event_of("1234567890")) == Admit::accepted);
+    CHECK(tracker.track(Event("1", type)) == Admit::too_large);
+    CHECK(tracker.track(Event("1234567890")) == Admit::accepted);
     CHECK(tracker.shutdown(5s).books.accepted == 1);
   }
 
@@ -150,19 +151,19 @@ TEST_SUITE("tracker") {
     Tracker tracker(quiet(), [](const Delivery&) {});
     int calls = 0;
     Outcome got;
-    const std::vector<Event> three(3, event_of("x"));
+    const std::vector<Event> three(3, Event("x"));
     const Receipt receipt = [&](const Outcome& r) {
       ++calls;
       got = r;
     };
-    CHECK(tracker.track(three, receipt) == Admit::accepted);
+    CHECK(tracker.track(three, receipt).pending());
     CHECK(calls == 1);
     CHECK(got.answer == Admit::accepted);
     CHECK(got.first.sequence == 1);
     CHECK(got.last.sequence == 3);
     CHECK(got.first.run == tracker.run());
     static_cast<void>(tracker.shutdown(5s));
-    CHECK(tracker.track(three, receipt) == Admit::closed);
+    CHECK(tracker.track(three, receipt).refusal() == Admit::closed);
     CHECK(calls == 1);
   }
 
@@ -171,7 +172,7 @@ TEST_SUITE("tracker") {
     Options options = quiet();
     options.queue_events = 1;
     Tracker tracker(options, [latch](const Delivery&) { latch->pass(); });
-    const std::vector<Event> one(1, event_of("x"));
+    const std::vector<Event> one(1, Event("x"));
     CHECK(tracker.wait_track(one, Clock::now() + 1h) == Admit::accepted);
     CHECK(tracker.wait_track(one, Clock::now() + 5ms) == Admit::full);
     latch->open = true;
@@ -208,7 +209,7 @@ TEST_SUITE("tracker") {
               for (std::size_t b = 0; b < bulk; ++b) {
                 texts.push_back(std::to_string(p) + ":" + std::to_string(i) + ":" + std::to_string(b));
               }
-              for (const auto& text : texts) events.push_back(event_of(text));
+              for (const auto& text : texts) events.push_back(Event(text));
               const Admit answer = i % 3 == 0 ? tracker.wait_track(events, Clock::now() + 1h) : tracker.track(events);
               if (answer == Admit::closed) return;
               if (answer != Admit::accepted) continue;
@@ -258,7 +259,7 @@ TEST_SUITE("tracker") {
       seen.add(event);
       CHECK(event.attempt == 4);
     });
-    CHECK(tracker.track(event_of("x")) == Admit::accepted);
+    CHECK(tracker.track(Event("x")) == Admit::accepted);
     const Report report = tracker.shutdown(10s);
     CHECK(report.books.delivered == 1);
     CHECK(seen.size() == 1);
@@ -275,9 +276,9 @@ TEST_SUITE("tracker") {
                         if (batch[i].text() != "again" || batch[i].attempt == 3) verdicts[i] = Verdict::delivered;
                       }
                     }));
-    REQUIRE(tracker.track(event_of("again")) == Admit::accepted);
+    REQUIRE(tracker.track(Event("again")) == Admit::accepted);
     REQUIRE(eventually([&] { return tracker.books().delivered == 1; }));
-    REQUIRE(tracker.track(event_of("next")) == Admit::accepted);
+    REQUIRE(tracker.track(Event("next")) == Admit::accepted);
     CHECK(tracker.shutdown(5s).reason == Reason::drained);
     CHECK(sent == std::vector<std::string>{"again 1", "again 2", "again 3", "next 1"});
   }
@@ -301,7 +302,7 @@ TEST_SUITE("tracker") {
     for (char c = 'a'; c <= 'l'; ++c) texts.emplace_back(200'000, c);
     texts.emplace_back("m");  // would fit where one before it did not
     std::vector<Event> events;
-    for (const std::string& text : texts) events.push_back(event_of(text));
+    for (const std::string& text : texts) events.push_back(Event(text));
     REQUIRE(tracker.track(events) == Admit::accepted);
     CHECK(tracker.shutdown(5s).reason == Reason::drained);
     CHECK(order == "abcdefghijklm");
@@ -320,7 +321,7 @@ TEST_SUITE("tracker") {
                       if (batch[0].attempt == 1) throw std::runtime_error("after all");
                       ++calls;
                     }));
-    CHECK(tracker.track(event_of("x")) == Admit::accepted);
+    CHECK(tracker.track(Event("x")) == Admit::accepted);
     CHECK(tracker.shutdown(10s).books.delivered == 1);
     CHECK(calls == 1);
   }
@@ -347,9 +348,9 @@ TEST_SUITE("tracker") {
                           }
                         }
                       }));
-      std::vector<Event> events(20, event_of("good"));
-      events[3] = event_of("bad");
-      events[7] = event_of("later");
+      std::vector<Event> events(20, Event("good"));
+      events[3] = Event("bad");
+      events[7] = Event("later");
       CHECK(tracker.track(events) == Admit::accepted);
       CHECK(eventually([&] { return tracker.books().kept == 0; }));
       const Report report = tracker.shutdown(10s);
@@ -379,7 +380,7 @@ TEST_SUITE("tracker") {
       ++calls;
       throw std::runtime_error("never");
     });
-    CHECK(tracker.track(event_of("x")) == Admit::accepted);
+    CHECK(tracker.track(Event("x")) == Admit::accepted);
     const Report report = tracker.shutdown(10s);
     CHECK(report.books.dead == 1);
     CHECK(calls == 3);
@@ -393,7 +394,7 @@ TEST_SUITE("tracker") {
     Tracker tracker(options, [&](const Delivery&) {
       if (++calls == 1) throw std::runtime_error("once");
     });
-    CHECK(tracker.track(event_of("x")) == Admit::accepted);
+    CHECK(tracker.track(Event("x")) == Admit::accepted);
     CHECK(eventually([&] { return calls == 1; }));
     const Report report = tracker.shutdown(10s);
     CHECK(report.reason == Reason::drained);
@@ -408,7 +409,7 @@ TEST_SUITE("tracker") {
     options.batch_events = 4;
     {
       Tracker tracker(options, [latch](const Delivery&) { latch->pass(); });
-      const std::vector<Event> many(100, event_of("x"));
+      const std::vector<Event> many(100, Event("x"));
       CHECK(tracker.track(many) == Admit::accepted);
       CHECK(eventually([&] { return latch->inside == 2; }));
       const auto began = Clock::now();
@@ -437,7 +438,7 @@ TEST_SUITE("tracker") {
                       while (!stop.stop_requested()) std::this_thread::sleep_for(100us);
                       *left = true;
                     }));
-    CHECK(tracker.track(event_of("x")) == Admit::accepted);
+    CHECK(tracker.track(Event("x")) == Admit::accepted);
     const Report report = tracker.shutdown(150ms);
     CHECK(report.reason == Reason::deadline);
     CHECK(report.held_up_by.empty());
@@ -448,7 +449,7 @@ TEST_SUITE("tracker") {
   TEST_CASE("tracker: a shutdown of 0 still gets its 100 ms, and drains what is quick") {
     Seen seen;
     Tracker tracker(quiet(), [&](const Delivery& event) { seen.add(event); });
-    for (int i = 0; i < 100; ++i) CHECK(tracker.track(event_of("x")) == Admit::accepted);
+    for (int i = 0; i < 100; ++i) CHECK(tracker.track(Event("x")) == Admit::accepted);
     const Report report = tracker.shutdown(0s);
     CHECK(report.books.accepted == 100);
     CHECK(report.books.balanced());
@@ -460,7 +461,7 @@ TEST_SUITE("tracker") {
     for (int round = 0; round < 50; ++round) {
       std::atomic<int> handled{0};
       Tracker tracker(quiet(), [&](const Delivery&) { ++handled; });
-      for (int i = 0; i < 50; ++i) CHECK(tracker.track(event_of("x")) == Admit::accepted);
+      for (int i = 0; i < 50; ++i) CHECK(tracker.track(Event("x")) == Admit::accepted);
       Report one, two;
       {
         std::jthread a([&] { one = tracker.shutdown(10s); });
@@ -475,12 +476,12 @@ TEST_SUITE("tracker") {
   TEST_CASE("tracker: hasten moves a stop forward, and its report says that it was in a hurry") {
     auto latch = std::make_shared<Latch>();
     Tracker tracker(quiet(), [latch](const Delivery&) { latch->pass(); });
-    CHECK(tracker.track(event_of("x")) == Admit::accepted);
+    CHECK(tracker.track(Event("x")) == Admit::accepted);
     Report report;
     {
       std::jthread stopper([&] { report = tracker.shutdown(1h); });
       CHECK(eventually([&] { return tracker.status().phase == Phase::draining; }));
-      tracker.hasten(Clock::now());
+      Host(tracker).hasten(Clock::now());
     }
     CHECK(report.reason == Reason::signal);
     CHECK(report.books.lost == 1);
@@ -491,7 +492,7 @@ TEST_SUITE("tracker") {
     std::atomic<int> handled{0};
     {
       Tracker tracker(quiet(), [&](const Delivery&) { ++handled; });
-      for (int i = 0; i < 10; ++i) CHECK(tracker.track(event_of("x")) == Admit::accepted);
+      for (int i = 0; i < 10; ++i) CHECK(tracker.track(Event("x")) == Admit::accepted);
     }
     CHECK(handled == 10);
 
@@ -503,7 +504,7 @@ TEST_SUITE("tracker") {
     };
     {
       Tracker tracker(options, [latch](const Delivery&) { latch->pass(); });
-      CHECK(tracker.track(event_of("x")) == Admit::accepted);
+      CHECK(tracker.track(Event("x")) == Admit::accepted);
     }
     CHECK(told);
     latch->open = true;
@@ -554,7 +555,7 @@ TEST_SUITE("tracker") {
     std::atomic<bool> going{true};
     Tracker tracker(quiet(), [](const Delivery&) {});
     std::jthread producer([&] {
-      const std::vector<Event> many(64, event_of("x"));
+      const std::vector<Event> many(64, Event("x"));
       while (going) static_cast<void>(tracker.track(many));
     });
     for (int i = 0; i < 20000; ++i) {
@@ -573,7 +574,7 @@ TEST_SUITE("tracker") {
     options.workers = 1;
     options.batch_linger = 1h;
     Tracker tracker(options, [&](const Delivery& event) { seen.add(event); });
-    CHECK(tracker.track(event_of("x")) == Admit::accepted);
+    CHECK(tracker.track(Event("x")) == Admit::accepted);
     const Report report = tracker.shutdown(10s);
     CHECK(report.reason == Reason::drained);
     CHECK(report.books.delivered == 1);
@@ -587,7 +588,7 @@ TEST_SUITE("tracker") {
     Tracker tracker(options, [&](const Delivery&) { ++handled; });
     for (int i = 1; i <= 50; ++i) {
       std::this_thread::sleep_for(i % 5 == 0 ? 15ms : 0ms);  // long enough that all workers are parked
-      CHECK(tracker.track(event_of("x")) == Admit::accepted);
+      CHECK(tracker.track(Event("x")) == Admit::accepted);
       REQUIRE(eventually([&] { return handled == i; }));
     }
   }

@@ -1,127 +1,117 @@
-// START HERE. A Tracker takes events and sees to it that they are delivered, also when the program is stopped.
+// START HERE. A Tracker takes events and delivers them, also when the program is stopped.
 //
 //   sluice::Tracker tracker({}, [](const sluice::Delivery& event) { std::cout << event.text() << '\n'; });
-//   if (tracker.track(sluice::event_of("hello")) != sluice::Admit::accepted) ...   // an answer, never silence
-//   sluice::Report report = tracker.shutdown(5s);                                  // drained, or who held it up
+//   if (tracker.track("hello") != sluice::Admit::accepted) ...   // an answer, never silence
+//   sluice::Report report = tracker.shutdown(5s);                // drained, or which worker held it up
 //
-// Events go door -> queue -> workers -> sink. The door is bounded in events and bytes and can be closed; a fixed pool
-// of workers, each with a sink of its own, delivers; shutdown() closes the door, lets the workers drain and ends at the
-// deadline, whatever a sink does.
+// An event passes admission, queue, worker and sink. Admission is bounded in events and bytes, and can be closed. Each
+// worker of a fixed pool has its own sink. shutdown() closes admission, lets the workers drain the queue, and returns
+// at the deadline, whatever a sink does.
 //
-// Threads: any may call anything here at any time, but for the destructor, which comes when all other calls are over. A
-// tracker has a thread a worker, and with a state directory two more. They inherit the signal mask of who makes it, and
-// no signal is handled, blocked or ignored here: that is the program's. They do not survive a fork(): make it after.
-// Order: events go to the workers in the order of their ids. One worker delivers them so, but for those tried again.
-// Errors: expected ones are answers. Only a constructor throws StartError; where memory is out, std::bad_alloc comes.
+// Threads: any thread may call any function at any time; the destructor must run after all other calls. A tracker has
+//   one thread per worker, and two more with a state directory. They inherit the signal mask of the constructing
+//   thread; signals are left to the program. They do not survive fork(): construct after it.
+// Order: workers take events in the order of their ids. One worker delivers in that order, except for retries.
+// Errors: expected ones are answers. Only constructors throw StartError; std::bad_alloc is possible everywhere.
 #pragma once
 
 #include <chrono>
 #include <concepts>
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <span>
+#include <string_view>
 
 #include "sluice/api.h"
 #include "sluice/deadline.h"
 #include "sluice/error.h"
 #include "sluice/event.h"
-#include "sluice/metrics.h"
 #include "sluice/options.h"
 #include "sluice/report.h"
 #include "sluice/sink.h"
 
 namespace sluice {
 
-// How a request ended: `accepted` with the ids of its first and last event (those between are numbered between), or
-// `failed`, without.
+// How a request ended: `accepted`, with the ids of its first and last event (the others are numbered between them), or
+// `failed`, without ids.
 struct Outcome {
   Admit answer = Admit::failed;
-  EventId first, last;
+  EventId first{}, last{};
 };
-// Told of it, once.
+// Called once with the outcome of a request.
 using Receipt = std::function<void(const Outcome&)>;
 
 class SLUICE_API Tracker {
  public:
-  // Running once constructed: every worker has its sink, and what a former tracker has left in the state directory is
-  // on its way to them; a disk that fails throws nothing, see disk_failed(). Throws StartError (usage, unusable: an
-  // option; in_use: another tracker, or what one had to leave behind, has the directory), or what a factory threw.
+  // Running once constructed: every worker has its sink, and events that an earlier tracker left in the state directory
+  // are being delivered. A failed disk does not throw. Throws StartError (usage or unusable: an option; in_use: another
+  // tracker, or a thread that one left behind, holds the directory), or whatever a factory threw.
   Tracker(Options options, SinkFactory sinks);
   Tracker(Options options, Handler handler);
-  ~Tracker();  // shutdown(now), which takes least_drain() at most and a little; what it had to leave is logged
+  ~Tracker();  // shutdown(now): takes about 100 ms at most without a state directory; logs what it left undelivered
   Tracker(const Tracker&) = delete;
   Tracker& operator=(const Tracker&) = delete;
 
-  // Takes all of them or none, in this order, as copies; never waits for room. On any answer but `accepted` and
-  // `failed` nothing was taken. No events at all: `accepted`, nothing happens. Under Ack::queued it costs a copy and a
-  // short lock, unless events go by way of the disk; otherwise it returns after the write or the fdatasync that it
-  // shares with all who wait. A bulk costs hardly more than one event: give what you have together.
-  [[nodiscard]] Admit track(const Event& event);
+  // Copies the events and takes all of them or none, in this order; never waits for space. `{a, b}` is always a batch.
+  // No events: `accepted`. Under Ack::queued it costs a copy and a short lock, unless the events go through the disk;
+  // otherwise it returns after a write or fdatasync that all waiting requests share. One batch costs little more than
+  // one event.
+  [[nodiscard]] Admit track(const Event& event) { return track(std::span(&event, 1)); }
   [[nodiscard]] Admit track(std::span<const Event> events);
+  [[nodiscard]] Admit track(std::initializer_list<Event> events) { return track(std::span(events)); }
+  // A text, also a temporary one.
+  template <TextLike Text>
+  [[nodiscard]] Admit track(const Text& text, std::string_view content_type = "text/plain") {
+    return track(Event(std::string_view(text), content_type));
+  }
 
-  // The same, waiting for room until the deadline; then `full`. Not for a sink, which may be what it would wait for.
+  // The same, but waits for space until the deadline; then `full`. Not from a sink: it may be the one that has to make
+  // the space.
   [[nodiscard]] Admit wait_track(std::span<const Event> events, Deadline deadline);
+  [[nodiscard]] Admit wait_track(const Event& event, Deadline deadline) {
+    return wait_track(std::span(&event, 1), deadline);
+  }
+  [[nodiscard]] Admit wait_track(std::initializer_list<Event> events, Deadline deadline) {
+    return wait_track(std::span(events), deadline);
+  }
+  template <TextLike Text>
+  [[nodiscard]] Admit wait_track(const Text& text, Deadline deadline) {
+    return wait_track(Event(std::string_view(text)), deadline);
+  }
 
-  // The same without waiting for the disk either: on `accepted` the receipt will be called exactly once, with what
-  // became of it: under Ack::queued before this returns, on this thread, unless the events go by way of the disk;
-  // otherwise by the committer, on its thread, which waits meanwhile. On any other answer it is never called, nor
-  // where a stop had to leave behind a disk that does not answer. It must not throw, and must not call what may wait: a
-  // track() without a receipt, wait_track(), shutdown().
-  [[nodiscard]] Admit track(std::span<const Event> events, const Receipt& receipt);
+  // Like track(), but does not wait for the disk. A pending submission calls the receipt exactly once: before this
+  // returns, on this thread, under Ack::queued unless the events go through the disk; otherwise later, on the
+  // committer's thread, which waits meanwhile. A refused one never calls it; nor does one whose disk does not answer
+  // until a stop leaves it behind. The receipt must not throw and must not call anything that waits: track() without a
+  // receipt, wait_track(), shutdown().
+  [[nodiscard]] Submission track(std::span<const Event> events, const Receipt& receipt);
 
-  // Closes the door, waits until every accepted event is finished or the deadline has passed, and accounts for all.
-  // Idempotent, from any thread: the earliest deadline counts, everybody gets the same report. Deadlines closer than
-  // least_drain() from now are moved there. It returns at the deadline, at most 100 ms late; a worker stuck in its sink
-  // is left behind, with all that it refers to (see sink.h). Must not be called by a sink or a receipt.
+  // Closes admission, waits until every accepted event is finished or the deadline has passed, and reports. Idempotent,
+  // from any thread: the earliest deadline counts, and all callers get the same report. Returns at most 100 ms after
+  // the deadline; a deadline in less than 100 ms (more if much is in memory: Host::least_drain()) is moved there. A
+  // worker stuck in its sink is left behind with everything it refers to (see sink.h). Not from a sink or a receipt.
   Report shutdown(Deadline deadline);
   template <std::integral Rep, class Period>
   Report shutdown(std::chrono::duration<Rep, Period> at_most) {
     return shutdown(deadline_in(at_most));
   }
 
-  // Moves the deadline of a shutdown that is under way forward (never back), without waiting. Before any shutdown it is
-  // remembered for it, which still gets least_drain() from its own beginning.
-  void hasten(Deadline deadline);
-
-  // The oldest dead letters, at most so many, become new events, with new ids and the old one in their content type
-  // (`; requeued=OLD-ID`), or are thrown away. One is struck off only once its event is accepted as firmly as the ack
-  // level says; of several callers one waits for the other. Without a state directory there are none.
-  [[nodiscard]] DeadLettersMoved requeue_dead_letters(std::size_t at_most);
-  [[nodiscard]] DeadLettersMoved drop_dead_letters(std::size_t at_most);
-
-  // What even a shutdown(now) gets: 100 ms, and 2 ms for each MiB in memory that has no record on disk.
-  [[nodiscard]] std::chrono::nanoseconds least_drain() const noexcept;
-
-  // The books of this instant, balanced. Reads atomics only: may be called in a signal handler.
+  // The counts of this instant, balanced. Async-signal-safe.
   [[nodiscard]] Books books() const noexcept;
 
-  // The books as they would be if the process ended at this instant: what no disk holds is lost, not kept. Signal safe.
-  [[nodiscard]] Books books_at_exit() const noexcept;
-
-  // The disk has failed and does not work again yet: new events are refused. Reads an atomic.
-  [[nodiscard]] bool disk_failed() const noexcept;
-
-  // Where it is in its life. Reads an atomic.
-  [[nodiscard]] Phase phase() const noexcept;
-
-  // The phase becomes `closing`: for a program that closes an intake of its own before it calls shutdown(). Events are
-  // still accepted. Idempotent.
-  void announce_stop();
-
-  // What there is to see, of about one instant; only its books are exact. Allocates; meant for once a second or so.
+  // A snapshot; only its books are exact. Allocates; meant to be called about once a second.
   [[nodiscard]] Status status() const;
 
-  // Numbers for a monitoring system. Cheap enough to be asked for a hundred times a second; takes no lock at all.
-  [[nodiscard]] Metrics metrics() const;
-
-  // The first half of all ids that this tracker gives.
+  // The first half of every id that this tracker assigns.
   [[nodiscard]] const RunId& run() const noexcept;
 
  private:
-  friend class TrackerOnDisk;  // the tests' way in
-  struct Engine;               // what workers touch as well
+  friend class Host;           // sluice/host.h
+  friend class TrackerOnDisk;  // for tests
+  struct Engine;
   Tracker(std::shared_ptr<Engine> engine, const SinkFactory& sinks);
-  std::shared_ptr<Engine> engine_;  // owners: the tracker, and each worker for as long as its thread lives
+  std::shared_ptr<Engine> engine_;  // owners: the tracker, and each worker's thread as long as it runs
 };
 
 }  // namespace sluice
