@@ -1,4 +1,4 @@
-// One place where the names of flags meet the names of the parts.
+// The only file that maps options to the fields of tracker, servers and log.
 #include "settings.h"
 
 #include <fmt/format.h>
@@ -15,7 +15,7 @@
 
 namespace sluiced {
 
-static_assert(options::kMostOfOrigin <= http::kMaxOrigin, "the intake cannot hold such an origin");
+static_assert(options::kMaxOrigin <= http::kMaxOrigin, "the intake cannot hold such an origin");
 
 namespace {
 

@@ -1,4 +1,4 @@
-// JSON by hand: every key is in one place, in the order in which pages.h lists them.
+// Each key stands in one place, in the order of the list in pages.h.
 #include "admin/pages.h"
 
 #include <fmt/format.h>
@@ -15,8 +15,8 @@
 namespace sluiced::admin {
 namespace {
 
-// A JSON string. Bytes that are not ASCII are percent-encoded, as in the URLs that these texts are: so the page is
-// valid UTF-8 even if a path is not.
+// A JSON string. These texts are URLs, so bytes that are not ASCII are percent-encoded: the page is valid UTF-8 even if
+// a path is not.
 std::string quoted(std::string_view text) {
   std::string encoded;
   for (const char c : text) {

@@ -1,4 +1,4 @@
-// Building the line character by character, with its end always in sight.
+// Builds the line character by character, and always leaves space for its end.
 #include "log/line.h"
 
 #include <fmt/format.h>
@@ -47,7 +47,7 @@ int priority_of(sluice::LogLevel level) noexcept {
   return 3;
 }
 
-// One character of one byte, or a byte that is none, as it stands in the line.
+// A character of one byte, or an invalid byte, as it is written into the line.
 std::string written_out(char c, bool is_valid, Format format) {
   const bool is_control = static_cast<unsigned char>(c) < ' ' || c == '\x7f';
   if (format == Format::json) {
@@ -58,7 +58,7 @@ std::string written_out(char c, bool is_valid, Format format) {
   return !is_valid || is_control ? fmt::format("\\x{:02x}", static_cast<unsigned char>(c)) : std::string{c};
 }
 
-// Appends as much of the message as leaves `spare` bytes of the line.
+// Appends the message, cut so that `spare` bytes of the line stay free.
 void append_message(std::string& line, std::string_view message, Format format, std::size_t spare) {
   const std::size_t room = kMaxLine - spare - kCut.size();
   while (!message.empty()) {

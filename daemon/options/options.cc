@@ -97,7 +97,7 @@ Flag admin() {
           .set =
               [](Options& options, std::string_view text) {
                 if (text.empty()) return wrong("HOST:PORT, [::1]:PORT, unix:PATH or none");
-                // `none` beside an address: one of the two is a leftover.
+                // `none` beside an address contradicts it.
                 if (!options.admin.empty() && (text == kNone) != (options.admin.front() == kNone))
                   return wrong("none alone");
                 options.admin.emplace_back(text);
@@ -109,7 +109,7 @@ Flag admin() {
 Flag allow_origin() {
   return {.name = "allow-origin",
           .argument = "ORIGIN",
-          .meaning = "whose web pages may send events; repeatable",
+          .meaning = "web pages that may send events; repeatable",
           .fallback = {},
           .set =
               [](Options& options, std::string_view text) {
@@ -124,7 +124,7 @@ Flag allow_origin() {
 Flag allow_host() {
   return {.name = "allow-host",
           .argument = "NAME",
-          .meaning = "a name that --admin is asked by; repeatable",
+          .meaning = "an allowed Host name for --admin; repeatable",
           .fallback = {},
           .set =
               [](Options& options, std::string_view text) {
@@ -136,7 +136,7 @@ Flag allow_host() {
           .repeatable = true};
 }
 
-// What the sinks have against a URL, without the URL itself, which our line has already.
+// Why a sink refuses the URL, without the URL itself: the caller's line names it already.
 std::optional<std::string> complaint_about_sink(std::string_view url) {
   std::optional<std::string> complaint = sluice::complaint_about(url);
   const std::string itself = fmt::format("sink {}: ", sluice::redacted(url));
@@ -161,7 +161,7 @@ Flag state_dir() {
   return {.name = "state-dir",
           .letter = 'd',
           .argument = "DIR",
-          .meaning = "STATE, for what must outlive a run; or none",
+          .meaning = "STATE: journal, dead letters, lock; or none",
           .fallback = "see below",
           .set = [](Options& options, std::string_view text) {
             if (text.empty()) return wrong("a directory or none");
@@ -171,7 +171,7 @@ Flag state_dir() {
           }};
 }
 
-// Each range with its reason; where it is only the tracker's own, see sluice/options.h.
+// Each range with its reason; ranges without one are the tracker's, see sluice/options.h.
 std::vector<Group> table() {
   return {
       {"Intake",
@@ -182,18 +182,19 @@ std::vector<Group> table() {
            admin(),
            allow_host(),
            allow_origin(),
-           // More threads than this only fight over the queue: one takes hundreds of thousands of events a second.
+           // 64: one thread takes hundreds of thousands of events a second; more only contend for the queue.
            count("io-threads", "intake threads", &Options::io_threads, 1, 64),
-           // The parser counts a document's bytes in 32 bits; 1 GiB is well inside, and no event any more.
-           size("max-event-bytes", "of one event; a larger one is answered 413", &Options::max_event_bytes, 1, kGiB),
-           size("max-request-bytes", "of one request; 1/4 of --queue-bytes at most", &Options::max_request_bytes, 1,
+           // 1 GiB: the JSON parser counts the bytes of a document in 32 bits.
+           size("max-event-bytes", "size of an event; a larger one is answered 413", &Options::max_event_bytes, 1,
                 kGiB),
-           // A million descriptors is what a kernel gives a process at the very most (fs.nr_open).
+           size("max-request-bytes", "size of a request; at most 1/4 of --queue-bytes", &Options::max_request_bytes, 1,
+                kGiB),
+           // A million: the kernel's own limit of descriptors for a process (fs.nr_open).
            count("max-connections", "clients at a time", &Options::max_connections, 1, 1'000'000),
-           count("max-connections-per-client", "of them from one IP address; 0: no limit",
+           count("max-connections-per-client", "clients from one IP address; 0: no limit",
                  &Options::max_connections_per_client, 0, 1'000'000),
-           // Less than 10 ms would cut off clients that merely waited for their turn on a busy machine.
-           duration("request-timeout", "of a request: longest time without progress", &Options::request_timeout, 10ms,
+           // 10 ms: less would cut off clients that only wait for a CPU on a busy machine.
+           duration("request-timeout", "longest time without progress of a request", &Options::request_timeout, 10ms,
                     24h),
            duration("idle-timeout", "longest time between requests", &Options::idle_timeout, 10ms, 24h),
        }},
@@ -201,8 +202,8 @@ std::vector<Group> table() {
        {
            // 2^30: slices and blocks count events in 32 bits.
            with_letter('q', count("queue-events", "most events in memory", &Options::queue_events, 1, kGiB)),
-           // 64 KiB: below it not even one step of a body being received fits into its quarter. 1 TiB: sums of a few
-           // such values stay far from overflow.
+           // 64 KiB: a quarter of it must hold one read of a request's body. 1 TiB: sums of a few such values do not
+           // overflow.
            size("queue-bytes", "most bytes of events in memory", &Options::queue_bytes, 64 * kKiB, 1024 * kGiB),
            choice<sluice::Overflow>("overflow", "when memory is full", &Options::overflow,
                                     {{"disk", sluice::Overflow::disk}, {"reject", sluice::Overflow::reject}}),
@@ -213,19 +214,19 @@ std::vector<Group> table() {
       {"Delivery",
        {
            sink(),
-           // 1024 threads: beyond it, a machine does nothing but switch between them.
+           // 1024: with more threads a machine mostly switches between them.
            with_fallback("usable CPUs",
                          with_letter('w', count("workers", "worker threads", &Options::workers, 1, 1024))),
-           // 65536: a batch's events are taken and answered as one piece, also by a stop that waits for it.
+           // 65536: a batch is taken and answered as a whole, also by a stop that waits for it.
            count("batch-events", "most events that a worker takes at once", &Options::batch_events, 1, 65536),
-           // Whoever waits longer than a minute for a fuller batch is not batching but storing.
+           // 1 min: a longer wait stores events instead of batching them.
            duration("batch-linger", "how long a worker waits for a fuller batch", &Options::batch_linger, 0ns, 1min),
-           // 1 ms at least: a sink that fails at once must not be asked in a loop. 24 h: somebody looks by then.
-           duration("retry-min", "first wait before an event is sent again", &Options::retry_min, 1ms, 24h),
+           // 1 ms: a sink that fails at once must not be called in a busy loop. 24 h: longer than any outage without an
+           // operator.
+           duration("retry-min", "first wait before an event is tried again", &Options::retry_min, 1ms, 24h),
            duration("retry-max", "longest such wait", &Options::retry_max, 1ms, 24h),
            // Attempts are counted in 32 bits.
-           count("retry-limit", "attempts before it is a dead letter; 0: no end", &Options::retry_limit, 0,
-                 0xFFFF'FFFF),
+           count("retry-limit", "attempts before a dead letter; 0: no limit", &Options::retry_limit, 0, 0xFFFF'FFFF),
        }},
       {"Life",
        {
@@ -233,11 +234,11 @@ std::vector<Group> table() {
            // 1 MiB: eight segments of 128 KiB. 1 TiB: each segment of 64 MiB holds two descriptors.
            size("journal-bytes", "most disk for journal and dead letters", &Options::journal_bytes, 1024 * kKiB,
                 1024 * kGiB),
-           // 24 h: somebody wants the machine back by then. 0: what is left over is counted at once.
+           // 24 h: no machine waits longer to be switched off. 0: unfinished events are counted at once.
            with_letter('t',
                        duration("drain-timeout", "the hard deadline of a stop", &Options::drain_timeout, 0ns, 24h)),
-           // 1 h: nobody looks at readiness more rarely.
-           duration("unready-delay", "before that, not ready but serving", &Options::unready_delay, 0ns, 1h),
+           // 1 h: every load balancer checks more often.
+           duration("unready-delay", "before that: not ready, but serving", &Options::unready_delay, 0ns, 1h),
            choice<sluice::LogLevel>("log-level", "what is logged", &Options::log_level,
                                     {{"error", sluice::LogLevel::error},
                                      {"warn", sluice::LogLevel::warn},
@@ -246,22 +247,22 @@ std::vector<Group> table() {
            choice<LogFormat>("log-format", "of the log", &Options::log_format,
                              {{"text", LogFormat::text}, {"json", LogFormat::json}}),
            toggle("check-config", "check everything, start nothing", &Options::check_config),
-           with_letter('h', toggle<Options>("help", "say this", nullptr)),
-           toggle<Options>("version", "say which version this is", nullptr),
+           with_letter('h', toggle<Options>("help", "print this help", nullptr)),
+           toggle<Options>("version", "print the version", nullptr),
        }},
   };
 }
 
 std::string help_text(const std::vector<Group>& groups) {
   std::string text = fmt::format(
-      "sluiced takes events over HTTP, holds them in a bounded queue, delivers them by a pool of workers,\n"
+      "sluiced accepts events over HTTP, holds them in a bounded queue, delivers them by a pool of workers,\n"
       "and stops without losing any.\n\n{:78}{}\n",
       "Usage: sluiced [FLAG VALUE]...", "default");
   for (const Group& group : groups) text += flags::help_of(group);
   text +=
       "\nA unix socket is open to all users here, as 127.0.0.1 is; with --socket-group to the group.\n"
-      "Dead letters are moved by --admin unix:PATH alone; if none is named, and unless --admin none:\n"
-      "$RUNTIME_DIRECTORY/admin.sock or STATE/admin.sock, which is open to its owner (and root).\n"
+      "Only --admin unix:PATH can move dead letters. Its default, unless --admin none:\n"
+      "$RUNTIME_DIRECTORY/admin.sock or STATE/admin.sock, open to its owner (and root).\n"
       "DUR is 0 or an integer with us ms s min h; SIZE an integer, bare or with B KiB MiB GiB.\n"
       "Without --state-dir: $STATE_DIRECTORY, else $XDG_STATE_HOME/sluice, else ~/.local/state/sluice.\n";
   return text;
@@ -269,7 +270,7 @@ std::string help_text(const std::vector<Group>& groups) {
 
 Exit refusal(int code, std::string_view what) { return {code, fmt::format("sluiced: {}\n", on_one_line(what)), true}; }
 
-// What a flag was given, without a secret: only a sink's URL can hold one.
+// A flag's value without a secret: only a sink's URL can hold one.
 std::string value_shown(std::string_view flag, std::string_view value) {
   return shown(flag == "sink" ? sluice::redacted(value) : std::string(value));
 }
@@ -278,7 +279,7 @@ Exit refusal(std::string_view flag, std::string_view value, const Complaint& com
   return refusal(complaint.code, fmt::format("--{} {}: {}", flag, value_shown(flag, value), complaint.text));
 }
 
-// Values as given, by flag; of a list the first one.
+// Values as given, by flag; the first one of a list.
 using Given = std::map<std::string, std::string, std::less<>>;
 
 std::optional<Exit> settle_state_and_sink(Options& options, const Given& given, const Environment& environment) {
@@ -293,7 +294,7 @@ std::optional<Exit> settle_state_and_sink(Options& options, const Given& given, 
     }
   }
   if (!options.state_dir) {
-    // Nothing but memory stands behind an answer then.
+    // Without a directory, an answer can promise memory only.
     if (given.contains("ack") && options.ack != sluice::Ack::queued) {
       return refusal("ack", given.at("ack"), {kUnusable, "needs a state directory; with --state-dir none: queued"});
     }
@@ -309,7 +310,7 @@ std::optional<Exit> settle_state_and_sink(Options& options, const Given& given, 
     return refusal(kUnusable, "--state-dir none: the default sink needs a directory; allowed: none with --sink URL");
   }
   options.sink = "sqlite:" + (*options.state_dir / "events.db").string();
-  // A directory whose name means something else within a URL.
+  // The name of the directory may contain characters that have a meaning in a URL.
   if (const auto complaint = complaint_about_sink(options.sink)) {
     return refusal(kUnusable,
                    fmt::format("--state-dir {}: not with the default sink {}: {}; allowed: with --sink URL",
@@ -318,16 +319,17 @@ std::optional<Exit> settle_state_and_sink(Options& options, const Given& given, 
   return std::nullopt;
 }
 
-// The journal's files come before clients: without them events are refused, without a client's socket only he waits.
-// Too few of them are no reason not to run: a journal that finds none refuses events until it does, and loses nothing.
+// The journal's files take precedence over clients: without a file all events are refused, without a socket one client
+// waits. Too few descriptors do not prevent the start: a journal without one refuses events until it gets one, and
+// loses nothing.
 void share_descriptors(Options& options, const Environment& environment) {
-  constexpr std::size_t kAdmin = 8;  // somebody looks what is the matter
-  // Listeners, signals, the log, what is there of the journal; a database has three, an event loop five.
+  constexpr std::size_t kAdmin = 8;  // for operators who look for the cause
+  // Listeners, signals, the log, the journal's first files; a database has three, an event loop five.
   const std::size_t own = 18 + 3 * options.workers + 5 * (options.io_threads + 1);
   constexpr std::size_t kLeastConnections = 12;
   const std::size_t all = environment.descriptors;
   const std::size_t journal = options.state_dir ? sluice::descriptors_of_journal(options.journal_bytes) : 0;
-  const std::size_t wanted = journal + 3 * options.workers;  // those that are opened later
+  const std::size_t wanted = journal + 3 * options.workers;  // descriptors that are opened later
   const std::size_t most = all - std::min(all, own + kLeastConnections + kAdmin);
   options.admin_descriptors = all - std::min(wanted, most);
   options.intake_descriptors = options.admin_descriptors - std::min(options.admin_descriptors, kAdmin);
@@ -344,7 +346,7 @@ void share_descriptors(Options& options, const Environment& environment) {
   }
 }
 
-// Without a unix socket in --admin there is a default one, in a directory that is private already.
+// Adds the default unix socket if --admin names none, in a directory that is private already.
 void settle_admin(Options& options, const Environment& environment) {
   if (options.admin.empty()) options.admin.push_back(admin().fallback);
   if (options.admin.front() == kNone) {
@@ -358,10 +360,10 @@ void settle_admin(Options& options, const Environment& environment) {
   if (!directory.empty()) options.admin_socket = (directory / "admin.sock").string();
 }
 
-// What no flag can be told alone.
+// Rules about more than one flag.
 std::optional<Exit> settle(Options& options, const Given& given, const Environment& environment) {
   if (options.listen.empty()) options.listen.push_back(listen().fallback);
-  // Who names a group means it and nobody else.
+  // A named group implies: this group and no other user.
   if (!options.socket_group.empty() && !given.contains("socket-mode")) options.socket_mode = 0660;
   if (options.retry_min > options.retry_max) {
     const auto at_fault = given.find("retry-min");
@@ -393,7 +395,7 @@ std::variant<Options, Exit> parse(std::span<const char* const> args, const Envir
   Options options;
   options.workers = std::clamp<std::size_t>(environment.cpus, 1, 1024);
   Given given;
-  std::optional<Exit> unusable;  // the first; said only when nothing is wrong
+  std::optional<Exit> unusable;  // the first one; reported only if no flag is invalid
   for (const auto& [name, value] : words->flags) {
     const Flag& flag = flags::flag_named(groups, name);
     const auto [earlier, is_first] = given.emplace(name, value);

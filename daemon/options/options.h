@@ -1,8 +1,8 @@
-// The command line of sluiced: every flag as a typed value, checked, or the one line that says what is wrong.
-// Plain values and one pure function: it reads no environment, no file and no address; called once, by main.
-// It refuses: unknown flags, leftover words, values out of their range (exit code 64, whatever else is given), and what
-// is well formed but of no use here (78). A flag given twice is refused as well, but for lists: that of two
-// contradicting values in a SLUICED_OPTS that has grown one is silently dropped would be found out at the wrong time.
+// The command line of sluiced: every flag as a checked, typed value, or one line with the error. Plain values and one
+// pure function: it reads no environment, file or address; main calls it once. It refuses unknown flags, words that
+// belong to no flag and values out of range (exit code 64, with precedence), and valid values that cannot work on this
+// host (78). It also refuses a flag that is given twice, except for lists: in a long SLUICED_OPTS one of two
+// contradicting values would be dropped silently.
 #pragma once
 
 #include <chrono>
@@ -22,18 +22,18 @@ namespace sluiced::options {
 
 enum class LogFormat : std::uint8_t { text, json };
 
-// The defaults stand here; `listen`, `workers`, `sink` and `state_dir` get theirs from parse(), which knows the
-// environment.
+// The defaults stand here, except those of `listen`, `workers`, `sink` and `state_dir`, which depend on the
+// environment: see parse().
 struct Options {
-  std::vector<std::string> listen;  // never empty after parse(); main has the HTTP room check them
+  std::vector<std::string> listen;  // never empty after parse(); checked by settings.h
   std::vector<std::string> admin;   // empty after parse(): `none`
-  // Where the actions are served if no --admin names a unix socket: a path, which a start can do without. Empty:
-  // nowhere.
+  // The path of the default unix socket for actions, if --admin names none; a start succeeds without it. Empty: no
+  // socket.
   std::string admin_socket;
   std::vector<std::string> allow_origin;  // in lower case
   std::vector<std::string> allow_host;
-  unsigned socket_mode = 0666;  // of --listen's unix sockets; with a group: 0660
-  std::string socket_group;     // theirs; empty: the process's own
+  unsigned socket_mode = 0666;  // of the unix sockets in `listen`; with a group: 0660
+  std::string socket_group;     // their group; empty: the process's
   std::string sink;             // a URL that sluice::complaint_about() has nothing against
   std::size_t workers = 1;
   std::size_t io_threads = 1;
@@ -55,38 +55,38 @@ struct Options {
   std::size_t max_connections = 1024;
   std::size_t max_connections_per_client = 0;  // 0: no limit
   std::chrono::nanoseconds request_timeout = std::chrono::seconds{10};
-  std::chrono::nanoseconds idle_timeout = std::chrono::seconds{75};  // longer than the pools of proxies keep theirs
+  std::chrono::nanoseconds idle_timeout = std::chrono::seconds{75};  // longer than proxies keep idle connections
   sluice::LogLevel log_level = sluice::LogLevel::info;
   LogFormat log_format = LogFormat::text;
   bool check_config = false;
-  // A connection is accepted while a descriptor below these is free: those above are for journal and sinks.
+  // Connections are accepted while a descriptor below these is free; those above are for journal and sinks.
   std::size_t intake_descriptors = std::numeric_limits<std::size_t>::max();
   std::size_t admin_descriptors = std::numeric_limits<std::size_t>::max();
-  std::string remark;  // what is not as it was asked for, in one line for the log; mostly nothing
+  std::string remark;  // a line for the log about a value that cannot be met; mostly empty
 
-  // How --queue-bytes is divided: a quarter for what is being received, the rest for what has been admitted.
+  // A quarter of --queue-bytes is for requests being received, the rest for admitted events.
   [[nodiscard]] std::size_t receive_bytes() const noexcept { return queue_bytes / 4; }
   [[nodiscard]] std::size_t window_bytes() const noexcept { return queue_bytes - receive_bytes(); }
 };
 
-// What parse() needs to know of the world. An empty string is a variable that is not set.
+// The environment of parse(). An empty string: the variable is not set.
 struct Environment {
-  std::string state_directory;  // STATE_DIRECTORY: systemd's, several are separated by ':'
+  std::string state_directory;  // STATE_DIRECTORY, set by systemd; several are separated by ':'
   std::string xdg_state_home;   // XDG_STATE_HOME
   std::string home;             // HOME
-  std::size_t cpus = 1;         // that this process may use
-  std::size_t descriptors = std::numeric_limits<std::size_t>::max();  // that it may have open
-  std::string runtime_directory = {};                                 // RUNTIME_DIRECTORY: systemd's
+  std::size_t cpus = 1;         // usable by this process
+  std::size_t descriptors = std::numeric_limits<std::size_t>::max();  // limit of open ones
+  std::string runtime_directory = {};                                 // RUNTIME_DIRECTORY, set by systemd
 };
 
-// There is nothing to run: the process ends with this code after writing the text, which has its line end.
+// Nothing to run: the process prints the text, which ends with a line feed, and exits with this code.
 struct Exit {
   int code = 0;
   std::string text;
   bool on_stderr = true;
 };
 
-// `args` are those of main without the program's name.
+// `args`: main's arguments without the program's name.
 [[nodiscard]] std::variant<Options, Exit> parse(std::span<const char* const> args, const Environment& environment);
 
 }  // namespace sluiced::options

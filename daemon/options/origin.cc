@@ -1,4 +1,4 @@
-// See the header.
+// Character checks only; no name is resolved.
 #include "options/origin.h"
 
 #include <algorithm>
@@ -17,7 +17,7 @@ bool is_of(std::string_view text, std::string_view others) {
 
 bool is_origin(std::string_view text) {
   const std::size_t at = text.find("://");
-  if (text.size() > kMostOfOrigin || at == 0 || at == std::string_view::npos) return false;
+  if (text.size() > kMaxOrigin || at == 0 || at == std::string_view::npos) return false;
   if (!is_of(text.substr(0, at), "+.-")) return false;
   std::string_view host = text.substr(at + 3);
   const std::size_t bracket = host.starts_with('[') ? host.find(']') : 0;

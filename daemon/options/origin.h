@@ -1,5 +1,5 @@
-// Origins and host names of web pages, as --allow-origin and --allow-host take them: checked, and written as browsers
-// write them. Pure functions; any thread. They refuse anything a browser would not send.
+// Parses the origins and host names of --allow-origin and --allow-host into the form that browsers send. Pure
+// functions, any thread. Refuses whatever a browser would not send.
 #pragma once
 
 #include <cstddef>
@@ -9,12 +9,13 @@
 
 namespace sluiced::options {
 
-inline constexpr std::size_t kMostOfOrigin = 280;  // bytes: a scheme, a name of DNS (253 at most) and a port
+inline constexpr std::size_t kMaxOrigin = 280;  // bytes: scheme, DNS name (at most 253) and port
 
-// `SCHEME://HOST` or `SCHEME://HOST:PORT` in lower case, without the scheme's default port. Nothing if it is no origin.
+// `SCHEME://HOST` or `SCHEME://HOST:PORT` in lower case, without the scheme's default port. Nothing if it is not an
+// origin.
 [[nodiscard]] std::optional<std::string> parse_origin(std::string_view text);
 
-// In lower case. Nothing if it is no name, or has a port.
+// In lower case. Nothing if it is not a name, or has a port.
 [[nodiscard]] std::optional<std::string> parse_host_name(std::string_view text);
 
 }  // namespace sluiced::options

@@ -1,4 +1,4 @@
-// Starting and stopping: the door, the gate, the claim, the table of phases, the coordinator.
+// Start and stop: admission, the gate, the claim, the table of phases, the coordinator.
 #include <doctest/doctest.h>
 
 #include <algorithm>
