@@ -1,5 +1,5 @@
-// A function as a sink: called for each event, with the event's verdict as its result; an exception means try_again. All
-// workers share the function and call it concurrently. An empty function is refused (StartError, usage).
+// A function as a sink: called for each event, with the event's verdict as its result; an exception means try_again.
+// All workers share the function and call it concurrently. An empty function is refused (StartError, usage).
 #pragma once
 
 #include "sluice/sink.h"

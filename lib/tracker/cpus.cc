@@ -1,5 +1,5 @@
-// /proc/self/cgroup names the group, and /sys/fs/cgroup contains it. In a container the path may be that of the host, while
-// the container's own group is mounted at the top. So every level that exists counts, the top included.
+// /proc/self/cgroup names the group, and /sys/fs/cgroup contains it. In a container the path may be that of the host,
+// while the container's own group is mounted at the top. So every level that exists counts, the top included.
 #include "tracker/cpus.h"
 
 #include <sched.h>

@@ -1,5 +1,5 @@
-// A program with Sluice in it, which links neither SQLite nor fmt: a handler, a file sink with a journal, tasks, a gate,
-// an exception thrown out of the library. Prints the reports; ends with 0 if everything is as the headers say.
+// A program with Sluice in it, which links neither SQLite nor fmt: a handler, a file sink with a journal, tasks, a
+// gate, an exception thrown out of the library. Prints the reports; ends with 0 if everything is as the headers say.
 //
 //   consumer DIR     DIR: an empty directory to write to
 #include <sluice/gate.h>
@@ -34,7 +34,8 @@ bool ended_well(const sluice::Report& report) {
 
 bool by_handler() {
   const auto seen = std::make_shared<std::atomic<std::size_t>>(0);
-  sluice::Tracker tracker({.workers = 2}, [seen](const sluice::Delivery& event) { *seen += event.text() == "{\"a\":1}"; });
+  sluice::Tracker tracker({.workers = 2},
+                          [seen](const sluice::Delivery& event) { *seen += event.text() == "{\"a\":1}"; });
   return track_all(tracker) && ended_well(tracker.shutdown(5s)) && *seen == kEvents;
 }
 

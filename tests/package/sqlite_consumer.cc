@@ -1,4 +1,5 @@
-// A program that links sluice::sqlite: a thousand events into a database. Prints the report; ends with 0 if they are there.
+// A program that links sluice::sqlite: a thousand events into a database. Prints the report; ends with 0 if they are
+// there.
 //
 //   sqlite_consumer DIR     DIR: an empty directory to write to
 #include <sluice/sqlite.h>

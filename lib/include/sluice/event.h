@@ -18,7 +18,6 @@
 #include "sluice/api.h"
 
 namespace sluice {
-
 template <typename T>
 concept TextLike = std::convertible_to<const T&, std::string_view>;
 template <typename T>
@@ -38,13 +37,14 @@ struct Event {
 
   constexpr Event() noexcept = default;
   template <TextLike Text>
-  Event(const Text& text, std::string_view type = "text/plain") noexcept
+  Event(const Text& text, std::string_view type = "text/plain") noexcept  // NOLINT(google-explicit-constructor)
       : payload(std::as_bytes(std::span(std::string_view(text)))), content_type(type) {}
   template <BytesLike Bytes>
+  // NOLINTNEXTLINE(google-explicit-constructor): implicit, so that track("text") and track({a, b}) work
   Event(const Bytes& bytes, std::string_view type = {}) noexcept : payload(bytes), content_type(type) {}
   template <typename Payload, typename Type = std::string_view>
     requires(Temporary<Payload> || Temporary<Type>)
-  Event(Payload&&, Type&& = {}) = delete;
+  Event(Payload&&, Type&& = {}) = delete;  // NOLINT(bugprone-forwarding-reference-overload)
 };
 
 // Whether the tracker took the events.

@@ -75,7 +75,7 @@ class Handler {
     requires(!std::same_as<std::remove_cvref_t<Function>, Handler> && std::invocable<Function&, const Delivery&> &&
              (std::is_void_v<std::invoke_result_t<Function&, const Delivery&>> ||
               std::convertible_to<std::invoke_result_t<Function&, const Delivery&>, Verdict>))
-  Handler(Function function) {
+  Handler(Function function) {  // NOLINT(google-explicit-constructor): a lambda is a handler
     if constexpr (std::is_pointer_v<Function> || requires { typename Function::result_type; }) {
       if (!function) return;  // a null pointer, an empty std::function
     }

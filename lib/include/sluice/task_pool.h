@@ -86,7 +86,7 @@ class SLUICE_API TaskPool {
   template <typename F>
   struct ItemOf final : Item {
     template <typename G>
-    explicit ItemOf(G&& from) : task(std::forward<G>(from)) {}
+    explicit ItemOf(G&& from) : task(std::forward<G>(from)) {}  // NOLINT(bugprone-forwarding-reference-overload)
     void run(const std::stop_token& stop) override {
       if constexpr (std::invocable<F, std::stop_token>) {
         static_cast<void>(std::invoke(std::move(task), stop));

@@ -20,7 +20,7 @@ class Verdict {
   };
 
   Verdict() = default;
-  Verdict(Kind kind) noexcept : kind_(kind) {}
+  Verdict(Kind kind) noexcept : kind_(kind) {}  // NOLINT(google-explicit-constructor): `return Verdict::delivered;`
   Verdict(Kind kind, std::string reason) noexcept : kind_(kind), reason_(std::move(reason)) {}
   Verdict& operator=(Kind kind) noexcept {
     kind_ = kind;
