@@ -259,7 +259,8 @@ TEST_CASE("sqlite: many connections open one new database at once, and write to 
   constexpr std::size_t kThreads = 6;
   constexpr std::size_t kBatches = 20;
   // Two factories, as two trackers would have.
-  const std::array factories{sluice::sqlite::sinks_for(url_of(dir / "db")), sluice::sinks_for(url_of(dir / "db"))};
+  const std::array factories{sluice::sqlite::sinks_for(url_of(dir / "db")),
+                             sluice::sqlite::sinks_for(url_of(dir / "db"))};
   std::atomic<std::size_t> delivered{0};
   std::vector<std::jthread> threads;
   for (std::size_t t = 0; t < kThreads; ++t) {
