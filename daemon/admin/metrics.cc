@@ -102,7 +102,7 @@ std::string metrics_text(const sluice::Metrics& metrics, const Edge& edge) {
       gauge("sluice_queue_bytes", "Memory charged for events", metrics.queue_bytes),
       gauge("sluice_in_flight", "Events in sinks, of those in memory", metrics.in_flight),
       gauge("sluice_retry_events", "Events that wait for another attempt, of those in memory", metrics.retry_events),
-      gauge("sluice_sink_failing", "1 if the sink takes nothing at the moment, else 0",
+      gauge("sluice_sink_failing", "Whether the sink takes nothing at the moment: 1 or 0",
             metrics.sink_failing ? 1.0 : 0.0),
       gauge("sluice_journal_bytes", "Disk of journal and dead letters, including reserved space",
             metrics.journal_bytes),
