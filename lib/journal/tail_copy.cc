@@ -25,6 +25,13 @@ std::error_code TailedFile::read(std::uint64_t offset, std::span<std::byte> to, 
   return error;
 }
 
+bool TailedFile::has_copy_up_to(std::uint64_t end) {
+  const std::lock_guard lock(mutex_);
+  return std::ranges::any_of(copies_, [end](const TailCopy& copy) {
+    return copy.offset <= end / kBlock * kBlock && end <= copy.offset + copy.bytes.size();
+  });
+}
+
 std::error_code TailedFile::write_back(std::uint64_t end) {
   const std::lock_guard lock(mutex_);
   for (const TailCopy& copy : copies_) {

@@ -30,6 +30,8 @@ class TailedFile final : public DiskFile {
 
   // From here read() returns these bytes, whatever the disk has there.
   void set(TailCopy copy);
+  // Whether there is a copy of the bytes before this offset that share its block. That block may be written.
+  [[nodiscard]] bool has_copy_up_to(std::uint64_t end);
   // Writes them to their place, up to this offset; once that is synced the copies are not needed.
   [[nodiscard]] std::error_code write_back(std::uint64_t end);
   // After that sync: read() returns the file's own bytes again, and, if the file cannot be cut, the next start does not

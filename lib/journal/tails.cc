@@ -180,11 +180,14 @@ std::error_code Tails::seal(Segment& segment) {
   const std::uint64_t end = std::exchange(segment.unsealed.seal_at, 0);  // once: nobody knows what a failure leaves
   std::uint64_t at = 0;
   if (const auto error = behind_padding(*segment.file, end, at)) return error;
-  // A block that has no copy is not written once more. One that has a copy is, since the copies are cut off here: a
-  // failed sync may have destroyed it, and this process reads what the kernel still has of it.
-  if (at != next_block(end) && !has_copies) return {};
-  if (has_copies) {
-    if (const auto error = static_cast<TailedFile&>(*segment.file).write_back(end)) return error;
+  TailedFile* const tailed = has_copies ? &static_cast<TailedFile&>(*segment.file) : nullptr;
+  // A block without a copy of its synced bytes is not written again: a failed sync would destroy them. The copies may
+  // be of another block, since a later commit moves on.
+  if (at != next_block(end) && !(tailed && tailed->has_copy_up_to(end))) return {};
+  // A block with a copy is written again, because the copies are cut off here: an earlier sync that failed may have
+  // destroyed the block, while this process still reads it from the page cache.
+  if (tailed) {
+    if (const auto error = tailed->write_back(end)) return error;
   }
   const Footer footer{.first_sequence = segment.written.first_sequence,
                       .last_sequence = segment.written.synced_last,

@@ -187,7 +187,7 @@ TEST_SUITE("journal tail") {
   }
 
   TEST_CASE("journal tail: seeds of the model that lost an acknowledged event to a failed sync, or called it damaged") {
-    for (const std::uint64_t seed : {70179U, 71897U, 76767U, 77498U, 83174U, 85043U, 89245U}) {
+    for (const std::uint64_t seed : {70179U, 71897U, 76767U, 77498U, 83174U, 85043U, 89245U, 702571U}) {
       const model::Judgement found = model::run_scenario(seed, model::journal_starter(), {.destruction = true});
       CAPTURE(seed);
       CHECK(found.complaints == std::vector<std::string>{});

@@ -5,10 +5,10 @@
 //   sluice::Report report = pool.shutdown(5s);   // drained, or which worker held it up
 //
 // Threads: any thread may call any function at any time; the destructor must run after all other calls. A task must not
-//   call shutdown(), and in wait_run() it may wait for itself. Tasks begin in the order in which they were taken.
-// Inside: the Tracker's admission and shutdown coordinator, but not its queue, which moves blocks of bytes that it
-// shares
-//   with a journal. A task is an object of any type, so it waits in a linked list, one allocation each.
+// call shutdown(), and in wait_run() it may wait for itself. Tasks begin in the order in which they were taken.
+//
+// Inside: the Tracker's admission and shutdown coordinator, but not its queue, whose blocks of bytes a journal shares.
+// A task is an object of any type, so it waits in a linked list, one allocation each.
 #pragma once
 
 #include <chrono>
