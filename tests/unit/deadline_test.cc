@@ -158,6 +158,10 @@ TEST_SUITE("lifecycle") {
         const MemoryDisk disk(1);
         Options options;
         options.ack = ack;
+        // Small segments: the disk of the test looks at each byte of one.
+        options.queue_events = 100;
+        options.queue_bytes = options.max_event_bytes = 65536;
+        options.journal_bytes = std::uint64_t{4} << 20U;
         const auto tracker = tracker_on(disk, options, [&](const Delivery&) { wait_for(open); });
         for (int i = 0; i < 30; ++i) REQUIRE(tracker->track(Event("x")) == Admit::accepted);
         Report report;
