@@ -2,6 +2,7 @@
 #include "http/request_reader.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "http/connection.h"
 #include "http/io_thread.h"
@@ -148,7 +149,7 @@ void RequestReader::finish_body() {
     case BodyReader::State::paused:
       return;
     case BodyReader::State::whole: {
-      const std::unique_ptr<BodyReader> whole = std::move(body_);
+      const std::unique_ptr<BodyReader> whole = std::exchange(body_, nullptr);
       return submit(connection_, {.content = whole->content(),
                                   .content_type = whole->content_type(),
                                   .attributes = whole->attributes(),
