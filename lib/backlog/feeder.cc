@@ -163,7 +163,7 @@ bool Feeder::bring() {
 
   std::vector<Event> events;
   events.reserve(backlog_.events.size());
-  for (const journal::Record& event : backlog_.events) events.push_back({event.payload, event.content_type});
+  for (const journal::Record& event : backlog_.events) events.emplace_back(event.payload, event.content_type);
   const Block::Layout layout{.own_marks = true};
   // Adopt the read buffer; copy out if events fill less than 3/4 of it, since they would pin the rest and it would be
   // read once more, or if the buffer exceeds the window.
