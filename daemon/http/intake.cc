@@ -190,7 +190,7 @@ std::optional<Refusal> Intake::take_lines(std::string_view body, Slot& slot) {
     if (line->size() > limits_.event_bytes) return Refusal{413, too_large(limits_.event_bytes), lines.number()};
     if (const JsonFault fault = all_utf8 ? check_json_grammar(*line) : check_json(*line))
       return Refusal{400, to_string(fault), lines.number()};
-    events_.push_back({std::as_bytes(std::span(*line)), kJson});
+    events_.emplace_back(std::as_bytes(std::span(*line)), kJson);
   }
   if (events_.empty()) return Refusal{400, "no event: every line is blank"};
   return hand_over(slot);
@@ -208,7 +208,7 @@ std::optional<Refusal> Intake::take_batch(std::string_view body, Slot& slot) {
     const std::size_t index = events_.size();
     if (event->size() > limits_.event_bytes) return Refusal{413, too_large(limits_.event_bytes), 0, index};
     if (CloudFault fault = check_batched_event(*event)) return Refusal{fault.status, std::move(fault.detail), 0, index};
-    events_.push_back({std::as_bytes(std::span(*event)), kCloudEventType});
+    events_.emplace_back(std::as_bytes(std::span(*event)), kCloudEventType);
   }
   return hand_over(slot);
 }

@@ -176,11 +176,10 @@ void Tails::seal_all() {
 
 // Events behind the end count elsewhere by now, are finished, or never counted.
 std::error_code Tails::seal(Segment& segment) {
-  const bool has_copies = segment.unsealed.has_copies;
   const std::uint64_t end = std::exchange(segment.unsealed.seal_at, 0);  // once: nobody knows what a failure leaves
   std::uint64_t at = 0;
   if (const auto error = behind_padding(*segment.file, end, at)) return error;
-  TailedFile* const tailed = has_copies ? &static_cast<TailedFile&>(*segment.file) : nullptr;
+  TailedFile* const tailed = segment.unsealed.has_copies ? &static_cast<TailedFile&>(*segment.file) : nullptr;
   // A block without a copy of its synced bytes is not written again: a failed sync would destroy them. The copies may
   // be of another block, since a later commit moves on.
   if (at != next_block(end) && !(tailed && tailed->has_copy_up_to(end))) return {};

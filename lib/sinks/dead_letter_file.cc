@@ -64,7 +64,7 @@ Bulk next_bulk(LineReader& lines, std::size_t at_most) {
 // first.
 std::size_t give(const Bulk& bulk, const DeadLetterFile::Take& take, Admit& answer) {
   std::vector<Event> events;
-  for (const DeadLetterEntry& entry : bulk.entries) events.push_back(Event(entry.payload, entry.content_type));
+  for (const DeadLetterEntry& entry : bulk.entries) events.emplace_back(entry.payload, entry.content_type);
   answer = take(events);
   if (answer == Admit::accepted) return events.size();
   if (answer != Admit::full && answer != Admit::too_large) return 0;

@@ -108,7 +108,7 @@ void Batch::copy_out(std::vector<Slice>& runs, std::size_t first, Admission& doo
     for (std::size_t r = first; r < runs.size(); ++r) {
       for (std::uint32_t at = runs[r].first; at < runs[r].first + runs[r].count; ++at) {
         ids.push_back(old->delivery(at));
-        events.push_back({ids.back().payload, ids.back().content_type});
+        events.emplace_back(ids.back().payload, ids.back().content_type);
       }
     }
     constexpr Block::Layout kLayout{.frame = 0, .own_marks = true, .watched = false};
