@@ -236,8 +236,8 @@ sqlite_by_pkg_config() {
 # Neither named for the linker nor loaded.
 static_needs_nothing() {
   local libs
-  libs=$(PKG_CONFIG_PATH=$1/lib/pkgconfig pkg-config --libs sluice)
-  want 'what pkg-config links' "${libs//-L$1\/lib\/pkgconfig\/..\/../}" '-L/lib -lsluice -pthread'
+  libs=$(PKG_CONFIG_PATH=$1/lib/pkgconfig pkg-config --libs-only-l --libs-only-other sluice)
+  want 'what pkg-config links' "$(xargs <<< "$libs")" '-lsluice -pthread'
   g++ -std=c++20 -I "$1/include" "$here/consumer.cc" -o "$work/alone" "$1/lib/libsluice.a" -pthread
   want 'what the program loads' "$(ldd "$work/alone" | grep -E 'fmt|sqlite' || true)" ''
   runs "$work/alone"

@@ -1,5 +1,5 @@
 // The sinks of sluice/sinks.h, and `sqlite:`. A program that uses this header links the component sluice::sqlite
-// (pkg-config: sluice-sqlite) and libsqlite3; no other header needs them.
+// (pkg-config: sluice-sqlite); no other header needs it.
 #pragma once
 
 #include <string_view>
