@@ -287,13 +287,13 @@ Report TaskPool::Engine::drain() {
   if (!drained) {
     for (const auto& worker : workers_) worker->thread.request_stop();  // callbacks on the token run here
   }
-  report.held_up_by = join(drained ? Deadline::max() : deadline_in(kGrace));
+  report.held_up_by = join(drained ? std::max(stop_.deadline(), deadline_in(kGrace)) : deadline_in(kGrace));
 
   // 5 Report.
   log_rest(Clock::time_point::max());
   if (!drained) log_(LogLevel::error, fmt::format("tasks are lost, the deadline came first tasks={}", lost));
   report.books = books();
-  report.reason = drained ? Reason::drained : Reason::deadline;
+  report.reason = drained && report.held_up_by.empty() ? Reason::drained : Reason::deadline;
   report.elapsed = stop_.elapsed();
   const std::lock_guard lock(mutex_);
   reported_ = true;

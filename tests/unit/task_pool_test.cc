@@ -249,6 +249,29 @@ TEST_SUITE("task pool") {
     CHECK_FALSE(lines->contain("late"));
   }
 
+  TEST_CASE("task pool: a log hook that blocks does not outlast the deadline") {
+    struct Hook {
+      std::atomic<bool> blocks{false};
+      std::atomic<bool> released{false};
+    };
+    const auto hook = std::make_shared<Hook>();  // owners: we, and the pool's log
+    TaskPool pool({.workers = 1, .log = [hook](LogLevel, std::string_view line) {
+                     if (!line.starts_with("more tasks threw")) return;
+                     hook->blocks = true;
+                     const auto limit = Clock::now() + 5s;  // so that this test fails, not hangs
+                     while (!hook->released && Clock::now() < limit) std::this_thread::sleep_for(1ms);
+                   }});
+    for (int i = 0; i < 2; ++i) REQUIRE(pool.try_run([] { throw std::runtime_error("no"); }) == Admit::accepted);
+    REQUIRE(eventually([&] { return hook->blocks.load(); }));
+    const Report report = pool.shutdown(200ms);
+    hook->released = true;
+    CHECK(report.elapsed < 2s);
+    CHECK(report.held_up_by.size() == 1);
+    CHECK(report.timed_out());
+    CHECK(report.books.dead == 2);
+    CHECK(report.books.balanced());
+  }
+
   TEST_CASE("task pool: tasks may start tasks, and a drain waits for them") {
     std::atomic<int> runs{0};
     TaskPool pool({.workers = 2, .log = silent()});
