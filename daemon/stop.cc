@@ -156,7 +156,7 @@ class Stop {
 
   [[nodiscard]] Clock::time_point deadline() const noexcept { return parts_.signals().deadline(); }
 
-  // How long to wait for a reader who may never come: the time left, at least kLastWords, at most half a second.
+  // How long to wait for a reader that may never come: the time left, at least kLastWords, at most half a second.
   [[nodiscard]] std::chrono::nanoseconds last_words() const noexcept {
     return std::clamp<std::chrono::nanoseconds>(deadline() - Clock::now(), kLastWords, 500ms);
   }

@@ -66,7 +66,7 @@ bool Acceptor::accept_some(int at_most) {
       log_failure(errno);
       return false;
     }
-    // Any other error is that one client's, who is gone.
+    // Any other error means that this one client is gone.
   }
   return true;
 }

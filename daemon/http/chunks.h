@@ -29,7 +29,7 @@ class ChunkReader {
  public:
   static constexpr std::size_t kMaxLine = std::size_t{16} << 10U;  // a size with its extensions, or all trailers
 
-  // `input`: the bytes behind those that were used before.
+  // `input`: the bytes not used before.
   [[nodiscard]] ChunkStep step(std::string_view input) noexcept;
 
  private:

@@ -100,7 +100,7 @@ class EventLoop {
   std::size_t ready_ = 0;
   bool was_woken_ = false;  // jobs and `woken` are due
 
-  std::vector<Timer*> timers_;  // those that are set: a heap, the earliest first
+  std::vector<Timer*> timers_;  // set ones only: a heap, the earliest first
   std::size_t timers_made_ = 0;
   std::uint64_t timers_set_ = 0;
 

@@ -323,7 +323,7 @@ std::optional<Exit> settle_state_and_sink(Options& options, const Given& given, 
 // waits. Too few descriptors do not prevent the start: a journal without one refuses events until it gets one, and
 // loses nothing.
 void share_descriptors(Options& options, const Environment& environment) {
-  constexpr std::size_t kAdmin = 8;  // for operators who look for the cause
+  constexpr std::size_t kAdmin = 8;  // for operators in search of the cause
   // Listeners, signals, the log, the journal's first files; a database has three, an event loop five.
   const std::size_t own = 18 + 3 * options.workers + 5 * (options.io_threads + 1);
   constexpr std::size_t kLeastConnections = 12;

@@ -32,8 +32,8 @@ class Journal {
   using SettleSync = journal::SettleSync;
   static constexpr std::size_t kMostLeft = Config::kMostLeft;
 
-  // Recovers what is there and begins a segment; if the disk does not allow it, failed(). Throws StartError (in_use,
-  // unusable). `disk` outlives it.
+  // Recovers the directory's contents and begins a segment; if the disk does not allow it, failed(). Throws StartError
+  // (in_use, unusable). `disk` outlives it.
   Journal(Disk& disk, Config config);
   ~Journal();  // closes files; close() ends a run
   Journal(const Journal&) = delete;

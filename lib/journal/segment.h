@@ -34,7 +34,7 @@ struct FeedState {
   [[nodiscard]] bool is_finished() const { return finished.size() + lost >= events; }
 };
 
-// What is written to its file. The committer's thread alone.
+// The extent of its file. The committer's thread alone.
 struct Written {
   std::uint64_t acknowledged_end = kFirstCommit;
   std::uint64_t synced = kFirstCommit;  // everything before it is

@@ -54,7 +54,7 @@ std::error_code SegmentMaker::make(const Plan& plan, SegmentPtr& made) {
   segment->written.first_sequence = plan.first_sequence;
   const std::string name = plan.kind == SegmentKind::copies ? draft_name(segment_name(number)) : segment_name(number);
   if (const auto error = make_files(plan, *segment, name)) {
-    // Nothing in it was ever acknowledged; what is left of it is empty.
+    // Nothing in it was ever acknowledged; the rest is empty.
     segment.reset();
     static_cast<void>(context_.disk.unlink(name));
     static_cast<void>(context_.disk.unlink(settled_name(number)));

@@ -58,7 +58,7 @@ std::error_code Settles::begin_sync(std::vector<SettleSync>& dirty) {
   if (const auto error = rewriter_.remove_unmade(); error && !first) first = error;
   if (!dirty_) return first;
   for (const auto& [number, segment] : table_.all()) {
-    // What is written from here on belongs to the next sync.
+    // Later writes belong to the next sync.
     if (auto file = segment->settles.take_dirty()) dirty.push_back({segment, std::move(file), {}});
   }
   dirty_ = false;

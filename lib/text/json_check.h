@@ -11,7 +11,7 @@ namespace sluice {
 
 inline constexpr std::size_t kMaxJsonNesting = 1024;
 
-// What is wrong, and where. Default: nothing is wrong.
+// The fault and its place. Default: no fault.
 struct JsonFault {
   const char* what = nullptr;  // "invalid number"
   std::size_t byte = 0;        // from 1; 0: nowhere in particular

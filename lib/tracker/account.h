@@ -1,4 +1,4 @@
-// The counts of a tracker, put together from those who count: the queue and the ledger. It owns one number itself: how
+// The counts of a tracker, put together from the queue and the ledger. It owns one number itself: how
 // many events a stop has written off. Any thread, at any time; books() and books_at_exit() are async-signal-safe. It
 // changes nothing but that number.
 #pragma once

@@ -188,7 +188,7 @@ TEST_SUITE("task pool") {
       REQUIRE(report.held_up_by.size() == 2);
       CHECK(report.held_up_by[0].sink == "task");
       CHECK(report.held_up_by[0].in_state >= 200ms);
-      CHECK(*alive == 2);  // those that run
+      CHECK(*alive == 2);  // the running ones
       CHECK(lines->contain("the stop is held up worker=0 sink=task for="));
       CHECK(lines->contain("tasks are lost, the deadline came first tasks=12"));
     }
